@@ -1,6 +1,6 @@
-//! The slots that this node's acceptor votes by, and how the votes of its peers reach the agent.
+//! The slots of this node's acceptor, and the path of its peers' votes to the agent.
 //!
-//! Only `heartbeat_common::lease` decides; this file has the lock around it.
+//! `heartbeat_common::lease` alone decides; this file has the lock around it.
 
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, bpf_spin_lock},
@@ -35,7 +35,7 @@ pub(crate) fn locked(group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer) -
                     expires: 0,
                 },
             };
-            // Another CPU may have been faster: then there is one now, and this fails.
+            // Another CPU may have been faster. Then the slot exists, and this insertion fails.
             let _ = LEASES.insert(key, &empty, BPF_NOEXIST.into());
             LEASES.get_ptr_mut(key)?
         }
@@ -50,8 +50,8 @@ pub(crate) fn locked(group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer) -
     }
 }
 
-/// Hands the agent what `fill` writes. If the ring is full the votes are lost, as on the wire, and
-/// counted.
+/// Passes the event that `fill` writes to the agent. If the ring is full, the votes are lost, as on
+/// the wire, and counted.
 #[inline(always)]
 pub(crate) fn tell(fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
     let Some(mut event) = VOTES.reserve(0) else {

@@ -1,4 +1,4 @@
-//! Bounds-checked access to packet memory: the only place that touches it.
+//! Bounds-checked access to packet memory. No other code touches it.
 
 use core::arch::asm;
 
@@ -8,14 +8,14 @@ use aya_ebpf::{
 };
 use heartbeat_common::packet::{Packet, Word};
 
-/// A program context that knows where its frame lies.
+/// A program context that knows the bounds of its frame.
 pub(crate) trait Context: Copy {
     fn data(self) -> usize;
 
-    /// Read anew at each call. Were it cached, the compiler would prove some checks from others and
-    /// leave them out, in ways that the verifier cannot follow. It is read in assembly, because the
-    /// verifier wants a load from the context at a constant offset, and the compiler would rather keep
-    /// the field's address than add the offset each time.
+    /// The end of the frame, read anew at each call. With a cached value the compiler would prove
+    /// some checks from others and omit them, in ways that the verifier cannot follow. The read is
+    /// in assembly, because the verifier requires a load from the context at a constant offset. The
+    /// compiler would rather keep the field's address than add the offset each time.
     fn data_end(self) -> usize;
 }
 
@@ -70,7 +70,7 @@ impl Frame<*mut __sk_buff> {
         Self::of_packet(ctx.skb.skb)
     }
 
-    /// At a socket it begins with the IP header.
+    /// The frame of a packet. At a socket it begins with the IP header.
     #[inline(always)]
     pub(crate) fn of_packet(skb: *mut __sk_buff) -> Self {
         Self {
@@ -81,7 +81,8 @@ impl Frame<*mut __sk_buff> {
 }
 
 impl<C: Context> Frame<C> {
-    /// Whether the first `len` bytes are there. `len` must be small, and known to the verifier to be.
+    /// Whether the frame has its first `len` bytes. `len` must be small, and the verifier must know
+    /// so.
     #[inline(always)]
     pub(crate) fn holds(&self, len: usize) -> bool {
         self.data + len <= self.context.data_end()
@@ -103,22 +104,22 @@ impl<C: Context> Packet for Frame<C> {
     #[inline(always)]
     fn read<T: Word>(&self, at: usize) -> Option<T> {
         let pointer = self.pointer::<T>(at)?;
-        // SAFETY: `pointer` was checked against the end of the frame, and any bytes are a `T`. It may
-        // be unaligned: BPF has no alignment faults where the verifier admits the load, and a plain
-        // load is one instruction where `read_unaligned` would be one per byte.
+        // SAFETY: `pointer` was checked against the end of the frame, and any bytes are a `T`. The
+        // pointer may be unaligned: BPF has no alignment faults where the verifier admits the load.
+        // A plain load is one instruction, and `read_unaligned` would be one per byte.
         Some(unsafe { core::ptr::read_volatile(pointer) }.swap_order())
     }
 
     #[inline(always)]
     fn write<T: Word>(&mut self, at: usize, value: T) -> Option<()> {
         let pointer = self.pointer::<T>(at)?;
-        // SAFETY: as in `read`; the frame is ours to change while the program runs.
+        // SAFETY: as in `read`; the program may change the frame while it runs.
         unsafe { core::ptr::write_volatile(pointer, value.swap_order()) };
         Some(())
     }
 }
 
-/// Index of the interface that a leaving packet leaves by.
+/// The index of the interface by which a packet leaves.
 #[inline(always)]
 pub(crate) fn egress_ifindex(ctx: &TcContext) -> u32 {
     // SAFETY: the context is valid for the program's run; `ifindex` is readable in TC programs.

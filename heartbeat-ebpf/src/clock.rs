@@ -1,4 +1,4 @@
-//! The clock that all times are of.
+//! The clock of all times in this program.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 

@@ -1,4 +1,4 @@
-//! What the programs count, on each CPU apart.
+//! The counters of the programs, on each CPU apart.
 
 use heartbeat_common::{
     maps::arrival_slot,
@@ -12,7 +12,7 @@ pub(crate) fn count(verdict: Verdict) {
     add_one(verdict as u32);
 }
 
-/// Counts votes that the agent does not get to see.
+/// Counts votes that the agent does not receive.
 #[inline(always)]
 pub(crate) fn count_lost_votes() {
     add_one(verdict::VOTES_LOST);
@@ -26,7 +26,7 @@ fn add_one(index: u32) {
     }
 }
 
-/// Counts a frame that came in by the interface with this index.
+/// Counts a frame that arrived on the interface with this index.
 #[inline(always)]
 pub(crate) fn arrived(ifindex: u32) {
     if let Some(counter) = ARRIVALS.get_ptr_mut(arrival_slot(ifindex)) {

@@ -1,6 +1,6 @@
-//! How the guard reaches its maps, and the packets that it judges.
+//! The guard's access to its maps, and to the packets about which it decides.
 //!
-//! Only `heartbeat_common::guard` decides.
+//! `heartbeat_common::guard` alone decides.
 
 use core::{arch::asm, mem::offset_of};
 
@@ -21,13 +21,13 @@ use crate::{
     namespace,
 };
 
-/// The maps as seen from one packet.
+/// The maps from the view of one packet.
 struct KernelGuard {
-    /// The packet, where it is looked at by a socket.
+    /// The packet, if a socket sends or receives it.
     socket: Option<*mut __sk_buff>,
 }
 
-/// On an interface.
+/// The guard on an interface.
 const WIRE: KernelGuard = KernelGuard { socket: None };
 
 impl GuardTables for KernelGuard {
@@ -61,8 +61,9 @@ impl GuardTables for KernelGuard {
                 Direction::Out => &raw mut (*row).dropped_out,
             }
         };
-        // SAFETY: adds 1 to the aligned word behind `count` and touches nothing else. In assembly, as
-        // `AtomicU64` has no `fetch_add` on a target without compare-and-swap.
+        // SAFETY: the code adds 1 to the aligned word behind `count` and touches nothing else.
+        // Assembly is necessary, because `AtomicU64` has no `fetch_add` on a target without
+        // compare-and-swap.
         unsafe {
             asm!(
                 "lock *(u64 *)({count} + 0) += {one}",
@@ -79,7 +80,7 @@ impl GuardTables for KernelGuard {
     }
 }
 
-/// Judges a packet that came in.
+/// Decides about a packet that arrives.
 #[inline(always)]
 pub(crate) fn ingress(frame: &Frame<*mut xdp_md>) -> Action {
     if is_idle() {
@@ -88,7 +89,7 @@ pub(crate) fn ingress(frame: &Frame<*mut xdp_md>) -> Action {
     guard::arriving(frame, &mut { WIRE })
 }
 
-/// Judges a packet that is about to leave.
+/// Decides about a packet that leaves.
 #[inline(always)]
 pub(crate) fn egress(ctx: &TcContext) -> Action {
     if is_idle() {
@@ -96,26 +97,26 @@ pub(crate) fn egress(ctx: &TcContext) -> Action {
     }
     match with_headers(ctx) {
         Some(frame) => guard::leaving(&frame, &mut { WIRE }),
-        // No memory to look into it. It may speak for a closed address, and it may be lost like any
-        // other packet.
+        // There is no memory to read the packet. The packet may be in the name of a closed address,
+        // and any packet may be lost.
         None => Action::Drop,
     }
 }
 
-/// Judges a packet that a socket is about to get.
+/// Decides about a packet that a socket is about to receive.
 #[inline(always)]
 pub(crate) fn received(ctx: &SkBuffContext) -> Action {
     at_socket(ctx, guard::received)
 }
 
-/// Judges a packet that a socket sends.
+/// Decides about a packet that a socket sends.
 #[inline(always)]
 pub(crate) fn sent(ctx: &SkBuffContext) -> Action {
     at_socket(ctx, guard::sent)
 }
 
-/// The IP header lies in the packet's linear part: the kernel's own IP code reads or has written it
-/// there.
+/// Decides about a packet at a socket. The IP header lies in the packet's linear part, because the
+/// kernel's own IP code reads or has written it there.
 #[inline(always)]
 fn at_socket(
     ctx: &SkBuffContext,
@@ -131,7 +132,7 @@ fn at_socket(
     )
 }
 
-/// Whether nothing is guarded at all: then no packet costs a hash lookup.
+/// Whether no address is guarded at all. Then no packet costs a hash lookup.
 #[inline(always)]
 fn is_idle() -> bool {
     const _: () = assert!(offset_of!(GuardRow, address) == 0);
@@ -143,7 +144,7 @@ fn is_idle() -> bool {
     halves == [0, 0]
 }
 
-/// The frame with all that the guard looks at in its linear part, as far as the packet goes.
+/// The frame with all headers for the guard in its linear part, as far as the packet goes.
 #[inline(always)]
 fn with_headers(ctx: &TcContext) -> Option<Frame<*mut __sk_buff>> {
     let frame = Frame::of_skb(ctx);
@@ -151,7 +152,7 @@ fn with_headers(ctx: &TcContext) -> Option<Frame<*mut __sk_buff>> {
     if frame.holds(wanted as usize) {
         return Some(frame);
     }
-    // Some senders keep in the linear part no more than the Ethernet header.
+    // Some senders keep no more than the Ethernet header in the linear part.
     ctx.pull_data(wanted).ok()?;
     Some(Frame::of_skb(ctx))
 }

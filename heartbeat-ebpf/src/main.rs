@@ -1,11 +1,12 @@
 //! The kernel side of heartbeat: thin entry points over the functions in `heartbeat-common`.
 //!
-//! `responder` (XDP) answers probes, votes on leases and records replies, `stamp` (TC egress)
-//! stamps and seals our own probes, and a timer per peer and link (`watch`) reports passed
-//! deadlines. `guard_ingress` (XDP) and `guard_egress` (TC) drop what is to or from a virtual IP
+//! `responder` (XDP) answers probes, votes on leases and records replies. `stamp_probe` (TC egress)
+//! stamps and seals the agent's probes. A timer per peer and link (`watch`) reports passed
+//! deadlines. `guard_ingress` (XDP) and `guard_egress` (TC) drop packets to or from a virtual IP
 //! that this node may not serve; `responder` does so as well. `guard_received` and `guard_sent`
-//! (cgroup_skb) do the same at sockets. `process_exit` (a raw tracepoint), or `leader_exit` where
-//! the kernel does not say enough for that, tells of the end of processes.
+//! (cgroup_skb) do the same at sockets. `process_exit` (a raw tracepoint) reports the end of
+//! processes. `leader_exit` takes its place on kernels whose tracepoint lacks the necessary
+//! argument.
 
 #![no_std]
 #![no_main]
@@ -37,8 +38,9 @@ use heartbeat_common::{
 
 use crate::{access::Frame, tables::KernelTables};
 
-/// Takes frames of several buffers as well (`frags`), or drivers refuse it where the MTU is large. All
-/// that it reads lies in the first.
+/// The responder of cluster links. The program accepts frames of several buffers (`frags`), because
+/// drivers refuse it otherwise if the MTU is large. All bytes that it reads lie in the first
+/// buffer.
 #[xdp(frags)]
 pub fn responder(ctx: XdpContext) -> u32 {
     let mut frame = Frame::of_xdp(&ctx);
@@ -59,7 +61,7 @@ pub fn responder(ctx: XdpContext) -> u32 {
     }
 }
 
-/// For interfaces that carry a virtual IP and no heartbeats.
+/// The guard of interfaces with a virtual IP and without heartbeats.
 #[xdp(frags)]
 pub fn guard_ingress(ctx: XdpContext) -> u32 {
     counters::arrived(ctx.ingress_ifindex() as u32);
@@ -74,7 +76,8 @@ fn pass_guard(frame: &Frame<*mut xdp_md>) -> u32 {
     }
 }
 
-/// Goes on to the programs after it with what it lets through: `stamp_probe` may be one of them.
+/// The guard of leaving frames. Packets that it lets through go on to the programs after it,
+/// possibly to `stamp_probe`.
 #[classifier]
 pub fn guard_egress(ctx: TcContext) -> i32 {
     match guard::egress(&ctx) {
@@ -93,7 +96,7 @@ pub fn guard_sent(ctx: SkBuffContext) -> i32 {
     allow(guard::sent(&ctx))
 }
 
-/// What a cgroup_skb program returns; other programs on the way may still refuse the packet.
+/// The return value of a cgroup_skb program. Other programs on the way may still refuse the packet.
 #[inline(always)]
 fn allow(action: Action) -> i32 {
     match action {
@@ -116,17 +119,18 @@ pub fn stamp_probe(ctx: TcContext) -> i32 {
     }
 }
 
-/// Attaches only where the tracepoint says whether a thread is the last of its process.
+/// Attaches only if the tracepoint has an argument that marks the last thread of a process.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(ctx: RawTracePointContext) {
-    /// Of `trace_sched_process_exit(task, group_dead)`, include/trace/events/sched.h.
+    /// The index of `group_dead` in `trace_sched_process_exit(task, group_dead)`,
+    /// include/trace/events/sched.h.
     const GROUP_DEAD: usize = 1;
     if ctx.arg::<u8>(GROUP_DEAD) != 0 {
         exits::tell();
     }
 }
 
-/// For older kernels: takes the end of a process's first thread for that of the process.
+/// For older kernels: treats the end of a process's first thread as the end of the process.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn leader_exit(_: RawTracePointContext) {
     if exits::is_leader() {
@@ -140,7 +144,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     loop {}
 }
 
-// SAFETY: the name and section are what the kernel's loader looks for; nothing else uses them.
+// SAFETY: the kernel's loader searches for this name and section, and no other code uses them.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,7 +1,7 @@
 //! All maps of the programs, and the values that only the kernel sees in full.
 //!
-//! The layouts that userspace shares are in `heartbeat_common::maps`. Nothing is decided here, and
-//! this file imports nothing else of the crate.
+//! `heartbeat_common::maps` has the layouts that userspace shares. This file decides nothing, and
+//! imports nothing else of the crate.
 
 use aya_ebpf::{
     bindings::{bpf_spin_lock, bpf_timer},
@@ -52,7 +52,7 @@ pub struct Watch {
 
 #[btf_map(name = "config")]
 pub(crate) static CONFIG: Array<Config, 1> = Array::new();
-/// Apart from `config`, so that a dump of `config` shows no secret.
+/// A map apart from `config`, so that a dump of `config` shows no secret.
 #[btf_map(name = "keys")]
 pub(crate) static KEYS: Array<Key, MAX_KEYS> = Array::new();
 #[btf_map(name = "local")]
@@ -62,32 +62,32 @@ pub(crate) static LINKS: HashMap<Address, Link, MAX_LINKS> = HashMap::new();
 #[btf_map(name = "allow")]
 pub(crate) static ALLOW: HashMap<Address, PeerSlot, MAX_ROWS> = HashMap::new();
 /// The agent's probe sockets by their cookies, each with its link. The kernel gives a cookie to no
-/// other socket until it boots again, so the cookie of a former agent matches nobody.
+/// other socket until the next boot, so the cookie of a former agent matches no socket.
 #[btf_map(name = "senders")]
 pub(crate) static SENDERS: HashMap<u64, u32, MAX_SENDERS> = HashMap::new();
-/// The loader shrinks `peers` and `watch` to the peers that there are.
+/// The loader shrinks `peers` and `watch` to the number of peers.
 #[btf_map(name = "peers")]
 pub(crate) static PEERS: Array<PeerRow, MAX_ROWS, MMAPABLE> = Array::new();
 #[btf_map(name = "watch")]
 pub(crate) static WATCH: Array<Watch, MAX_ROWS> = Array::new();
 #[btf_map(name = "counters")]
 pub(crate) static COUNTERS: PerCpuArray<u64, { verdict::COUNTERS }> = PerCpuArray::new();
-/// Frames that an XDP program saw, by `heartbeat_common::maps::arrival_slot`: whether it runs on an
-/// interface at all.
+/// The frames that an XDP program saw, by `heartbeat_common::maps::arrival_slot`. The counts show
+/// whether the program runs on an interface at all.
 #[btf_map(name = "arrivals")]
 pub(crate) static ARRIVALS: PerCpuArray<u64, ARRIVAL_SLOTS> = PerCpuArray::new();
 #[btf_map(name = "events")]
 pub(crate) static EVENTS: RingBuf<DeadlineEvent, EVENT_BYTES> = RingBuf::new();
 
-/// A slot is made when the first entry for its group comes along: a witness need not know the groups.
+/// A slot is created by the first entry for its group: a witness need not know the groups.
 #[btf_map(name = "leases")]
 pub(crate) static LEASES: HashMap<u32, LeaseRow, MAX_GROUPS> = HashMap::new();
-/// Apart from `events`: however many votes there are, they crowd out no deadline.
+/// A ring apart from `events`, so that a flood of votes crowds out no deadline.
 #[btf_map(name = "votes")]
 pub(crate) static VOTES: RingBuf<VoteEvent, VOTE_BYTES> = RingBuf::new();
 
-/// The agent fills it from row 0 on, and a row before its address is put into `vips`. The rows of
-/// groups are only the agent's own memory.
+/// The agent fills the map from row 0 on, and a row before the address is put into `vips`. The rows
+/// of groups are only the agent's own memory.
 #[btf_map(name = "guard")]
 pub(crate) static GUARD: Array<GuardRow, GUARD_ROWS, MMAPABLE> = Array::new();
 /// The row of each guarded address.
@@ -99,7 +99,7 @@ pub(crate) static PROCESSES: HashMap<u32, WatchedProcess, MAX_WATCHED> = HashMap
 #[btf_map(name = "exits")]
 pub(crate) static EXITS: RingBuf<ExitEvent, EXIT_BYTES> = RingBuf::new();
 
-/// When this CPU last wrote a message to the agent's log.
+/// The time of this CPU's last message to the agent's log.
 #[btf_map(name = "last_report")]
 pub(crate) static LAST_REPORT: PerCpuArray<u64, 1> = PerCpuArray::new();
 

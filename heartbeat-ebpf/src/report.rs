@@ -1,4 +1,4 @@
-//! Messages to the agent's log: at most one a second and CPU, never one per packet.
+//! Messages to the agent's log: at most one per second and CPU, never one per packet.
 
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::warn;
@@ -7,8 +7,8 @@ use crate::{clock, maps::LAST_REPORT};
 
 const PAUSE_NS: u64 = 1_000_000_000;
 
-/// Says that a heartbeat of another version came, unless a message was written within the last
-/// second. The agent itself reports bad MACs, from the peers' rows.
+/// Reports a heartbeat of another version, unless a message was written within the last second. The
+/// agent itself reports bad tags, from the peers' rows.
 #[inline(always)]
 pub(crate) fn unknown_version(ctx: &XdpContext) {
     let now = clock::now();

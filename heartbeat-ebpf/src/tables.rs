@@ -1,4 +1,4 @@
-//! How the per-packet functions reach the maps.
+//! The access of the per-packet functions to the maps.
 
 use core::ptr;
 
@@ -15,10 +15,10 @@ use crate::{
     maps::{ALLOW, CONFIG, KEYS, LINKS, LOCAL, SENDERS, peer_row},
 };
 
-/// The maps as seen from one packet.
+/// The maps from the view of one packet.
 pub(crate) struct KernelTables {
     ifindex: u32,
-    /// Null if the packet arrives.
+    /// The leaving packet. Null if the packet arrives.
     leaving: *mut __sk_buff,
 }
 
@@ -31,7 +31,7 @@ impl KernelTables {
         }
     }
 
-    /// For a packet that leaves by this interface.
+    /// The tables for a packet that leaves by this interface.
     #[inline(always)]
     pub(crate) fn of_leaving(ifindex: u32, skb: *mut __sk_buff) -> Self {
         Self {
@@ -84,8 +84,8 @@ impl Tables for KernelTables {
         if self.leaving.is_null() {
             return None;
         }
-        // SAFETY: the context is valid for the program's run. The helper gives 0 for a packet without
-        // a socket, such as one that this host forwards or bridges.
+        // SAFETY: the context is valid for the program's run. The helper returns 0 for a packet
+        // without a socket, for example a forwarded or bridged one.
         let cookie = unsafe { bpf_get_socket_cookie(self.leaving.cast()) };
         if cookie == 0 {
             return None;

@@ -1,10 +1,10 @@
 //! One deadline per peer and link.
 //!
 //! The packet path arms a timer once, at the first fresh reply. From then on the timer's own
-//! callback decides: if a reply came meanwhile it sleeps until the new deadline, otherwise it reports
-//! the passed deadline, once, and checks again every timeout. So a packet costs no timer call, and a
-//! reply that comes while the callback runs is never overlooked: the next check finds it, before the
-//! deadline that it sets.
+//! callback decides. After a further reply it sleeps until the new deadline. Otherwise it reports
+//! the passed deadline, once, and checks again every timeout. A packet therefore costs no timer
+//! call. A reply during the callback is never missed: the next check finds it, before the deadline
+//! that it sets.
 
 use core::ffi::c_void;
 
@@ -25,8 +25,9 @@ pub(crate) fn arm(row: u32) {
     let Some(watch) = WATCH.get_ptr_mut(row) else {
         return;
     };
-    // SAFETY: the pointer is to a live map value; the timer helpers are given the timer inside it and
-    // the map that holds it. Two CPUs that arm at once start the same timer twice, which is harmless.
+    // SAFETY: the pointer is to a live map value; the timer helpers receive the timer inside it and
+    // the map that contains it. Two CPUs that arm at once start the same timer twice, which is
+    // harmless.
     unsafe {
         if (*watch).armed != 0 {
             return;
@@ -35,8 +36,8 @@ pub(crate) fn arm(row: u32) {
         (*watch).armed = 1;
         (*watch).row = row;
         let timer = &raw mut (*watch).timer;
-        // Fails with EBUSY on every start but the first. It may also find no memory (ENOMEM), as it
-        // must not wait for any: then the start fails, and the next reply tries again.
+        // The call fails with EBUSY on every start but the first. It may also fail with ENOMEM,
+        // because it must not wait for memory. Then the start fails, and the next reply repeats it.
         bpf_timer_init(timer, (&raw const WATCH).cast_mut().cast(), BOOTTIME);
         bpf_timer_set_callback(timer, expired as *mut c_void);
         if bpf_timer_start(timer, timeout, 0) != 0 {
@@ -45,13 +46,13 @@ pub(crate) fn arm(row: u32) {
     }
 }
 
-/// The timer's callback: runs in softirq, at or after the deadline as it was when last armed.
+/// The timer's callback, in softirq, at or after the deadline at the last arming.
 #[inline(never)]
 extern "C" fn expired(_map: *mut c_void, _key: *mut u32, watch: *mut Watch) -> i32 {
     // SAFETY: the kernel passes the map value that holds the timer.
     let number = unsafe { (*watch).row };
     let (Some(row), Some(timeout)) = (peer_row(number), timeout_ns()) else {
-        // Not configured any more. Should it be again, a reply arms the timer.
+        // The row is no longer configured. After a new configuration, a reply arms the timer.
         // SAFETY: as above.
         unsafe { (*watch).armed = 0 };
         return 0;
@@ -79,7 +80,7 @@ fn report(
     deadline_at: u64,
     fired_at: u64,
 ) {
-    // SAFETY: the map value that holds the timer whose callback this is part of.
+    // SAFETY: this code is part of the callback of the timer that the map value contains.
     let watch = unsafe { &mut *watch };
     if watch.reported == last_reply_at {
         return;

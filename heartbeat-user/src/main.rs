@@ -15,8 +15,8 @@ use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, events, explain, import, keygen, load, mode::Mode, operate, ping, replay, resource,
-        rotate, simulate, status, stop, verify, wait, witness,
+        check, events, explain, import, keygen, load, mode::Mode, operate, ping, reload, replay,
+        resource, rotate, simulate, status, stop, verify, wait, witness,
     },
     config::{self, Config},
     control::protocol::Request,
@@ -164,7 +164,7 @@ enum Command {
         group: Option<String>,
     },
     /// Take over what changed in the configuration, without touching the rest
-    Reload,
+    Reload(reload::Reload),
     /// End the local agent and wait until it is gone
     Stop {
         /// Hand over what is served and take everything down: what happens without a flag, too
@@ -412,6 +412,7 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
             keep,
             force,
         } => stop::run(&config.load()?, keep, force)?,
+        Command::Reload(reload) => return reload.run(config.path(), config.node.as_deref()),
         Command::Wait(wait) => wait.run(&config.socket()?)?,
         Command::Verify => return verify::run(&config.load()?),
         Command::Simulate { fail, json } => simulate::run(&config.load()?, &fail, json)?,
@@ -461,7 +462,6 @@ fn request(command: Command, config: &ConfigArgs) -> Result<Request> {
             on: state == OnOff::On,
             group,
         },
-        Command::Reload => Request::Reload,
         other => bail!("{other:?} asks nothing of the agent"),
     })
 }

@@ -1,37 +1,38 @@
-//! Layouts of the maps by which the kernel tells of the end of processes.
+//! The layouts of the maps by which the kernel reports the end of processes.
 //!
-//! As in [`crate::maps`]: plain old data without padding, host byte order, nanoseconds of
-//! `CLOCK_BOOTTIME`. No other map depends on these, and nothing in them outlives an agent.
+//! As in [`crate::maps`], the values are plain old data without padding, in host byte order, with
+//! nanoseconds of `CLOCK_BOOTTIME`. No other map depends on these maps, and none of them outlives
+//! an agent.
 
 use bytemuck::{Pod, Zeroable};
 
-/// Processes that one agent watches.
+/// The number of processes that one agent watches.
 pub const MAX_WATCHED: usize = 1_024;
 
-/// An entry of `processes`, by process id: a process whose end is to be told.
+/// An entry of `processes`, by process id: a process whose end is reported.
 ///
-/// The id is that of the initial pid namespace. The kernel removes the entry when it tells, so whoever
-/// gets the same id later is not watched.
+/// The id is that of the initial pid namespace. The kernel removes the entry when it reports the
+/// end, so a later process with the same id is not watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct WatchedProcess {
-    /// Since when.
+    /// The start of the watch.
     pub since: u64,
-    /// The watcher's own word for it.
+    /// The watcher's own identifier of the process.
     pub token: u32,
-    /// What its end means for the node: a [`crate::wire::Health`], 0 for nothing. The kernel adds it to
-    /// [`crate::maps::Local::kernel_health`] before it tells.
+    /// The consequence of the end for the node: a [`crate::wire::Health`], 0 for none. The kernel
+    /// adds it to [`crate::maps::Local::kernel_health`] before the report.
     pub health: u32,
 }
 
-/// What the `exits` ring buffer carries: a watched process ends.
+/// The content of the `exits` ring buffer: a watched process ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ExitEvent {
     pub pid: u32,
     /// As in its [`WatchedProcess`].
     pub token: u32,
-    /// When its last thread began to end.
+    /// The time at which its last thread began to end.
     pub at: u64,
 }
 
@@ -39,7 +40,7 @@ pub struct ExitEvent {
 mod pod {
     use super::{ExitEvent, WatchedProcess};
 
-    // SAFETY: `bytemuck::Pod` is derived above, which is what `aya::Pod` asks for.
+    // SAFETY: `bytemuck::Pod` is derived above, and `aya::Pod` requires the same.
     unsafe impl aya::Pod for WatchedProcess {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ExitEvent {}

@@ -1,8 +1,8 @@
 //! Finds a heartbeat inside an Ethernet frame, and turns the frame around.
 //!
-//! Offsets are from the start of the Ethernet header. The parser walks up to two VLAN tags, then
-//! IPv4 without options or IPv6 without extension headers, then UDP. Whatever else comes along is
-//! not ours and passes.
+//! Offsets are from the start of the Ethernet header. The parser reads up to two VLAN tags, then
+//! IPv4 without options or IPv6 without extension headers, then UDP. All other frames are no
+//! heartbeats and pass.
 
 use crate::{
     checksum::{self, InternetSum},
@@ -24,7 +24,7 @@ const IPV4_LEN: usize = 20;
 pub(crate) const IPV6_LEN: usize = 40;
 const UDP_LEN: usize = 8;
 const PROTOCOL_UDP: u8 = 17;
-/// TTL or hop limit of what we send: the value that hosts use for locally made packets.
+/// The TTL or hop limit of sent frames: the value that hosts use for locally made packets.
 const TTL: u8 = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,9 @@ pub(crate) struct Datagram {
     ip: usize,
     /// Offset of the UDP header.
     udp: usize,
-    /// From the UDP header, itself included.
+    /// The length in the UDP header, which includes the header itself.
     udp_len: usize,
-    /// From the IP header: what follows it.
+    /// The length after the IP header, from the IP header.
     ip_payload_len: usize,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn locate<P: Packet>(packet: &P, port: u16) -> Result<Datagram, Verdi
     }
 }
 
-/// Ethertype behind the VLAN tags, and where what it announces begins.
+/// The Ethernet type behind the VLAN tags, and the offset of its payload.
 #[inline(always)]
 pub(crate) fn ethertype<P: Packet>(packet: &P) -> Option<(u16, usize)> {
     let mut ethertype: u16 = packet.read(ETHERNET_LEN - 2)?;
@@ -85,7 +85,7 @@ pub(crate) fn ethertype<P: Packet>(packet: &P) -> Option<(u16, usize)> {
     Some((ethertype, next))
 }
 
-/// The Ethernet address that the frame came from, as a number of 48 bits.
+/// The Ethernet address of the sender, as a number of 48 bits.
 #[inline(always)]
 pub(crate) fn sender<P: Packet>(packet: &P) -> Option<u64> {
     let high = u64::from(packet.read::<u16>(6)?);
@@ -144,14 +144,14 @@ fn ipv6<P: Packet>(packet: &P, ip: usize) -> Result<Datagram, Verdict> {
 }
 
 impl Datagram {
-    /// The same, with offsets that the BPF verifier knows no more of than that they are small.
+    /// The same datagram with offsets of which the BPF verifier knows only that they are small.
     ///
-    /// `zero` is 0, but comes from a map. Without this the verifier would walk all that follows once
-    /// for each shape of the headers before.
+    /// `zero` is 0, but comes from a map. Without this step the verifier would walk all later code
+    /// once for each shape of the headers before.
     #[inline(always)]
     pub(crate) fn obscured(self, zero: u32) -> Self {
-        // All offsets are below. Nothing but sums and masks: before Linux 6.10 the verifier knows nothing of
-        // what comes of other operations with what it does not know.
+        // All offsets are below the mask. The code uses nothing but sums and masks: before Linux
+        // 6.10 the verifier loses track of an unknown value after other operations.
         const MASK: usize = 0x7f;
         let veil = zero as usize & MASK;
         Self {
@@ -188,7 +188,7 @@ impl Datagram {
         packet.read(self.udp)
     }
 
-    /// The heartbeat in this datagram, its magic, version and lengths checked.
+    /// The heartbeat in this datagram, after checks of its magic, version and lengths.
     #[inline(always)]
     pub(crate) fn heartbeat<P: Packet>(&self, packet: &P) -> Result<Heartbeat, Verdict> {
         let payload = self.udp + UDP_LEN;
@@ -227,23 +227,23 @@ impl Datagram {
 }
 
 impl Heartbeat {
-    /// How many lease entries there are.
+    /// The number of lease entries.
     ///
-    /// Read from the frame each time: a number that has ended one loop is a number that the BPF
-    /// verifier knows, and it would walk all that follows once for each.
+    /// The number is read from the frame each time. The BPF verifier knows a number that has ended
+    /// one loop, and would walk all later code once for each value.
     #[inline(always)]
     pub(crate) fn leases<P: Packet>(&self, packet: &P) -> Option<usize> {
         let leases = usize::from(packet.read::<u8>(self.payload + offset::LEASE_COUNT)?);
         (leases <= MAX_LEASES).then_some(leases)
     }
 
-    /// Offset of lease entry `index`, which must be one of those that there are.
+    /// The offset of lease entry `index`, which must be below the number of entries.
     #[inline(always)]
     pub(crate) fn lease(&self, index: usize) -> usize {
         self.payload + offset::LEASES + index * wire::LEASE_LEN
     }
 
-    /// Offset of the tag.
+    /// The offset of the tag.
     #[inline(always)]
     fn tag<P: Packet>(&self, packet: &P) -> Option<usize> {
         Some(self.payload + wire::authenticated_len(self.leases(packet)?))
@@ -262,7 +262,7 @@ impl Heartbeat {
         Some(packet.read::<u64>(self.tag(packet)?)? == hash.finish())
     }
 
-    /// Writes the tag and the UDP checksum. The last thing to do to a frame.
+    /// Writes the tag and the UDP checksum. No other change of the frame may follow.
     #[inline(always)]
     pub(crate) fn seal<P: Packet>(&self, packet: &mut P, key: SipKey) -> Option<()> {
         let udp = self.datagram.udp;

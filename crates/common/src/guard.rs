@@ -1,28 +1,30 @@
-//! The guard: a node that may not serve a virtual IP neither hears nor speaks for it.
+//! The guard: a node that may not serve a virtual IP neither receives nor sends its packets.
 //!
-//! Past a VIP's `open_until` the packets to it and from it are dropped, whatever userspace does or has
-//! stopped doing. This is the whole of the guard but for the maps; it must never drop a packet that is
-//! neither to nor from a guarded address.
+//! After a VIP's `open_until`, packets to it and from it are dropped, whether or not userspace
+//! still runs. This module is all of the guard but the maps. The guard must never drop a packet
+//! that is neither to nor from a guarded address.
 //!
 //! ```text
-//!            arriving: whom it is for                leaving: whom it speaks for
+//!            arriving: destination                   leaving: source
 //! IPv4/IPv6  destination                             source
 //! ARP        target, unless that is the sender, too  sender
 //! NDP        target of a solicitation                target of an advertisement, or of a solicitation
 //!                                                    from nobody (duplicate address detection)
 //! ```
 //!
-//! So the new owner's gratuitous ARP and unsolicited advertisements still come in and correct our own
-//! neighbour cache, and we remain a plain client of an address that is served elsewhere.
+//! Gratuitous ARP and unsolicited advertisements of the new owner therefore still arrive and
+//! correct this node's neighbour cache. This node remains a plain client of an address that another
+//! node serves.
 //!
-//! Addresses lie in the fixed headers, which fragments, options and most extension headers leave alone. A
-//! source route does not: its final destination lies in an IPv4 option or an IPv6 routing header, so a
-//! packet that is routed to a VIP that way passes. Hosts take none by default (`accept_source_route`,
-//! `seg6_enabled`). A frame cut before the end of its addresses passes; no network stack takes it.
+//! The guard reads addresses in the fixed headers, which fragments, options and most extension
+//! headers leave alone. A source route is the exception: its final destination lies in an IPv4
+//! option or an IPv6 routing header, so a packet with such a route to a VIP passes. Hosts accept
+//! none by default (`accept_source_route`, `seg6_enabled`). A frame that ends before its addresses
+//! do passes, because no network stack accepts it.
 //!
-//! Interfaces are one place to look, sockets are the other: a packet between two processes of one
-//! host, or from a container to its host, passes no guarded interface. At a socket a packet begins
-//! with its IP header, and the same rules apply without ARP, whose packets have no socket.
+//! Interfaces and sockets both need a guard. A packet between two processes of one host, or from a
+//! container to its host, passes no guarded interface. At a socket a packet begins with its IP
+//! header. The same rules apply there without ARP, whose packets have no socket.
 
 use crate::{
     frame::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV6_LEN, MAX_VLANS},
@@ -39,12 +41,13 @@ const PROTOCOL_ICMPV6: u8 = 58;
 const NEIGHBOR_SOLICITATION: u8 = 135;
 /// RFC 4861, section 4.4.
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
-/// In either of them: where the target address is.
+/// The offset of the target address in either message.
 const NDP_TARGET: usize = 8;
 /// First byte of an IPv6 multicast address.
 const MULTICAST: u64 = 0xff;
 
-/// Bytes from the Ethernet header on that hold every address the guard looks at.
+/// The number of bytes, from the Ethernet header on, that contain every address that the guard
+/// reads.
 pub const HEADERS_LEN: usize =
     frame::ETHERNET_LEN + MAX_VLANS * frame::VLAN_LEN + IPV6_LEN + NDP_TARGET + 16;
 
@@ -54,7 +57,7 @@ pub enum Direction {
     Out,
 }
 
-/// The guarded addresses and the clock, as the guard sees them.
+/// The guarded addresses and the clock, for the guard.
 pub trait GuardTables {
     /// Refers to a [`crate::maps::GuardRow`].
     type Row: Copy;
@@ -68,25 +71,25 @@ pub trait GuardTables {
     /// Counts one packet in the row's `dropped_in` or `dropped_out`.
     fn count_drop(&mut self, row: Self::Row, direction: Direction);
     /// Whether the packet is in the network namespace whose addresses are guarded. An interface is
-    /// in one namespace, but the guard at the sockets sees the packets of all.
+    /// in one namespace, but the guard at the sockets sees the packets of all namespaces.
     fn is_here(&self) -> bool {
         true
     }
 }
 
-/// Judges a packet that came in.
+/// Decides about a packet that arrives.
 #[inline(always)]
 pub fn arriving<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action {
     judge(addressed(packet), tables, Direction::In)
 }
 
-/// Judges a packet that is about to leave.
+/// Decides about a packet that leaves.
 #[inline(always)]
 pub fn leaving<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action {
     judge(spoken_for(packet), tables, Direction::Out)
 }
 
-/// Judges a packet that a socket is about to get. It begins with its IP header.
+/// Decides about a packet that a socket is about to receive. The packet begins with its IP header.
 #[inline(always)]
 pub fn received<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action {
     let Some(ethertype) = version(packet) else {
@@ -95,7 +98,7 @@ pub fn received<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action
     judge(destination(packet, ethertype, 0), tables, Direction::In)
 }
 
-/// Judges a packet that a socket sends. It begins with its IP header.
+/// Decides about a packet that a socket sends. The packet begins with its IP header.
 #[inline(always)]
 pub fn sent<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action {
     let Some(ethertype) = version(packet) else {
@@ -104,11 +107,11 @@ pub fn sent<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action {
     judge(source(packet, ethertype, 0), tables, Direction::Out)
 }
 
-/// High and low half of an [`Address`]: compared in two instructions.
+/// The high and the low half of an [`Address`]: two instructions compare them.
 type Halves = (u64, u64);
 
-/// The two addresses that a packet stands for, which are the same if it stands for one. An `Option`
-/// in their place would be copied without its value, which the BPF verifier refuses.
+/// The two addresses of a packet, which are equal if there is only one. An `Option` in their place
+/// would be copied without its value, which the BPF verifier refuses.
 type Addresses = [Halves; 2];
 
 #[inline(always)]
@@ -129,19 +132,20 @@ fn judge<T: GuardTables>(
     }
 }
 
-/// Whether the address is guarded and closed; if so, the packet is counted.
+/// Whether the address is guarded and closed. If so, the packet is counted.
 #[inline(always)]
 fn is_closed<T: GuardTables>((high, low): Halves, tables: &mut T, direction: Direction) -> bool {
-    // In whole words: as an array of bytes the BPF compiler would store it byte by byte.
+    // Whole words: the BPF compiler would store an array of bytes byte by byte.
     let address = [high.to_be(), low.to_be()];
     let Some(row) = tables.row(bytemuck::cast_ref(&address)) else {
         return false;
     };
-    // The clock is read after the address was found: other traffic must not pay for it.
+    // The clock is read after the lookup of the address: other traffic must not pay for it.
     let now = tables.now();
     let open_until = tables.open_until(row);
-    // Whose packet it is comes last: hardly any packet gets as far as that.
-    // docs/design/leases.md#rule-5: this is the only word on whether the address may be served.
+    // The namespace comes last, because hardly any packet gets this far.
+    // docs/design/leases.md#rule-5: this comparison alone decides whether the address may be
+    // served.
     let closed = now >= open_until && tables.is_here();
     if closed {
         tables.count_drop(row, direction);
@@ -149,7 +153,7 @@ fn is_closed<T: GuardTables>((high, low): Halves, tables: &mut T, direction: Dir
     closed
 }
 
-/// Whom an arriving frame is for.
+/// The addresses to which an arriving frame is sent.
 #[inline(always)]
 fn addressed<P: Packet>(packet: &P) -> Option<Addresses> {
     let (ethertype, at) = frame::ethertype(packet)?;
@@ -157,11 +161,12 @@ fn addressed<P: Packet>(packet: &P) -> Option<Addresses> {
         return destination(packet, ethertype, at);
     }
     let Arp { sender, target } = arp(packet, at)?;
-    // An announcement of the address's owner. Should we answer, that will not leave.
+    // An announcement of the address's owner passes. The guard drops any answer of this node on its
+    // way out.
     (sender != target).then_some([target; 2])
 }
 
-/// Whom a leaving frame speaks for.
+/// The addresses in whose name a leaving frame is sent.
 #[inline(always)]
 fn spoken_for<P: Packet>(packet: &P) -> Option<Addresses> {
     let (ethertype, at) = frame::ethertype(packet)?;
@@ -172,10 +177,11 @@ fn spoken_for<P: Packet>(packet: &P) -> Option<Addresses> {
     }
 }
 
-/// What the type of a frame would be that carried this packet.
+/// The Ethernet type of a frame that would carry this packet.
 #[inline(always)]
 fn version<P: Packet>(packet: &P) -> Option<u16> {
-    // Two bytes, as the BPF verifier learns nothing from a check for the very first alone.
+    // The check covers two bytes, because the BPF verifier learns nothing from a check for the very
+    // first alone.
     match packet.read::<u16>(0)? >> 12 {
         4 => Some(ETHERTYPE_IPV4),
         6 => Some(ETHERTYPE_IPV6),
@@ -183,7 +189,7 @@ fn version<P: Packet>(packet: &P) -> Option<u16> {
     }
 }
 
-/// Whom the IP packet at `at` is for.
+/// The destination addresses of the IP packet at `at`.
 #[inline(always)]
 fn destination<P: Packet>(packet: &P, ethertype: u16, at: usize) -> Option<Addresses> {
     match ethertype {
@@ -205,7 +211,7 @@ fn destination<P: Packet>(packet: &P, ethertype: u16, at: usize) -> Option<Addre
     }
 }
 
-/// Whom the IP packet at `at` speaks for.
+/// The addresses in whose name the IP packet at `at` is sent.
 #[inline(always)]
 fn source<P: Packet>(packet: &P, ethertype: u16, at: usize) -> Option<Addresses> {
     match ethertype {
@@ -214,7 +220,8 @@ fn source<P: Packet>(packet: &P, ethertype: u16, at: usize) -> Option<Addresses>
             let source = v6(packet, at + 8)?;
             match neighbor_discovery(packet, at) {
                 Some((NEIGHBOR_ADVERTISEMENT, target)) => Some([source, target]),
-                // From nobody: a claim to the address. From anybody else it is a client's question.
+                // Without a source the solicitation is a claim to the address. With one it is a
+                // client's question.
                 Some((NEIGHBOR_SOLICITATION, target)) if source == (0, 0) => Some([target; 2]),
                 _ => Some([source; 2]),
             }
@@ -226,7 +233,7 @@ fn source<P: Packet>(packet: &P, ethertype: u16, at: usize) -> Option<Addresses>
 #[inline(always)]
 fn v4<P: Packet>(packet: &P, at: usize) -> Option<Halves> {
     let address: u32 = packet.read(at)?;
-    // As `Address::v4` has it.
+    // The same form as in `Address::v4`.
     Some((0, 0x0000_ffff_0000_0000 | u64::from(address)))
 }
 
@@ -240,7 +247,8 @@ struct Arp {
     target: Halves,
 }
 
-/// The ARP packet at `at`, whatever its operation: request and reply both speak for their sender.
+/// The ARP packet at `at`, whatever its operation: request and reply both carry their sender's
+/// claim.
 #[inline(always)]
 fn arp<P: Packet>(packet: &P, at: usize) -> Option<Arp> {
     if packet.read::<u32>(at + 2)? != ARP_ETHERNET_IPV4 {
@@ -252,8 +260,8 @@ fn arp<P: Packet>(packet: &P, at: usize) -> Option<Arp> {
     })
 }
 
-/// Type and target address of the ICMPv6 message right after the IPv6 header at `at`. Only the two
-/// messages above have a target there.
+/// The type and the target address of the ICMPv6 message right after the IPv6 header at `at`. Only
+/// the two messages above have a target there.
 #[inline(always)]
 fn neighbor_discovery<P: Packet>(packet: &P, at: usize) -> Option<(u8, Halves)> {
     if packet.read::<u8>(at + 6)? != PROTOCOL_ICMPV6 {

@@ -1,11 +1,11 @@
-//! The numbers by which the agent's core and the dataplane name the same things. Each kind has a
-//! type of its own, so that a number of one kind is never taken for one of another.
+//! The indices that the agent's core and the dataplane share. Each kind has a type of its own, so
+//! that the compiler rejects an index of another kind.
 
 use core::fmt;
 
 use crate::wire::LinkId;
 
-/// Defines a type for the numbers of one kind, which are shown like plain integers.
+/// Defines index types, which are displayed like plain integers.
 macro_rules! numbers {
     ($($(#[$meta:meta])* $name:ident($inner:ty))+) => {$(
         $(#[$meta])*
@@ -22,16 +22,16 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// The number of a peer: all nodes but this one, in the order of their rows.
+    /// The index of a peer: all nodes but this one, in the order of their rows.
     PeerIndex(usize)
-    /// The number of a group among those of the configuration.
+    /// The index of a group among the groups of the configuration.
     GroupIndex(usize)
-    /// The number of an address among those of all groups.
+    /// The index of an address among the addresses of all groups.
     VipIndex(usize)
-    /// The number of a row that describes one link to one peer: each peer has one row for each
+    /// The number of a row that describes one link to one peer. Each peer has one row for each
     /// link, and the rows of the next peer follow.
     RowNumber(usize)
-    /// The place in the map `peers` where the dataplane keeps a row.
+    /// The index in the map `peers` at which the dataplane keeps a row.
     RowPlace(u32)
 }
 

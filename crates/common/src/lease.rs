@@ -1,9 +1,10 @@
-//! The acceptor: who may hold a group's lease, decided by one slot and one function.
+//! The acceptor: one slot and one function decide which node may hold a group's lease.
 //!
 //! The leases follow PaxosLease (Trencseni, Gazso and Reinhardt, 2012): a majority of acceptors, no
-//! disk, no synchronised clocks. This very function runs in XDP under the slot's spin lock, in the
-//! simulator and in the model checker. It must never grant a slot to one node while it is granted to
-//! another: everything else about leases rests on that, and on majorities that intersect.
+//! disk, no synchronised clocks. The same function runs in XDP under the slot's spin lock, in the
+//! simulator and in the model checker. The function must never grant a slot to one node while the
+//! slot is granted to another. All other properties of leases depend on that, and on majorities
+//! that intersect.
 //!
 //! ```text
 //!   prepare(b)   another's lease lives? ──▶ refused (its ballot, the time left)
@@ -30,7 +31,7 @@ impl Ballot {
     /// The highest round that a ballot can carry.
     pub const MAX_ROUND: u64 = u64::MAX >> 16;
 
-    /// `round` is cut to [`Ballot::MAX_ROUND`].
+    /// Creates a ballot. `round` is limited to [`Ballot::MAX_ROUND`].
     #[inline(always)]
     pub const fn new(round: u64, node: NodeId) -> Self {
         let round = if round > Self::MAX_ROUND {
@@ -52,7 +53,8 @@ impl Ballot {
     }
 }
 
-/// Whom a lease is released for: `node id | 1 << 16 if the operator chose it`; 0 is anybody.
+/// The node for which a lease is released: `node id | 1 << 16 if the operator chose it`; 0 means
+/// any node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -61,7 +63,7 @@ pub struct Successor(pub u32);
 impl Successor {
     const CHOSEN: u32 = 1 << 16;
 
-    /// The best node there is; node 0 is anybody.
+    /// The best node; node 0 means any node.
     pub const fn fit(node: NodeId) -> Self {
         Self(node.0 as u32)
     }
@@ -76,17 +78,17 @@ impl Successor {
     }
 }
 
-/// What a lease entry asks.
+/// The request of a lease entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Operation {
     Prepare = 1,
     /// Grant the lease.
     Accept = 2,
-    /// Free it at once, for the [`Successor`] that the entry names.
+    /// Free the lease at once, for the [`Successor`] in the entry.
     Release = 3,
-    /// [`Operation::Accept`] by the owner: the same to an acceptor. The answer can wait for the
-    /// asker's next tick.
+    /// [`Operation::Accept`] by the owner, with the same meaning for an acceptor. The answer can
+    /// wait for the owner's next tick.
     Renew = 4,
 }
 
@@ -103,12 +105,12 @@ impl Operation {
     }
 }
 
-/// What the acceptor says.
+/// The answer of the acceptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Vote {
-    /// It has no opinion: it may have forgotten votes that still bind, or was asked what it cannot
-    /// grant.
+    /// No answer: the acceptor may have forgotten votes that still bind, or the request is one that
+    /// it cannot grant.
     #[default]
     Abstains = 0,
     Granted = 1,
@@ -126,25 +128,27 @@ impl Vote {
     }
 }
 
-/// What an acceptor remembers about one group.
+/// The memory of an acceptor about one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Slot {
-    /// Id of the node that the lease was granted to; 0 if it was released, or never granted.
+    /// The id of the node to which the lease was granted; 0 if the lease was released, or never
+    /// granted.
     pub owner: u32,
-    /// The [`Successor`] that the lease was released for.
+    /// The [`Successor`] for which the lease was released.
     pub successor: u32,
-    /// No ballot below it gets a vote.
+    /// The lowest ballot that may get a vote.
     pub promised: u64,
-    /// The ballot that was granted last.
+    /// The last ballot with a grant.
     pub ballot: u64,
-    /// When the lease ends, or would have ended, on this acceptor's clock, in nanoseconds.
+    /// The end of the lease, or its former end after a release, on this acceptor's clock, in
+    /// nanoseconds.
     pub expires: u64,
 }
 
 impl Slot {
-    /// The node whose lease lives at `now`.
+    /// The node whose lease lasts at `now`.
     #[inline(always)]
     pub const fn live_owner(&self, now: Boottime) -> Option<NodeId> {
         if self.owner != 0 && self.expires > now.as_nanos() {
@@ -155,29 +159,29 @@ impl Slot {
     }
 }
 
-/// A lease entry as the acceptor takes it. Whoever makes one has authenticated its sender.
+/// A lease entry for the acceptor. The caller must have authenticated its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     pub operation: Operation,
     pub ballot: Ballot,
-    /// How long the lease is to last, in nanoseconds.
+    /// The length of the lease, in nanoseconds.
     pub lease_ns: u64,
-    /// Whom a release is for.
+    /// The node for which a release is meant.
     pub successor: Successor,
 }
 
-/// When an acceptor votes at all.
+/// The limits on an acceptor's votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// It abstains before: docs/design/leases.md#rule-2.
+    /// The start of voting. An acceptor abstains before it: docs/design/leases.md#rule-2.
     pub votes_from: u64,
-    /// It grants no longer lease.
+    /// The longest lease that the acceptor grants.
     pub max_lease_ns: u64,
 }
 
 impl Request {
-    /// Reads an entry that `from` sent at a time that the acceptor takes as `now`. `None` is to
-    /// abstain.
+    /// Reads an entry that `from` sent, at the acceptor's time `now`. `None` means that the
+    /// acceptor abstains.
     #[inline(always)]
     pub fn read(entry: &LeaseEntry, from: NodeId, limits: Limits, now: Boottime) -> Option<Self> {
         let operation = Operation::from_wire(entry.operation)?;
@@ -200,18 +204,18 @@ impl Request {
     }
 }
 
-/// The acceptor's answer, as it goes into the reply's entry.
+/// The acceptor's answer, for the reply's entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Answer {
     pub vote: Vote,
-    /// How long the lease lasts that was granted, as it was asked for; or how long the one that stands in the way lives
-    /// on, rounded up to microseconds; else 0.
+    /// The length of the granted lease, as it was requested. After a refusal, the remaining time of
+    /// the obstructing lease, rounded up to microseconds. Otherwise 0.
     pub micros: u32,
-    /// The ballot that was asked for if it was granted, else the one that stands in the way.
+    /// The requested ballot if it was granted, otherwise the obstructing one.
     pub ballot: u64,
 }
 
-/// Decides about `request` at `now`, on the acceptor's clock, and remembers it.
+/// Decides about `request` at `now`, on the acceptor's clock, and records the decision.
 ///
 /// `now` must not be after the instant at which the slot was locked, and the probe that carries the
 /// request must have left before it.
@@ -261,7 +265,7 @@ fn release(slot: &mut Slot, ballot: Ballot, from: u32, successor: Successor) -> 
     }
     slot.owner = 0;
     slot.successor = successor.0;
-    // An accept of the same ballot that comes late must not take the lease again.
+    // A late accept of the same ballot must not take the lease again.
     let after = ballot.0.saturating_add(1);
     if slot.promised < after {
         slot.promised = after;

@@ -1,14 +1,14 @@
-//! The contract between kernel and userspace: what is on the wire, what is in the maps, and the
+//! The contract between kernel and userspace: the wire format, the layouts of the maps, and the
 //! per-packet functions that decide about a heartbeat.
 //!
-//! Everything here is `no_std`, free of allocation and of I/O. The functions in [`receive`], [`stamp`]
-//! and [`guard`] are compiled into the BPF programs and into every test, so there is one definition of
-//! what happens to a packet. Nothing here may depend on who calls it.
+//! This crate is `no_std`, without allocation and without I/O. The functions in [`receive`],
+//! [`stamp`] and [`guard`] are compiled into the BPF programs and into every test, so the treatment
+//! of a packet has one definition. Nothing here may depend on its caller.
 
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
-// The words of an error that only userspace makes.
+// The text of an error that only userspace creates.
 #[cfg(not(target_arch = "bpf"))]
 extern crate alloc;
 

@@ -1,4 +1,5 @@
-//! The liveness vector in a heartbeat: the kernel writes it into replies, and into probes that leave.
+//! The liveness vector in a heartbeat. The kernel writes it into replies, and into probes that
+//! leave.
 
 use crate::{maps::Local, packet::Packet, wire::offset};
 

@@ -1,8 +1,8 @@
-//! Bounds-checked access to a packet, the same for a kernel context and for a byte slice.
+//! Bounds-checked access to a packet, with the same code for a kernel context and for a byte slice.
 
-/// An unsigned integer that stands in packets in network byte order.
+/// An unsigned integer that packets contain in network byte order.
 pub trait Word: bytemuck::Pod {
-    /// Between network and host order; its own inverse.
+    /// Converts between network and host order. The conversion is its own inverse.
     fn swap_order(self) -> Self;
 }
 
@@ -20,7 +20,8 @@ words!(u8, u16, u32, u64);
 
 /// A frame from its Ethernet header on.
 ///
-/// Implementations check every access against the end of the frame; `None` is "not that long".
+/// Implementations check every access against the end of the frame; `None` means that the frame is
+/// shorter.
 pub trait Packet {
     fn read<T: Word>(&self, at: usize) -> Option<T>;
 

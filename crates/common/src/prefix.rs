@@ -1,7 +1,6 @@
 //! An address with its prefix length, as `ip address` writes it.
 //!
-//! The module is userspace's alone: the kernel programs keep addresses as
-//! [`Address`](crate::maps::Address).
+//! Only userspace has this module: the kernel programs use [`Address`](crate::maps::Address).
 
 use alloc::{borrow::ToOwned as _, string::String};
 use core::{error::Error, fmt, net::IpAddr, str::FromStr};
@@ -21,7 +20,7 @@ impl Prefix {
         self.address.is_ipv4() == address.is_ipv4() && self.network() == other.network()
     }
 
-    /// The network's own address, with its length.
+    /// The address of the network, with its length.
     pub fn network(&self) -> Self {
         let address = match self.address {
             IpAddr::V4(v4) => {
@@ -36,8 +35,8 @@ impl Prefix {
         Self { address, ..*self }
     }
 
-    /// Whether a host can have this address: it is neither its network's own nor the broadcast
-    /// address. IPv6 has neither, nor has a network of one or two addresses (RFC 3021).
+    /// Whether a host can have this address. The address of the network and the broadcast address
+    /// are excluded. IPv6 has neither, nor has a network of one or two addresses (RFC 3021).
     pub fn is_host(&self) -> bool {
         let IpAddr::V4(v4) = self.address else {
             return true;
@@ -47,18 +46,18 @@ impl Prefix {
     }
 }
 
-/// An address that moves between nodes: `10.0.0.100/24`, or `10.0.0.100`, whose prefix length is that
-/// of the network that the interface of the node which serves it has there.
+/// An address that moves between nodes: `10.0.0.100/24`, or `10.0.0.100`. An address without a
+/// length gets it from the network that the serving node's interface has there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServedAddress {
     pub address: IpAddr,
-    /// As of a [`Prefix`], if it is given.
+    /// As in a [`Prefix`], if the text has a length.
     pub len: Option<u8>,
 }
 
 impl ServedAddress {
-    /// The address with its prefix length: the one that is given, or that of the smallest of
-    /// `networks` that holds it. `None` if no network does.
+    /// The address with its prefix length: the given one, or the length of the smallest of
+    /// `networks` that contains the address. `None` if no network does.
     pub fn within<'a>(&self, networks: impl IntoIterator<Item = &'a Prefix>) -> Option<Prefix> {
         let address = self.address;
         let holding = networks.into_iter().filter(|own| own.holds(address));
@@ -67,12 +66,12 @@ impl ServedAddress {
     }
 }
 
-/// Why a text is not an address with a prefix length.
+/// The reason why a text is not an address with a prefix length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParsePrefixError {
     NoLength(String),
     BadAddress(String),
-    /// The text of the length, and the longest that the address allows.
+    /// The text of the length, and the longest length that the address allows.
     BadLength(String, u8),
     NotAHost(IpAddr),
 }

@@ -1,5 +1,5 @@
-//! What happens to a frame that arrives on a cluster link: the whole of the XDP program but for its
-//! entry point.
+//! The treatment of a frame that arrives on a cluster link: all of the XDP program but its entry
+//! point.
 //!
 //! ```text
 //! IP? UDP? our port? ──no──▶ pass
@@ -10,7 +10,7 @@
 //!   └─ reply: to a probe of mine, fresh, first? ──no──▶ drop      else it is evidence: record it
 //! ```
 //!
-//! A node's own vote takes the same way: its agent runs this program with a frame from itself to
+//! A node's own vote takes the same path. Its agent runs this program with a frame from itself to
 //! itself, which then seems to come by the loopback interface. On a link such a frame is a forgery.
 
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 /// include/net/flow.h).
 pub const LOOPBACK: u32 = 1;
 
-/// What became of a received frame.
+/// The result for a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     pub verdict: Verdict,
@@ -38,14 +38,14 @@ pub struct Received {
     pub row: Option<u32>,
 }
 
-/// Judges one frame; a probe is turned into its reply in place.
+/// Decides about one frame, and turns a probe into its reply in place.
 #[inline(always)]
 pub fn receive<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Received {
     match admit(packet, tables) {
         Err(verdict) => Received { verdict, row: None },
         Ok(admitted) => {
-            // Only now: reading the clock costs as much as all the checks before, and other traffic
-            // must not pay for it.
+            // This is the first read of the clock. A read costs as much as all the checks before,
+            // and other traffic must not pay for it.
             let arrived_at = tables.now();
             Received {
                 verdict: take(packet, tables, &admitted, arrived_at),
@@ -147,7 +147,7 @@ fn take<P: Packet, T: Tables>(
     let verdict = match kind {
         Kind::Probe => match note_probe(packet, tables, payload, slot.row, arrived_at) {
             Some(Verdict::Answered) => packet
-                // Before the answer takes its place.
+                // This read must precede the answer, which overwrites the field.
                 .read::<u16>(payload + offset::COUNTED_VERSION)
                 .and_then(|counted| {
                     answer(packet, tables, heartbeat, arrived_at)?;
@@ -175,7 +175,7 @@ fn take<P: Packet, T: Tables>(
 /// Counts a frame with a bad tag against the peer whose address it claims, and records the Ethernet
 /// address it came from.
 ///
-/// Frames of the peer itself are judged as before: anybody can write its address.
+/// The counts do not affect frames of the peer itself, because any host can write its address.
 #[inline(always)]
 fn refuse<P: Packet, T: Tables>(
     packet: &P,
@@ -196,7 +196,7 @@ fn refuse<P: Packet, T: Tables>(
     verdict
 }
 
-/// Remembers a valid probe, unless it is a replay: an older incarnation or a sequence seen before.
+/// Records a valid probe, unless it is a replay: an older incarnation or a known sequence.
 #[inline(always)]
 fn note_probe<P: Packet, T: Tables>(
     packet: &P,
@@ -227,7 +227,7 @@ fn note_probe<P: Packet, T: Tables>(
     Some(Verdict::Answered)
 }
 
-/// Turns the probe into its reply, all but the tag and the UDP checksum.
+/// Turns the probe into its reply, except for the tag and the UDP checksum.
 #[inline(always)]
 fn answer<P: Packet, T: Tables>(
     packet: &mut P,
@@ -250,7 +250,7 @@ fn answer<P: Packet, T: Tables>(
     describe_local(packet, local, payload, replied_at)
 }
 
-/// Records a reply as evidence of life if it is a fresh one to a probe of this incarnation.
+/// Records a reply as evidence of life, if it is a fresh one to a probe of this incarnation.
 #[inline(always)]
 fn note_reply<P: Packet, T: Tables>(
     packet: &P,
@@ -289,7 +289,8 @@ fn note_reply<P: Packet, T: Tables>(
     row.last_reply_at = arrived_at;
     row.rtt_ns = rtt;
     row.replies += 1;
-    // An answer to a probe that the ring has forgotten must not pass for a newer probe's.
+    // An answer to a probe that the ring has forgotten must not count as the answer to a newer
+    // probe.
     if row.last_probe_seq - sequence < RTT_RING as u64 {
         row.rtt_ring[rtt_slot(sequence)] = rtt.min(u32::MAX.into()) as u32;
     }

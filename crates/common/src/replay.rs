@@ -1,17 +1,19 @@
-//! Anti-replay window: which sequence numbers were already seen (RFC 4303, section 3.4.3).
+//! The anti-replay window: the sequence numbers that were already received (RFC 4303, section
+//! 3.4.3).
 
-/// How far behind the highest sequence a frame may arrive and still be taken, in frames.
+/// The greatest distance behind the highest sequence at which a frame is still accepted, in frames.
 pub const WINDOW: u64 = 64;
-/// How far beyond the highest sequence a frame may arrive and still be taken, and how high the first may be. A
-/// sender that counts by ones never comes so far: at a million frames a second it takes nine years. One frame with the
-/// highest number that there is would else shut out all that its sender says afterwards.
+/// The greatest distance beyond the highest sequence at which a frame is still accepted, and the
+/// greatest first sequence. A sender that counts by ones never gets so far: at a million frames a
+/// second it takes nine years. Without the limit, one frame with the highest number of all would
+/// shut out all later frames of its sender.
 pub const MAX_JUMP: u64 = 1 << 48;
 
-/// Judges `sequence` against the highest one accepted and the bitmap of those below it.
+/// Checks `sequence` against the highest accepted one and the bitmap of those below it.
 ///
-/// Bit *n* of `window` says that `highest - n` was accepted. Returns the new pair if `sequence` is
-/// taken, `None` if it is a replay, too old, or too far ahead. Sequences start at 1; a zero `window`
-/// means that nothing was accepted yet.
+/// Bit *n* of `window` means that `highest - n` was accepted. Returns the new pair if `sequence` is
+/// accepted. Returns `None` if it is a replay, too old, or too far ahead. Sequences start at 1; a
+/// zero `window` means that no sequence was accepted yet.
 #[inline(always)]
 pub const fn advance(highest: u64, window: u64, sequence: u64) -> Option<(u64, u64)> {
     if sequence == 0 {
@@ -64,7 +66,7 @@ mod tests {
         }
     }
 
-    /// The pair after these sequences, all of which are taken.
+    /// The pair after these sequences, all of which are accepted.
     fn after(sequences: &[u64]) -> (u64, u64) {
         sequences.iter().fold((0, 0), |(highest, window), next| {
             advance(highest, window, *next).expect("a sequence that is new")

@@ -1,8 +1,8 @@
 //! SipHash-2-4 (Aumasson and Bernstein, 2012) over whole 64-bit words.
 //!
-//! Every authenticated region of a heartbeat is a multiple of eight bytes, so the byte-wise front
-//! end of the general algorithm is not needed, and the BPF verifier is spared it. The result equals
-//! any other implementation's over the same bytes.
+//! Every authenticated region of a heartbeat is a multiple of eight bytes. The byte-wise front end
+//! of the general algorithm is therefore not needed, which also spares the BPF verifier. The result
+//! equals the result of any other implementation over the same bytes.
 
 /// A 128-bit cluster key, as the two little-endian halves that SipHash uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct SipKey {
 }
 
 impl SipKey {
-    /// From the key's 16 bytes, in the order that SipHash's paper gives them.
+    /// Reads the key's 16 bytes, in the order of SipHash's paper.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
         Self {
@@ -21,7 +21,7 @@ impl SipKey {
         }
     }
 
-    /// The bytes that [`SipKey::from_bytes`] made it of.
+    /// The bytes from which [`SipKey::from_bytes`] made the key.
     pub const fn to_bytes(self) -> [u8; 16] {
         let [a, b, c, d, e, f, g, h] = self.k0.to_le_bytes();
         let [i, j, k, l, m, n, o, p] = self.k1.to_le_bytes();
@@ -100,7 +100,7 @@ impl SipHash {
 }
 
 impl core::fmt::Debug for SipHash {
-    /// The state is as good as the key for this message: it is not shown.
+    /// Hides the state, which is as good as the key for this message.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "SipHash({} words)", self.words)
     }
@@ -110,7 +110,7 @@ impl core::fmt::Debug for SipHash {
 #[cfg(not(target_arch = "bpf"))]
 pub fn wipe(keys: &mut [(u8, SipKey)]) {
     keys.fill((0, SipKey { k0: 0, k1: 0 }));
-    // The compiler must not see that nobody reads them again.
+    // The compiler must not see that no code reads the keys again.
     core::hint::black_box(keys);
 }
 
@@ -142,7 +142,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_a_reference_implementation(key: [u8; 16], words in prop::collection::vec(any::<u64>(), 0..40)) {
+        fn equals_a_reference_implementation(
+            key: [u8; 16],
+            words in prop::collection::vec(any::<u64>(), 0..40),
+        ) {
             let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
             let mut reference = siphasher::sip::SipHasher24::new_with_key(&key);
             reference.write(&bytes);

@@ -1,8 +1,9 @@
-//! What happens to a frame that leaves by a cluster link: the whole of the TC egress program but for
-//! its entry point.
+//! The treatment of a frame that leaves by a cluster link: all of the TC egress program but its
+//! entry point.
 //!
-//! The agent sends probes without time, liveness or tag. They are written here, at the last moment
-//! before the driver, and the departure is recorded: silence counts only where a probe really left.
+//! The agent sends probes without time, liveness or tag. This program writes them at the last
+//! moment before the driver, and records the departure: a silence counts only if probes really
+//! left.
 
 use crate::{
     frame,
@@ -14,17 +15,18 @@ use crate::{
     wire::{Kind, offset},
 };
 
-/// How far the sequence of a probe may lie beyond the last one that left. The agent counts by ones. A
-/// jump near the end of the numbers would be the last probe that its peers accept.
+/// The greatest distance of a probe's sequence from the last one that left. The agent counts by
+/// ones. After a jump near the end of the numbers, peers would accept no further probe.
 pub const MAX_JUMP: u64 = 1 << 32;
 
-/// Stamps and seals one of our own probes. `None` is "not a heartbeat of this node": it leaves untouched.
+/// Stamps and seals a probe of this node. `None` means "not a heartbeat of this node": the frame
+/// leaves untouched.
 ///
-/// The kernel signs for the agent only, and knows it by its socket: nothing that a frame carries proves
-/// its maker, since every frame can be read on the wire. Any other frame in this node's name to the
-/// heartbeat port of a peer is dropped ([`Verdict::ForeignSocket`]): unsigned, it would look to the peer
-/// like a forgery by this node. A probe of the agent itself is refused if it is of another incarnation,
-/// or repeats or jumps its sequence.
+/// The kernel signs for the agent only, and recognises it by its socket: no content of a frame
+/// proves its sender, because every frame can be read on the wire. Any other frame in this node's
+/// name to the heartbeat port of a peer is dropped ([`Verdict::ForeignSocket`]). Without a tag it
+/// would look to the peer like a forgery by this node. A probe of the agent itself is refused if
+/// its incarnation is another one, or if its sequence repeats or jumps.
 #[inline(always)]
 pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Verdict> {
     let config = *tables.config()?;
@@ -76,8 +78,8 @@ pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Ver
     Some(Verdict::Stamped)
 }
 
-/// Records that probe `sequence` leaves at `now`. False if it is not newer than the last, or too far
-/// beyond it.
+/// Records that probe `sequence` leaves at `now`. Returns false if the sequence is not newer than
+/// the last, or too far beyond it.
 #[inline(always)]
 fn depart(row: &mut PeerRow, sequence: u64, now: u64) -> bool {
     let last = row.last_probe_seq;

@@ -6,11 +6,11 @@ use crate::{
     wire::GroupId,
 };
 
-/// The maps and the clock, as the per-packet functions see them.
+/// The maps and the clock for the per-packet functions.
 pub trait Tables {
     /// Nanoseconds of `CLOCK_BOOTTIME`.
     fn now(&mut self) -> u64;
-    /// Index of the interface that the packet came in by, or leaves by.
+    /// The index of the interface on which the packet arrives or leaves.
     fn ifindex(&self) -> u32;
     fn config(&self) -> Option<&Config>;
     fn local(&self) -> Option<&Local>;
@@ -20,15 +20,15 @@ pub trait Tables {
     fn link(&self, address: &Address) -> Option<&Link>;
     /// The peer that owns `address`.
     fn peer(&self, address: &Address) -> Option<&PeerSlot>;
-    /// The link whose probes the agent sends by the very socket that the leaving packet is from. `None`
-    /// if that is no socket of the agent, or the packet was not made on this host. Only asked about
-    /// packets that leave.
+    /// The link of the agent's socket that sent the leaving packet. `None` if the packet is from no
+    /// socket of the agent, or was not made on this host. The answer exists only for packets that
+    /// leave.
     fn sender(&self) -> Option<u32>;
     fn row(&mut self, row: u32) -> Option<&mut PeerRow>;
-    /// Runs `decide` on the slot of `group` while nobody else can. `None` if there is no slot left.
+    /// Runs `decide` on the slot of `group` under its lock. `None` if there is no slot left.
     fn lease(&mut self, group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer)
     -> Option<Answer>;
-    /// Tells the agent of votes: `fill` writes the event and says whether to wake the agent for it, or
-    /// `None` to send none.
+    /// Passes votes to the agent. `fill` writes the event and returns whether to wake the agent for
+    /// it, or `None` to send none.
     fn votes(&mut self, fill: impl FnOnce(&mut VoteEvent) -> Option<bool>);
 }

@@ -4,8 +4,8 @@ use core::{fmt, time::Duration};
 
 /// An instant of `CLOCK_BOOTTIME`, in nanoseconds.
 ///
-/// The kernel programs take it from `bpf_ktime_get_boot_ns`, the agent from `clock_gettime`; both
-/// read the same clock, so their instants compare. Instants of two machines do not.
+/// The kernel programs read it by `bpf_ktime_get_boot_ns`, the agent by `clock_gettime`. Both read
+/// the same clock, so their instants compare. Instants of two machines do not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -22,7 +22,7 @@ impl Boottime {
         self.0
     }
 
-    /// Time since `earlier`; zero where `earlier` is in the future.
+    /// The time since `earlier`; zero if `earlier` is in the future.
     #[inline(always)]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

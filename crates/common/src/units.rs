@@ -1,4 +1,4 @@
-//! Durations as people read them. All texts of the project use these units.
+//! Durations for people. All texts of the project use these units.
 
 use core::{fmt, time::Duration};
 

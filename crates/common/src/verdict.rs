@@ -1,18 +1,18 @@
-//! Every outcome that a packet can have, one name each.
+//! Every outcome for a packet, with one name each.
 
-/// What the kernel does with the frame.
+/// The kernel's action on a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Hand it to the network stack (on egress: let it leave).
+    /// Hand the frame to the network stack (on egress: let it leave).
     Pass,
     Drop,
-    /// Send it back out of the interface that it came in by.
+    /// Send the frame back out of the interface on which it arrived.
     Transmit,
 }
 
 macro_rules! verdicts {
     ($($(#[$doc:meta])* $variant:ident = $index:literal, $name:literal, $action:ident;)*) => {
-        /// Why a packet met its [`Action`]. The number is its index in the `counters` map.
+        /// The reason for a packet's [`Action`]. The number is its index in the `counters` map.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
         pub enum Verdict {
@@ -41,26 +41,26 @@ macro_rules! verdicts {
 }
 
 verdicts! {
-    /// Neither IPv4 nor IPv6, or too short to tell.
+    /// Neither IPv4 nor IPv6, or too short to determine.
     NotIp = 0, "pass_not_ip", Pass;
     NotUdp = 1, "pass_not_udp", Pass;
     /// IPv4 with options: left to the network stack.
     IpOptions = 2, "pass_ip_options", Pass;
     Fragment = 3, "pass_fragment", Pass;
     OtherPort = 4, "pass_other_port", Pass;
-    /// To our port, but not to the address of a link on this interface.
+    /// To the heartbeat port, but not to the address of a link on this interface.
     NotForUs = 5, "pass_not_for_us", Pass;
-    /// A heartbeat of a version that this program does not speak.
+    /// A heartbeat of a version that this program does not support.
     UnknownVersion = 6, "pass_unknown_version", Pass;
-    /// The program runs but the agent or loader has not configured it.
+    /// The program runs, but neither agent nor loader has configured it.
     Unconfigured = 7, "pass_unconfigured", Pass;
-    /// To our port and address, but shorter than a heartbeat.
+    /// To the heartbeat port and an address of this node, but shorter than a heartbeat.
     Truncated = 8, "drop_truncated", Drop;
     BadMagic = 9, "drop_bad_magic", Drop;
     /// Lengths that contradict each other, or a kind that does not exist.
     Malformed = 10, "drop_malformed", Drop;
     ForeignCluster = 11, "drop_foreign_cluster", Drop;
-    /// For another node, though sent to our address.
+    /// For another node, although sent to an address of this node.
     WrongNode = 12, "drop_wrong_node", Drop;
     /// The source address is not on the allow-list, or belongs to another node or link.
     UnknownPeer = 13, "drop_unknown_peer", Drop;
@@ -76,16 +76,19 @@ verdicts! {
     Recorded = 20, "recorded", Drop;
     /// A probe: turned into its reply.
     Answered = 21, "answered", Transmit;
-    /// On egress: our own probe, stamped and sealed.
+    /// On egress: the agent's own probe, stamped and sealed.
     Stamped = 22, "stamped", Pass;
-    /// On egress: a probe of the agent that is not of its present life, or out of sequence; not signed, not sent.
+    /// On egress: a probe of the agent with another incarnation, or out of sequence. The probe is
+    /// neither signed nor sent.
     StampRefused = 23, "stamp_refused", Drop;
-    /// On egress: in this node's name to a peer's heartbeat port, but from no socket of the agent; not signed, not sent.
+    /// On egress: a frame in this node's name to a peer's heartbeat port, but from no socket of the
+    /// agent. The frame is neither signed nor sent.
     ForeignSocket = 24, "stamp_foreign_socket", Drop;
 }
 
 pub const COUNT: usize = Verdict::ALL.len();
-/// Index in the `counters` map, behind the verdicts, of the answers whose votes found no room in the ring buffer.
+/// The index in the `counters` map, behind the verdicts, of the answers whose votes found no room
+/// in the ring buffer.
 pub const VOTES_LOST: u32 = COUNT as u32;
 /// Entries of the `counters` map.
 pub const COUNTERS: usize = COUNT + 1;

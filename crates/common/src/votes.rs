@@ -1,7 +1,7 @@
-//! The lease entries of a heartbeat: this node's acceptor answers those of a probe, and the agent
-//! hears of those of a reply.
+//! The lease entries of a heartbeat: this node's acceptor answers the entries of a probe, and the
+//! agent receives the entries of a reply.
 //!
-//! Only [`crate::lease`] decides.
+//! [`crate::lease`] alone decides.
 
 use crate::{
     frame::Heartbeat,
@@ -23,8 +23,8 @@ pub(crate) fn vote<P: Packet, T: Tables>(
     limits: Limits,
     arrived_at: u64,
 ) -> Option<()> {
-    // The instant of the arrival: a lease must not end before its owner's count does, and that count
-    // began when the probe left.
+    // `now` is the instant of the arrival. A lease must not end before its owner's count does, and
+    // that count began at the departure of the probe.
     let now = Boottime::from_nanos(arrived_at);
     let leases = heartbeat.leases(packet)?;
     for index in 0..MAX_LEASES {
@@ -59,8 +59,8 @@ pub(crate) fn vote<P: Packet, T: Tables>(
     Some(())
 }
 
-/// Leaves every request without an answer: its sender counts votes of a list of nodes that this node
-/// does not vote by.
+/// Leaves every request without an answer: its sender counts votes under a list of nodes that this
+/// node's acceptor does not accept.
 #[inline(always)]
 pub(crate) fn abstain<P: Packet>(packet: &mut P, heartbeat: &Heartbeat) -> Option<()> {
     let leases = heartbeat.leases(packet)?;
@@ -87,7 +87,7 @@ fn entry<P: Packet>(packet: &P, at: usize) -> Option<LeaseEntry> {
     })
 }
 
-/// Wakes the agent for a group that has no owner any more.
+/// Wakes the agent for a group that no longer has an owner.
 #[inline(always)]
 fn tell_freed<T: Tables>(tables: &mut T, entry: LeaseEntry) {
     tables.votes(|event| {
@@ -98,7 +98,7 @@ fn tell_freed<T: Tables>(tables: &mut T, entry: LeaseEntry) {
     });
 }
 
-/// Tells the agent what the acceptor of `row` answered.
+/// Passes the votes of the acceptor of `row` to the agent.
 #[inline(always)]
 pub(crate) fn note_votes<P: Packet, T: Tables>(
     packet: &P,
@@ -120,7 +120,7 @@ pub(crate) fn note_votes<P: Packet, T: Tables>(
                 break;
             }
             let vote = entry(packet, heartbeat.lease(index))?;
-            // The owner reads the votes for its renewals when it ticks.
+            // The owner reads the votes for its renewals at its tick.
             wake |= vote.operation != Operation::Renew as u8;
             event.entries[index] = vote;
         }

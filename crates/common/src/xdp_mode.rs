@@ -1,14 +1,14 @@
-//! How an XDP program is to be attached, in the words of the configuration.
+//! The mode in which an XDP program is attached, as the configuration names it.
 //!
-//! The module is userspace's alone. It stands here because the configuration names the mode, the
-//! dataplane attaches by it, and neither knows the other.
+//! Only userspace has this module. It is in this crate because the configuration names the mode,
+//! the dataplane attaches by it, and neither of them may import the other.
 
 use core::fmt;
 
-/// How an XDP program is to be attached.
+/// The mode in which an XDP program is attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum XdpMode {
-    /// Native, or in skb mode where the driver has no native XDP.
+    /// Native, or in skb mode if the driver has no native XDP.
     #[default]
     Auto,
     /// In the driver.

@@ -29,13 +29,14 @@ pub(super) struct Cluster {
     /// As the file says it, if it does.
     pub(super) auto_failback: Option<bool>,
     pub(super) maintenance: bool,
+    pub(super) accept_configuration: bool,
 }
 
 pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
     use fields::{
-        AGENT_STALL, AUTO_FAILBACK, CLUSTER, CLUSTER_ID, CLUSTER_NAME, CLUSTER_NODE,
-        CONFIG_VERSION, DRIFT, INSTANCE, INTERVAL, KEY, LEASE, MAINTENANCE, MAX_LEASE, PORT,
-        TIMEOUT,
+        ACCEPT_CONFIGURATION, AGENT_STALL, AUTO_FAILBACK, CLUSTER, CLUSTER_ID, CLUSTER_NAME,
+        CLUSTER_NODE, CONFIG_VERSION, DRIFT, INSTANCE, INTERVAL, KEY, LEASE, MAINTENANCE,
+        MAX_LEASE, PORT, TIMEOUT,
     };
     if !top.has(&CLUSTER) {
         top.missing(&CLUSTER);
@@ -56,6 +57,7 @@ pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
         DRIFT,
         AUTO_FAILBACK,
         MAINTENANCE,
+        ACCEPT_CONFIGURATION,
     ];
     let section = top.table(&CLUSTER, &known)?;
     let name = section
@@ -88,6 +90,9 @@ pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
         maintenance: section
             .boolean(&MAINTENANCE)
             .is_some_and(|maintenance| maintenance.value),
+        accept_configuration: section
+            .boolean(&ACCEPT_CONFIGURATION)
+            .is_some_and(|accept| accept.value),
     })
 }
 

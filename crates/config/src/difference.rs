@@ -16,6 +16,8 @@ pub enum Change {
     AutoFailback,
     /// Of the cluster; a group's own is among its settings.
     Maintenance,
+    /// Whether other nodes may replace the file.
+    AcceptConfiguration,
     Hooks,
     /// The checks of the node's health. Their bits in the heartbeats may mean others from then on.
     Health,
@@ -85,6 +87,10 @@ impl Config {
                 Change::AutoFailback,
             ),
             (self.maintenance != new.maintenance, Change::Maintenance),
+            (
+                self.accept_configuration != new.accept_configuration,
+                Change::AcceptConfiguration,
+            ),
             (self.hooks != new.hooks, Change::Hooks),
             (self.health != new.health, Change::Health),
             (self.load != new.load, Change::Load),
@@ -316,6 +322,7 @@ impl fmt::Display for Change {
             Self::Nodes(change) => change.fmt(f),
             Self::AutoFailback => f.write_str("auto_failback changed"),
             Self::Maintenance => f.write_str("maintenance changed"),
+            Self::AcceptConfiguration => f.write_str("accept_configuration changed"),
             Self::Hooks => f.write_str("hooks changed"),
             Self::Health => f.write_str("health checks changed"),
             Self::Load => f.write_str("load changed"),

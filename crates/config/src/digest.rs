@@ -2,8 +2,8 @@
 //!
 //! It is made of what must be the same on all nodes, and of nothing that may differ: where a node
 //! keeps its files, what its interfaces are called, its hooks and its priority, where its health
-//! checks look and where its load comes from. Nor does it depend
-//! on the order of nodes, groups and constraints in a file.
+//! checks look and where its load comes from, and whether it takes a file from others. Nor does it
+//! depend on the order of nodes, groups and constraints in a file.
 
 use std::{hash::Hasher as _, net::IpAddr, time::Duration};
 

@@ -56,6 +56,8 @@ pub(super) const MAX_LEASE: Field = Field::new(
 pub(super) const DRIFT: Field = Field::new("drift", "drift = 1000: parts per million");
 pub(super) const AUTO_FAILBACK: Field = Field::new("auto_failback", "auto_failback = true");
 pub(super) const MAINTENANCE: Field = Field::new("maintenance", "maintenance = true");
+pub(super) const ACCEPT_CONFIGURATION: Field =
+    Field::new("accept_configuration", "accept_configuration = true");
 pub(super) const ACCEPT_DOUBLE_RUN: Field =
     Field::new("accept_double_run", "accept_double_run = true");
 /// Of a group, for all of its resources, or of one of them.

@@ -35,6 +35,7 @@ pub mod key;
 mod load;
 mod merge;
 mod nodes;
+mod own;
 mod placement;
 mod read;
 mod report;
@@ -51,6 +52,7 @@ mod values;
 
 pub use cluster::DEFAULT_INSTANCE;
 pub use difference::{Change, GroupChange, NodesChange, ResourceChange};
+pub use own::{Unmixable, with_own_settings};
 pub use report::shown;
 pub use sections::DEFAULT_RUN;
 pub use timing::DEFAULT_MAX_LEASE;

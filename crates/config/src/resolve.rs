@@ -85,6 +85,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         colocations,
         orders,
         maintenance: cluster.maintenance,
+        accept_configuration: cluster.accept_configuration,
         health,
         load,
         placement,

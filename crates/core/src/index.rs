@@ -1,5 +1,5 @@
-//! The numbers of things that are counted from 0, each with a type of its own, so that a number of
-//! one kind is never taken for one of another.
+//! Index types: one type for each kind of things that are counted from 0, so that the compiler
+//! rejects an index of another kind.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ pub use heartbeat_common::index::{GroupIndex, PeerIndex, RowNumber, VipIndex};
 use heartbeat_common::wire::{LinkId, MAX_LINKS};
 use serde::{Deserialize, Serialize};
 
-/// The number of a thing among those of its kind.
+/// The index of a thing among those of its kind.
 pub trait Number: Copy {
     fn from_usize(number: usize) -> Self;
     fn as_usize(self) -> usize;
@@ -56,14 +56,14 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// The number of an acceptor: 0 is this node's own, those of the peers follow in the order of
-    /// their rows.
+    /// The index of an acceptor: 0 is this node's own, and the acceptors of the peers follow in the
+    /// order of their rows.
     Seat
-    /// The number of a kind of what groups demand and nodes have.
+    /// The index of a kind of capacity, which groups demand and nodes have.
     KindIndex
-    /// The number of a resource in its group, in the order in which they start.
+    /// The index of a resource in its group, in the order of starting.
     ResourceIndex
-    /// The number of an address in its group: see [`crate::group::GroupPlan::addresses`].
+    /// The index of an address in its group: see [`crate::group::GroupPlan::addresses`].
     AddressIndex
 }
 
@@ -84,7 +84,7 @@ impl Seat {
     /// This node's own acceptor.
     pub const OWN: Self = Self(0);
 
-    /// The acceptor of the peer with this number.
+    /// The acceptor of the peer with this index.
     pub const fn of_peer(peer: PeerIndex) -> Self {
         Self(peer.0 + 1)
     }

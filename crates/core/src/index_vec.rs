@@ -1,4 +1,4 @@
-//! A list whose places have a type of their own.
+//! A vector with an index type of its own.
 
 use std::{
     marker::PhantomData,
@@ -36,7 +36,7 @@ impl<I: Number, T> IndexVec<I, T> {
         self.items.push(item);
     }
 
-    /// The number of the item that is pushed next.
+    /// The index of the item that is pushed next.
     pub fn next_index(&self) -> I {
         I::from_usize(self.items.len())
     }
@@ -57,7 +57,7 @@ impl<I: Number, T> IndexVec<I, T> {
         self.items.get_mut(index.as_usize())
     }
 
-    /// The numbers of all items.
+    /// The indices of all items.
     pub fn indices(&self) -> impl DoubleEndedIterator<Item = I> + Clone + use<I, T> {
         (0..self.items.len()).map(I::from_usize)
     }
@@ -77,7 +77,7 @@ impl<I: Number, T> IndexVec<I, T> {
         items.map(|(index, item)| (I::from_usize(index), item))
     }
 
-    /// The number of the first item of which `is_it` is true.
+    /// The index of the first item for which `is_it` is true.
     pub fn position(&self, is_it: impl FnMut(&T) -> bool) -> Option<I> {
         self.items.iter().position(is_it).map(I::from_usize)
     }

@@ -1,19 +1,20 @@
-//! The decisions of a cluster heartbeat: who is alive, am I deaf, whose lease is it.
+//! The decisions of a cluster heartbeat: which nodes are alive, whether this node stalls, and which
+//! node owns each lease.
 //!
-//! Sans-IO: time, rows, slots and votes come in as values, commands go out as data. Nothing here
-//! may read a clock, a file, a socket or a map. So a run can be recorded and replayed: see
-//! [`record`].
+//! The crate is sans-IO: time, rows, slots and votes come in as values, and commands go out as
+//! data. Nothing here may read a clock, a file, a socket or a map. A run can therefore be recorded
+//! and replayed: see [`record`].
 //!
-//! Whoever drives the core does this, as the pulse does in `heartbeat-user`:
+//! The caller drives the core with this loop, as the pulse does in `heartbeat-user`:
 //!
 //! ```text
 //! let mut cluster = Cluster::new(plan);
 //! loop {
 //!     let deadline = cluster.next_deadline().unwrap_or(kernel.next_tick());
 //!     let wake_at = deadline.min(kernel.next_tick());
-//!     let is_tick = kernel.wait_until(wake_at); // or until a reply is overdue, or votes have come
-//!     while let Some(input) = kernel.told() {
-//!         cluster.apply(input); // what the agent wants or knows
+//!     let is_tick = kernel.wait_until(wake_at); // also woken by an overdue reply and by votes
+//!     while let Some(input) = kernel.input() {
+//!         cluster.apply(input); // requests and facts from the agent
 //!     }
 //!     while let Some((acceptor, votes)) = kernel.vote() {
 //!         cluster.count(acceptor, &votes, kernel.now());
@@ -40,10 +41,10 @@
 //!     };
 //!     cluster.step(&input, &mut commands); // once more where `cluster.lacks_slots()`
 //!     for (index, group) in cluster.groups().iter_enumerated() {
-//!         kernel.guard(index, group.open_until()); // before anybody hears of it
+//!         kernel.guard(index, group.open_until()); // before the event leaves this thread
 //!     }
 //!     for command in commands.drain(..) {
-//!         kernel.carry_out(command);
+//!         kernel.execute(command);
 //!     }
 //! }
 //! ```

@@ -8,24 +8,25 @@
 //!     └─────────────────────────────────────▶        silence
 //! ```
 //!
-//! Two rules make it strict. **Only a fresh reply is evidence of life**: the kernel has already checked
-//! that it answers a probe of this incarnation, for the first time, within the timeout. **Silence
-//! counts only if I spoke**: it takes probes that really left, and a decision made on time. With *R*
-//! the last fresh reply, *F* the departure of the first unanswered probe and *K* that of the last
-//! one needed, the deadline is the latest of
+//! Two rules make the detector strict. **Only a fresh reply is evidence of life**: the kernel has
+//! already checked that the reply answers a probe of this incarnation, for the first time, within
+//! the timeout. **A node that was itself paused does not declare its peers dead**: a silence counts
+//! only if enough probes left, and if the decision is made on time. Let *R* be the time of the last
+//! fresh reply, *F* the departure of the first unanswered probe, and *K* the departure of the last
+//! probe that the count needs. The deadline is the latest of
 //!
 //! - *R* + timeout,
-//! - *F* + timeout − interval: where my probes came late, so does the deadline,
-//! - *K* + what the timeout holds beyond that many intervals, or half an interval if that is more:
-//!   the last of them has had its chance too.
+//! - *F* + timeout − interval: late probes delay the deadline as much,
+//! - *K* + the rest of the timeout after that many intervals, or half an interval if that is
+//!   longer: the last of these probes has had time to be answered too.
 //!
-//! Where this node paused between two of the probes for so long that answers which waited meanwhile
-//! may have come too late to count, the count begins anew behind the pause.
+//! The count begins anew behind a long pause between two probes. Answers that waited in the network
+//! card during such a pause may have come too late to be fresh.
 //!
-//! A decision that comes later than it should may follow a pause of this machine, whose answers
-//! still wait in its network card: unless the kernel's own timer fired on time, the silence starts
-//! anew. This is a *local stall*. It restarts the count for one silence three times at most: a node
-//! that is always late must also find dead peers.
+//! A late decision may follow a pause of this machine, and answers may still wait in its network
+//! card. Unless the kernel's own timer fired on time, the silence therefore starts anew. This is a
+//! *local stall*. A local stall restarts the count of one silence three times at most: a node that
+//! is always late must also find dead peers.
 
 use std::time::Duration;
 
@@ -59,47 +60,48 @@ impl LinkState {
     }
 }
 
-/// How a silence became a decision.
+/// The course of a silence that became a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
-    /// `None` if the peer was never heard.
+    /// The time of the last reply. `None` if the peer never replied.
     pub last_reply: Option<Boottime>,
     pub deadline: Boottime,
-    /// When the kernel's timer fired for this silence, if it did.
+    /// The time at which the kernel's timer fired for this silence, if it did.
     pub fired: Option<Boottime>,
     pub decided: Boottime,
 }
 
-/// What one look at the row says.
+/// The result of one check of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
     Heard,
-    /// Nothing is overdue, or nothing can be said.
+    /// Nothing is overdue, or too few probes have left for a decision.
     Waiting,
     Overdue,
     Silent(Silence),
-    /// The silence is explained by a stall of this node: it was looked at this much too late.
+    /// A stall of this node explains the silence: this check came much too late.
     Stalled {
         late: Duration,
     },
 }
 
-/// How often a stall of this node may start one silence anew.
+/// The limit on the stalls of this node that may restart the count of one silence.
 const MAX_EXCUSES: u32 = 3;
 
-/// Unanswered probes that count.
+/// The unanswered probes that count.
 #[derive(Clone, Copy, Debug)]
 struct Spoken {
-    /// The last reply's sequence when this began.
+    /// The sequence of the last reply when this count began.
     reply_seq: u64,
     first_left: Boottime,
-    /// The newest probe that was looked at.
+    /// The newest probe that was counted.
     last_seq: u64,
     last_left: Boottime,
-    /// Probes that leave at once may all be lost at once: they count as one, from the first of them.
+    /// The number of counted probes. Probes that leave at once may all be lost at once, so such a
+    /// burst counts as one probe, from the first of them.
     counted: u64,
     counted_left: Boottime,
-    /// When the last of the needed probes left.
+    /// The departure of the last of the needed probes.
     enough_left: Option<Boottime>,
 }
 
@@ -118,7 +120,7 @@ impl Spoken {
 
     /// Counts one more probe.
     fn add(&mut self, sequence: u64, left: Boottime, timing: &Timing) {
-        // So long a pause between two probes explains what went unanswered before it.
+        // A pause of this length between two probes explains all missing answers before it.
         if left.since(self.last_left) > timing.pause() {
             *self = Self::begin(self.reply_seq, sequence, left, timing);
             return;
@@ -138,10 +140,10 @@ impl Spoken {
 pub struct LinkDetector {
     state: LinkState,
     spoken: Option<Spoken>,
-    /// Probes that left before this do not count.
+    /// The time before which departed probes do not count.
     barrier: Boottime,
     deadline: Option<Boottime>,
-    /// Stalls since the last reply, whose sequence this is.
+    /// The number of stalls since the last reply.
     excuses: u32,
     excused_seq: u64,
 }
@@ -151,12 +153,12 @@ impl LinkDetector {
         self.state
     }
 
-    /// When this link must be looked at again even if nothing arrives.
+    /// The time of the next check of this link, even if nothing arrives.
     pub fn deadline(&self) -> Option<Boottime> {
         self.deadline.filter(|_| self.state != LinkState::Down)
     }
 
-    /// Looks at the kernel's row at `now`, changes state accordingly.
+    /// Checks the kernel's row at `now`, and changes the state accordingly.
     pub fn observe(&mut self, row: &PeerRow, now: Boottime, timing: &Timing) -> Finding {
         let finding = self.find(row, now, timing);
         match finding {
@@ -185,8 +187,8 @@ impl LinkDetector {
         };
         let late = now.since(deadline);
         let fired = fired(row, last_reply);
-        // The timer knows only the last reply; where probes came a little late, our deadline is a
-        // little after its own.
+        // The timer is set from the last reply alone. If probes left a little late, this deadline
+        // is a little after the timer's.
         let kernel_was_there = fired.is_some_and(|at| {
             at.after(timing.slack() / 4) >= deadline && at.since(deadline) <= timing.slack()
         });
@@ -206,7 +208,7 @@ impl LinkDetector {
         })
     }
 
-    /// How often this silence was excused already.
+    /// The number of stalls that have already restarted this silence.
     fn excuses(&mut self, row: &PeerRow) -> u32 {
         if self.excused_seq != row.last_reply_seq {
             self.excused_seq = row.last_reply_seq;
@@ -215,7 +217,7 @@ impl LinkDetector {
         self.excuses
     }
 
-    /// Before the deadline: is the newest news good?
+    /// Returns the finding before the deadline, from the newest reply and the unanswered probes.
     fn not_yet(&self, row: &PeerRow, spoken: &Spoken, now: Boottime, timing: &Timing) -> Finding {
         let patience = timing.interval.max(Duration::from_nanos(row.rtt_ns) * 2);
         if now.since(spoken.first_left) >= patience {
@@ -227,16 +229,17 @@ impl LinkDetector {
         }
     }
 
-    /// Keeps account of the unanswered probes that left after the barrier.
+    /// Counts the unanswered probes that left after the barrier.
     fn count_spoken(&mut self, row: &PeerRow, timing: &Timing) {
         let reply_seq = row.last_reply_seq;
         self.spoken = self
             .spoken
             .filter(|spoken| spoken.reply_seq == reply_seq && row.last_probe_seq > reply_seq);
         let looked_at = self.spoken.map_or(reply_seq, |spoken| spoken.last_seq);
-        // What the ring has forgotten left between the last look and the oldest that it knows.
+        // The ring holds only the newest departures. Older ones left between the last check and the
+        // oldest entry, so the count skips them.
         let oldest_known = row.last_probe_seq.saturating_sub(SENT_RING as u64 - 1);
-        // What left with the probe that was answered does not begin a silence.
+        // Probes that left together with the answered one do not begin a silence.
         let answered = (reply_seq >= oldest_known).then(|| left_at(row, reply_seq));
         let from = answered.map_or(self.barrier, |left| {
             left.after(timing.interval / 2).max(self.barrier)
@@ -255,7 +258,7 @@ impl LinkDetector {
     }
 }
 
-/// When the last fresh reply came, if one ever did.
+/// The arrival of the last fresh reply, if there was one.
 pub fn last_reply(row: &PeerRow) -> Option<Boottime> {
     (row.last_reply_at != 0).then(|| Boottime::from_nanos(row.last_reply_at))
 }

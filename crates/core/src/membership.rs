@@ -1,21 +1,24 @@
-//! Whose votes count while the list of nodes changes under traffic.
+//! The nodes whose votes count while the voter set changes under traffic.
 //!
-//! Lists are numbered, and each comes from the one before it by a single change, so that any majority of the one has a
-//! node in common with any majority of the other. Two lists further apart need not: {1, 2} of {1, 2, 3} and {3, 4, 5} of
-//! {1, 2, 3, 4, 5} have none. So nobody may claim a lease by list *n* + 1 while somebody may hold it by list *n* − 1.
+//! Lists are numbered. Each list differs from the one before it by a single change, so that any
+//! majority of the one has a node in common with any majority of the other. Two lists further apart
+//! need not have one: {1, 2} of {1, 2, 3} and {3, 4, 5} of {1, 2, 3, 4, 5} share no node. No node
+//! may therefore claim a lease by list *n* + 1 while another node may hold it by list *n* − 1.
 //!
 //! ```text
-//!   acceptor     list n  ──── reload ────▶  list n + 1            votes on claims by its own list, and by the one before
-//!   claims by    list n  ───────────────────────────── settled ─▶ list n + 1
+//!   acceptor   list n ── reload ──▶ list n + 1     votes on claims by its own list and the one before
+//!   claims by  list n ──────────────── settled ──▶ list n + 1
 //! ```
 //!
-//! A node's acceptor goes by the new list at once. Its claims go by the old one until a majority of the *old* list has
-//! been seen to go by the new one for as long as a lease may last. Those refuse claims by list *n* − 1, whose majorities
-//! would need one of them; and what they granted before has run out. No two lists with the same number can both come to
-//! that, for it takes a majority of the list before them.
+//! A node's acceptor uses the new list at once. Its claims use the old one until a majority of the
+//! *old* list has been seen to use the new one for as long as a lease may last. This majority
+//! refuses claims by list *n* − 1, whose majorities would need one of its nodes, and its earlier
+//! grants have run out. Two lists with the same number cannot both get this far, because each needs
+//! a majority of the list before them.
 //!
-//! An acceptor's list never goes back. That of the claims may, with a new agent, which counts no vote that an earlier one
-//! was given: one that does not know how far it was begins with the older list.
+//! An acceptor's version of the list never decreases. The version of the claims may, after an agent
+//! restart: a new agent counts no vote of an earlier one. An agent without a record of its last
+//! version begins with the older list.
 
 use std::time::Duration;
 
@@ -25,7 +28,7 @@ use heartbeat_common::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A list of nodes by whose majority leases are claimed.
+/// A list of nodes. A majority of them is needed to claim a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Voters {
     /// From 1.
@@ -43,8 +46,8 @@ impl Voters {
         self.nodes.contains(&node)
     }
 
-    /// Equal for lists of the same nodes, and as good as never for others: 32-bit FNV-1a over the ids in ascending
-    /// order, two bytes each, the higher first.
+    /// A digest that is equal for lists of the same nodes, and almost never for others. It is
+    /// 32-bit FNV-1a over the ids in ascending order, two bytes each, the higher first.
     pub fn digest(&self) -> u32 {
         let mut ids: Vec<u16> = self.nodes.iter().map(|node| node.0).collect();
         ids.sort_unstable();
@@ -54,7 +57,7 @@ impl Voters {
         })
     }
 
-    /// Whether each majority of this list has a node that is on `new`, too.
+    /// Whether each majority of this list has a node that is also on `new`.
     pub fn is_met_by(&self, new: &Self) -> bool {
         let gone = self.nodes.iter().filter(|node| !new.has(**node)).count();
         gone < self.majority()
@@ -68,26 +71,26 @@ impl Voters {
     }
 }
 
-/// What a node knows of the list that it goes by, and of how far the others are.
+/// A node's own list, and the progress of the other nodes towards it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Membership {
     local: NodeId,
     list: Voters,
-    /// Of `list`.
+    /// The digest of `list`.
     digest: u32,
-    /// `None` until somebody says that the list may be gone by.
+    /// The list of the claims. `None` until another node confirms that claims may use `list`.
     counted: Option<Voters>,
-    /// For how long a lease that was granted before may last, on anybody's clock.
+    /// The longest remaining time of an earlier lease, on any node's clock.
     settle: Duration,
-    /// Since when each node of either list is known to go by `list`.
+    /// The time since which each node of either list is known to use `list`.
     confirmed: Vec<(NodeId, Boottime)>,
-    /// Somebody claims leases by `list` already.
+    /// Another node already claims leases by `list`.
     vouched: bool,
 }
 
 impl Membership {
-    /// This node's acceptor goes by `list`, and its claims by `counted`, as far as it knows. `max_lease` is the longest
-    /// lease that anybody grants.
+    /// This node's acceptor uses `list`, and its claims use `counted`, as far as the node knows.
+    /// `max_lease` is the longest lease that any acceptor grants.
     pub fn new(
         local: NodeId,
         list: Voters,
@@ -95,7 +98,8 @@ impl Membership {
         max_lease: Duration,
         drift_ppm: u32,
     ) -> Self {
-        // The acceptor's clock and ours may go apart, and each by the bound: (1 + d) / (1 - d), rounded up.
+        // The acceptor's clock and this node's may drift apart, each by the bound: (1 + d) / (1 -
+        // d), rounded up.
         let margin = (max_lease.as_nanos() * 3 * u128::from(drift_ppm)).div_ceil(1_000_000);
         let margin = Duration::from_nanos(u64::try_from(margin).unwrap_or(u64::MAX));
         Self {
@@ -109,18 +113,18 @@ impl Membership {
         }
     }
 
-    /// One that does not change.
+    /// A membership that does not change.
     pub fn fixed(local: NodeId, nodes: Vec<NodeId>) -> Self {
         let list = Voters { version: 1, nodes };
         Self::new(local, list.clone(), Some(list), Duration::ZERO, 0)
     }
 
-    /// The list that the acceptor goes by.
+    /// The list of the acceptor.
     pub fn list(&self) -> &Voters {
         &self.list
     }
 
-    /// The list that claims go by; `None` as long as there must be none.
+    /// The list of the claims; `None` as long as there must be no claims.
     pub fn counted(&self) -> Option<&Voters> {
         self.counted.as_ref()
     }
@@ -135,7 +139,7 @@ impl Membership {
         self.vouched
     }
 
-    /// As heartbeats say it.
+    /// The voter set as heartbeats carry it.
     pub fn voter_set(&self) -> VoterSet {
         VoterSet {
             version: self.list.version,
@@ -144,7 +148,7 @@ impl Membership {
         }
     }
 
-    /// Takes note of what a node said in an answer that came at `now` at the latest.
+    /// Records the voter set of a node's answer that came at `now` at the latest.
     pub fn hear(&mut self, node: NodeId, said: VoterSet, now: Boottime) {
         if (said.version, said.voters) != (self.list.version, self.digest) {
             return;
@@ -155,7 +159,7 @@ impl Membership {
         }
     }
 
-    /// Whether claims may go by the acceptor's list at `now`.
+    /// Whether claims may use the acceptor's list at `now`.
     pub fn may_settle(&mut self, now: Boottime) -> bool {
         if self.is_settled() {
             return false;
@@ -173,13 +177,13 @@ impl Membership {
         let long = |node: &NodeId| since(node).is_some_and(|at| now.since(at) >= self.settle);
         match &self.counted {
             Some(old) => old.nodes.iter().filter(|node| long(node)).count() >= old.majority(),
-            // Each of them saw that its own older list could not have a majority without somebody of this one:
-            // all refuse claims by older lists.
+            // Each of these nodes saw that its own older list could not have a majority without a
+            // node of this list. All of them refuse claims by older lists.
             None => self.list.nodes.iter().all(long),
         }
     }
 
-    /// From now on claims go by the acceptor's list.
+    /// Makes the claims use the acceptor's list from now on.
     pub fn settle(&mut self) {
         self.counted = Some(self.list.clone());
     }

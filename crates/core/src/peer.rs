@@ -1,4 +1,4 @@
-//! What a peer is, from its links and from what it says of itself.
+//! The state of a peer, from its links and from its heartbeats.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ pub enum PeerState {
     Up,
     /// On every link that was up, a probe is overdue.
     Suspect,
-    /// Its kernel answers, but its agent does not tick or is not there.
+    /// The peer's kernel answers, but its agent does not tick or is not there.
     AgentStalled,
-    /// It lives, but one of its checks says that it must serve nothing.
+    /// The peer is alive, but one of its checks forbids it to serve.
     Unhealthy,
-    /// It lives, and gives its groups up on purpose.
+    /// The peer is alive, and releases its groups on purpose.
     Draining,
     Down,
 }
@@ -56,7 +56,7 @@ impl PeerState {
         }
     }
 
-    /// Whether its kernel answers: then it counts for a majority.
+    /// Whether the peer's kernel answers: then the peer counts for a majority.
     pub const fn is_alive(self) -> bool {
         match self {
             Self::Up | Self::Suspect | Self::AgentStalled | Self::Unhealthy | Self::Draining => {
@@ -67,26 +67,26 @@ impl PeerState {
     }
 }
 
-/// What a peer's kernel last said of its node.
+/// The liveness data of a peer's last reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Said {
     pub at: Option<Boottime>,
     pub state: NodeState,
-    /// Which of its checks fail.
+    /// The peer's checks that fail.
     pub health: Health,
     /// Per mille.
     pub load: u16,
-    /// How many groups it says that it serves.
+    /// The number of groups that the peer serves by its own account.
     pub groups_owned: u16,
-    /// The links on which it says that it is cut off.
+    /// The links on which the peer reports that it is cut off.
     pub cut_off: LinkSet,
-    /// Its latest report's number; 0 is none.
+    /// The number of its latest report; 0 means none.
     pub report: u32,
-    /// Its agent's.
+    /// The incarnation of its agent.
     pub incarnation: u64,
-    /// Whose votes it goes by.
+    /// The voter set of its acceptor.
     pub voter_set: VoterSet,
-    /// When its agent last ticked, or a little before that.
+    /// The last tick of its agent, or a time a little before it.
     pub(crate) ticked_at: Boottime,
     pulse_age: Duration,
     control_age: Duration,
@@ -95,16 +95,16 @@ pub struct Said {
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub node: NodeId,
-    /// The peer's first row; one row a link.
+    /// The peer's first row. There is one row for each link.
     pub first_row: RowNumber,
     pub links: IndexVec<LinkId, LinkDetector>,
     pub state: PeerState,
     pub said: Said,
-    /// Since when it could own a group, without interruption.
+    /// The time since which the peer could own a group, without interruption.
     pub fit_since: Option<Boottime>,
-    /// What it last reported.
+    /// The peer's last report.
     pub report: Report,
-    /// It only votes, and may do without an agent.
+    /// The peer only votes, and needs no agent.
     witness: bool,
 }
 
@@ -122,16 +122,16 @@ impl Peer {
         }
     }
 
-    /// Whether it only votes.
+    /// Whether the peer only votes.
     pub fn is_witness(&self) -> bool {
         self.witness
     }
 
-    /// What it says of the group with this index.
+    /// The peer's report about the group with this index.
     pub(crate) fn reported(&self, group: GroupIndex) -> Reported {
         let Self { said, report, .. } = self;
         if said.report == 0 {
-            // It has nothing to say.
+            // The peer has no report.
             return Reported {
                 current: true,
                 ..Reported::default()
@@ -144,8 +144,9 @@ impl Peer {
         }
     }
 
-    /// Whether its agent runs, and is not known to have the group with this index in its
-    /// configuration and to know what of it runs there.
+    /// Whether the peer's agent runs without a current report that it is ready for the group with
+    /// this index. A ready agent has the group in its configuration, and has determined which of
+    /// its resources run there.
     pub(crate) fn lacks(&self, group: GroupIndex) -> bool {
         use PeerState::{Draining, Suspect, Unhealthy, Up};
         let Self { said, report, .. } = self;
@@ -153,7 +154,7 @@ impl Peer {
         let of_group = report.groups.get(group);
         let ready = |said: &GroupReport| !said.unknown && !said.settling;
         let has = match said.report {
-            // It has nothing to say.
+            // The peer has no report.
             0 => of_group.is_none_or(ready),
             number => {
                 (report.number, report.incarnation) == (number, said.incarnation)
@@ -163,12 +164,12 @@ impl Peer {
         runs && !has
     }
 
-    /// Takes note of what the newest reply said.
+    /// Records the liveness data of a new reply.
     pub fn listen(&mut self, row: &PeerRow) {
         let at = last_reply(row);
         if at > self.said.at {
             let pulse_age = Duration::from_micros(row.pulse_age_us.into());
-            // It was that old when the probe was answered, which was after the probe had left.
+            // The age is from the time of the peer's answer, which was after the probe had left.
             let ago = Duration::from_nanos(row.rtt_ns) + pulse_age;
             self.said = Said {
                 at,
@@ -187,7 +188,7 @@ impl Peer {
         }
     }
 
-    /// The state that follows from the links and from what the peer said.
+    /// The state that follows from the links and from the last reply.
     pub fn judge(&self, timing: &Timing) -> PeerState {
         let any = |state| self.links.iter().any(|link| link.state() == state);
         if any(LinkState::Up) || any(LinkState::Suspect) {
@@ -203,7 +204,7 @@ impl Peer {
                 PeerState::Up
             }
         } else if any(LinkState::Unknown) {
-            // A link that was never heard tells nothing about a peer whose other links fell silent.
+            // A link without any reply says nothing about a peer whose other links fell silent.
             if any(LinkState::Down) && self.said.at.is_some() {
                 PeerState::Down
             } else {

@@ -1,5 +1,5 @@
-//! One node's claim to one group's lease: what to ask the acceptors, and what their votes amount
-//! to.
+//! One node's claim to one group's lease: the requests to the acceptors, and the count of their
+//! votes.
 //!
 //! ```text
 //!           prepare             majority promised            majority granted
@@ -8,10 +8,10 @@
 //!    └────────────────────┴─────────────────────────┘
 //! ```
 //!
-//! An owner counts an acceptor's vote from the moment at which the *probe* that asked for it left,
-//! and for a little less than the acceptor does: the lease ends here before it ends there. It must
-//! never count from any later moment, nor for longer than that probe asked for. When to contend is
-//! not decided here.
+//! An owner counts an acceptor's vote from the departure of the *probe* that asked for it, and for
+//! a little less than the acceptor does: the lease ends here before it ends there. The owner must
+//! never count from any later moment, nor for longer than the probe asked for. The time to contend
+//! is decided elsewhere.
 
 use std::time::Duration;
 
@@ -24,38 +24,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::index::Seat;
 
-/// Voters whose votes are sorted without allocating.
+/// The number of voters whose votes are sorted without allocating.
 const FEW: usize = 64;
 
-/// How long a lease is to last.
+/// The length of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Term {
-    /// The duration that the acceptors are asked for.
+    /// The duration in the requests to the acceptors.
     pub asked: Duration,
-    /// For how long the owner counts a vote for it.
+    /// The time for which the owner counts a vote for the lease.
     pub counted: Duration,
 }
 
 impl Term {
-    /// Whether a vote that says so many microseconds is for as long a lease as was asked for. An
-    /// acceptor of an earlier release says 0; others never grant so short a one.
+    /// Whether a vote with this duration grants a lease of the requested length. An acceptor of an
+    /// earlier release sends 0. Other acceptors never grant so short a lease.
     fn is_met_by(self, micros: u32) -> bool {
         micros == 0 || u128::from(micros) >= self.asked.as_micros()
     }
 }
 
-/// The request that the probes are to carry about one group.
+/// The request about one group that the probes carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     pub operation: Operation,
     pub ballot: Ballot,
     pub lease: Duration,
-    /// The node that a release is for.
+    /// The node for which a release is meant.
     pub successor: Successor,
 }
 
 impl Ask {
-    /// As a lease entry for `group`.
+    /// The request as a lease entry for `group`.
     pub fn entry(&self, group: heartbeat_common::wire::GroupId) -> LeaseEntry {
         let micros = match self.operation {
             Operation::Release => self.successor.0,
@@ -71,22 +71,22 @@ impl Ask {
     }
 }
 
-/// Why an acceptor did not grant what it was asked.
+/// The reason why an acceptor did not grant a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Obstacle<N = NodeId> {
-    /// Another node's lease, which lives on for this long there.
+    /// Another node's lease, which lasts for this long on the acceptor.
     Lease { owner: N, remaining: Duration },
-    /// A lease that its owner has released, as this node knows and the acceptor does not yet: the
-    /// release is on its way there.
+    /// A lease that its owner has released, as this node knows and the acceptor does not yet. The
+    /// release is on its way to the acceptor.
     Unheard,
     /// A promise to a node with a higher ballot.
     Promise { to: N, ballot: Ballot },
-    /// Too few acceptors granted it in time.
+    /// Too few acceptors granted the request in time.
     Silence,
 }
 
 impl Obstacle {
-    /// Whether the other is the same but for its time and its ballot.
+    /// Whether the other obstacle is the same, apart from its time and its ballot.
     pub fn is_like(self, other: Self) -> bool {
         match (self, other) {
             (Self::Lease { owner, .. }, Self::Lease { owner: other, .. }) => owner == other,
@@ -97,7 +97,7 @@ impl Obstacle {
 }
 
 impl<N> Obstacle<N> {
-    /// The same with nodes under other names.
+    /// The same obstacle with nodes under other names.
     pub(crate) fn named<M>(self, name: impl Fn(N) -> M) -> Obstacle<M> {
         match self {
             Self::Lease { owner, remaining } => Obstacle::Lease {
@@ -124,12 +124,13 @@ enum Phase {
         promised: Vec<bool>,
     },
     Holding {
-        /// The ballot that this claim began with.
+        /// The first ballot of this claim.
         first: Ballot,
         ballot: Ballot,
-        /// By acceptor: until when its vote counts. The start of the clock if there is none.
+        /// By acceptor: the time until which its vote counts. The start of the clock if there is no
+        /// vote.
         until: Vec<Boottime>,
-        /// Whether a majority ever granted it.
+        /// Whether a majority ever granted the lease.
         owned: bool,
     },
     Releasing {
@@ -139,17 +140,17 @@ enum Phase {
     },
 }
 
-/// Which of the acceptors count.
+/// The acceptors whose votes count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MajorityConfig {
     /// By acceptor.
     pub counts: Vec<bool>,
-    /// How many count, those among them who cannot be asked.
+    /// The number of voters, including those that cannot be asked.
     pub voters: usize,
 }
 
 impl MajorityConfig {
-    /// All of them, and no others.
+    /// The configuration in which all acceptors count.
     pub fn of_all(acceptors: usize) -> Self {
         Self {
             counts: vec![true; acceptors],
@@ -161,7 +162,7 @@ impl MajorityConfig {
         self.voters / 2 + 1
     }
 
-    /// For how many of those that count `holds` is true.
+    /// The number of counting acceptors for which `holds` is true.
     fn count<T>(&self, of: &[T], holds: impl Fn(&T) -> bool) -> usize {
         let counting = of.iter().zip(&self.counts).filter(|(_, counts)| **counts);
         counting.filter(|(one, _)| holds(one)).count()
@@ -174,19 +175,19 @@ pub struct Proposer {
     local: NodeId,
     majority_config: MajorityConfig,
     term: Term,
-    /// The last lease before a restart, and the first ballot that asks for it.
+    /// The last lease before a graceful restart, and the first ballot that asks for it.
     parting: Option<(Ballot, Term)>,
-    /// The highest round seen, and at first the one to begin behind.
+    /// The highest round seen. At first the round behind which the claims begin.
     round: u64,
-    /// The ballot of the lease that was last heard to be released, by whichever node.
+    /// The ballot of the last lease that any node is known to have released.
     released: Ballot,
-    /// By acceptor: whether it last refused what this phase asks.
+    /// By acceptor: whether its last answer refused the request of this phase.
     refused: Vec<bool>,
     phase: Phase,
 }
 
 impl Proposer {
-    /// `round` must be beyond all that this node used in an earlier life.
+    /// `round` must be beyond all rounds of earlier incarnations of this node.
     pub fn new(local: NodeId, majority_config: MajorityConfig, round: u64, term: Term) -> Self {
         Self {
             local,
@@ -204,13 +205,13 @@ impl Proposer {
         self.majority_config.majority()
     }
 
-    /// Other acceptors count from now on: what they said before is not asked again.
+    /// Changes the acceptors that count. Their earlier votes are not requested again.
     pub fn set_majority_config(&mut self, majority_config: MajorityConfig) {
         self.majority_config = majority_config;
     }
 
-    /// Numbers the acceptors anew: number *i* is the one that had the number `seats[i]`, if there
-    /// was one.
+    /// Renumbers the acceptors: the new number *i* is the acceptor that had the number `seats[i]`,
+    /// if there was one.
     pub fn reseat(&mut self, seats: &[Option<Seat>], majority_config: MajorityConfig) {
         fn moved<T: Copy + Default>(of: &mut Vec<T>, seats: &[Option<Seat>]) {
             let one = |seat: &Option<Seat>| seat.and_then(|seat| of.get(seat.0).copied());
@@ -234,14 +235,14 @@ impl Proposer {
         self.round
     }
 
-    /// Takes note of a ballot that is in use, so as to go beyond it.
+    /// Records a ballot that is in use, so that the next claim goes beyond it.
     pub fn saw(&mut self, ballot: Ballot) {
         self.round = self.round.max(ballot.round());
     }
 
-    /// Takes note that the lease with this ballot was released: a refusal for its sake tells only
-    /// that the acceptor has yet to hear of that. It must never count as more than no answer. False
-    /// if it was known.
+    /// Records that the lease with this ballot was released. A refusal because of this lease only
+    /// means that the acceptor has not received the release yet. Such a refusal must never count as
+    /// more than no answer. Returns false if the release was known.
     pub fn heard_release(&mut self, ballot: Ballot) -> bool {
         let new = self.released != ballot;
         if new {
@@ -251,12 +252,13 @@ impl Proposer {
         new
     }
 
-    /// Whether `ballot` is of a lease that was released: a node releases all that it had by then.
+    /// Whether `ballot` belongs to a released lease. A node releases every lease that it had by
+    /// then.
     fn is_released(&self, ballot: Ballot) -> bool {
         ballot.node() == self.released.node() && ballot <= self.released
     }
 
-    /// Begins a new claim. `None` if there is no higher ballot than those already seen.
+    /// Begins a new claim. Returns `None` if there is no higher ballot than those already seen.
     pub fn prepare(&mut self) -> Option<Ballot> {
         let ballot = self.next_ballot()?;
         self.enter(Phase::Preparing {
@@ -280,12 +282,12 @@ impl Proposer {
         Some(Ballot::new(self.round, self.local))
     }
 
-    /// Gives up the claim without a word to the acceptors: what they granted runs out.
+    /// Gives up the claim without a message to the acceptors: their grants run out.
     pub fn abandon(&mut self) {
         self.enter(Phase::Idle);
     }
 
-    /// Gives the lease back, for `successor`. Whoever calls it serves no more.
+    /// Gives the lease back, for `successor`. The caller must have stopped serving.
     pub fn release(&mut self, successor: Successor) {
         self.enter(match self.phase {
             Phase::Holding { ballot, .. } => Phase::Releasing {
@@ -297,9 +299,9 @@ impl Proposer {
         });
     }
 
-    /// Asks for a lease of this length from now on, if there is one: the next agent of this node is
-    /// to find it. The higher ballot tells votes for it from those for a shorter one that are on
-    /// their way.
+    /// Asks for a lease of this length from now on, if there is a lease: the next agent of this
+    /// node finds it. The higher ballot tells votes for this lease from votes for a shorter one
+    /// that are still on their way.
     pub fn part(&mut self, term: Term) {
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
@@ -337,9 +339,9 @@ impl Proposer {
         }
     }
 
-    /// Counts the vote of `acceptor` on what a probe asked that left at `left`.
+    /// Counts the vote of `acceptor` on a request in the probe that left at `left`.
     ///
-    /// Returns what stands in the way, if the acceptor said so.
+    /// Returns the obstacle, if the acceptor named one.
     pub fn count(&mut self, acceptor: Seat, vote: &LeaseEntry, left: Boottime) -> Option<Obstacle> {
         let operation = Operation::from_wire(vote.operation)?;
         let said = Ballot(vote.ballot);
@@ -384,9 +386,10 @@ impl Proposer {
                     });
                 }
             }
-            // A lower ballot of the same claim counts too. One of an earlier claim must not: the
-            // lease may have been released since. Nor one for a shorter lease than is counted on:
-            // the acceptor gives it to another before that ends.
+            // A lower ballot of the same claim counts too. A ballot of an earlier claim must not
+            // count: the lease may have been released since. A vote for a shorter lease than is
+            // counted on must not count either: the acceptor grants the slot to another node before
+            // the counted end.
             Phase::Holding {
                 first,
                 ballot,
@@ -453,9 +456,9 @@ impl Proposer {
                 remaining: Duration::from_micros(micros.into()),
             });
         }
-        // A few acceptors that missed this lease promised themselves to somebody else. To be heard
-        // by them again the claim only needs a higher ballot: those that granted it refuse the
-        // other.
+        // A few acceptors that missed this lease made a promise to another node. A higher ballot
+        // makes them vote for this claim again. Acceptors that granted this lease refuse the other
+        // ballot.
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
             && let Phase::Holding { ballot, .. } = &mut self.phase
@@ -468,30 +471,30 @@ impl Proposer {
         })
     }
 
-    /// Whether some acceptor refuses what is asked.
+    /// Whether some acceptor refuses the request.
     pub fn is_contested(&self) -> bool {
         self.refused.contains(&true)
     }
 
-    /// Whether so many refuse that no majority is left.
+    /// Whether so many acceptors refuse that no majority is left.
     pub fn is_hopeless(&self) -> bool {
         self.majority_config
             .count(&self.refused, |refused| !refused)
             < self.majority()
     }
 
-    /// When the lease ends: as long as this is in the future this node is the owner, and nobody
-    /// else is. The start of the clock if a majority never granted it.
+    /// The end of the lease: until then this node is the only owner. The start of the clock if a
+    /// majority never granted the lease.
     pub fn lease_end(&self) -> Boottime {
         self.lease_end_by(&self.majority_config)
     }
 
-    /// The same if others counted.
+    /// The end of the lease under another majority configuration.
     pub fn lease_end_by(&self, majority_config: &MajorityConfig) -> Boottime {
         let Phase::Holding { until, .. } = &self.phase else {
             return Boottime::default();
         };
-        // On the stack for any sensible number of voters: the pulse must not allocate.
+        // The array is large enough for any sensible number of voters: the pulse must not allocate.
         let mut few = [Boottime::default(); FEW];
         let mut many;
         let ends = match few.get_mut(..until.len()) {
@@ -525,7 +528,7 @@ impl Proposer {
         }
     }
 
-    /// How many of the acceptors that count have granted it, and still do at `now`.
+    /// The number of counting acceptors whose grant still holds at `now`.
     pub fn votes(&self, now: Boottime) -> usize {
         match &self.phase {
             Phase::Holding { until, .. } => self.majority_config.count(until, |until| *until > now),

@@ -1,7 +1,8 @@
-//! How well a node's interfaces reach the network of a group's addresses, as it is seen now and as it counts.
+//! The reach of a node's interfaces towards the network of a group's addresses: the observed reach
+//! and the effective one.
 //!
-//! A fault counts at once, and until it has been away for [`RECOVERY`]: a port that flaps is one long fault.
-//! No network is judged here, and nothing is moved.
+//! A fault counts at once, and until it has been away for [`RECOVERY`]: a port that flaps is one
+//! long fault. This module neither observes a network nor moves a group.
 
 use std::time::Duration;
 
@@ -11,21 +12,21 @@ use serde::{Deserialize, Serialize};
 /// A fault is over once it has been away for this long without interruption.
 pub const RECOVERY: Duration = Duration::from_secs(5);
 
-/// Less is better.
+/// Ordered: less is better.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Reach {
     #[default]
     Whole,
-    /// The interface works as far as the node can tell, but nobody is heard on its link, while peers are heard on
-    /// others.
+    /// The interface works as far as the node can tell, but no peer is heard on its link, while
+    /// peers are heard on other links.
     Silent,
     /// The interface is missing, switched off or without carrier.
     Broken,
 }
 
-/// One interface or link, from what is seen of it again and again.
+/// The condition of one interface or link, from repeated observations.
 ///
 /// ```text
 ///   Whole ──fault──▶ Faulty ──no fault──▶ Recovering ──RECOVERY──▶ Whole
@@ -40,17 +41,17 @@ pub enum Condition {
         reach: Reach,
         since: Boottime,
     },
-    /// No fault is seen any more. What was seen last still counts.
+    /// No fault is observed any more. The last fault still counts.
     Recovering {
         reach: Reach,
-        /// When the fault began.
+        /// The time at which the fault began.
         since: Boottime,
         well_since: Boottime,
     },
 }
 
 impl Condition {
-    /// Takes note of what is seen at `now`.
+    /// Records the observation at `now`.
     pub fn observe(&mut self, seen: Reach, now: Boottime) {
         *self = match (*self, seen) {
             (Self::Whole, Reach::Whole) => Self::Whole,
@@ -72,7 +73,7 @@ impl Condition {
         };
     }
 
-    /// What counts.
+    /// The reach that counts.
     pub const fn reach(self) -> Reach {
         match self {
             Self::Whole => Reach::Whole,
@@ -80,7 +81,7 @@ impl Condition {
         }
     }
 
-    /// When the fault began that is seen now.
+    /// The beginning of the fault that is observed now.
     pub const fn faulty_since(self) -> Option<Boottime> {
         match self {
             Self::Faulty { since, .. } => Some(since),
@@ -89,12 +90,12 @@ impl Condition {
     }
 }
 
-/// How far this node and the others reach for one group, as they were seen last.
+/// The reach of this node and of the others for one group, as last observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Distance {
     /// This node's reach.
     pub(crate) own: Reach,
-    /// When its fault began, if one is seen now.
+    /// The beginning of this node's fault, if one is observed now.
     pub(crate) faulty_since: Option<Boottime>,
     /// The best reach among the nodes that could have the group otherwise.
     pub(crate) best: Reach,

@@ -1,4 +1,4 @@
-//! The addresses that a group is reached by, and how far a peer reaches for them.
+//! The networks on which clients reach a group, and the reach of a peer on them.
 
 use heartbeat_common::wire::LinkSet;
 
@@ -12,14 +12,14 @@ use crate::{
     report::Reported,
 };
 
-/// The addresses of a group, and of all groups that must be where it is.
+/// The addresses of a group, and of all groups that must run on the same node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Road {
-    /// The groups, itself first.
+    /// The groups, the group itself first.
     pub(crate) members: Vec<GroupIndex>,
     /// The links whose interfaces carry addresses.
     pub(crate) links: LinkSet,
-    /// Whether all addresses are on such interfaces, so that heartbeats tell whether they work.
+    /// Whether all addresses are on such interfaces, so that heartbeats test their network.
     pub(crate) heard_on: bool,
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn roads(plans: &ByGroup<GroupPlan>, constraints: &Constraints) -> By
 }
 
 impl Road {
-    /// How far a peer reaches, as far as it said.
+    /// The reach of a peer, according to its report and its heartbeats.
     pub(crate) fn of_peer(&self, peer: &Peer) -> Reach {
         let broken = |member: &GroupIndex| {
             let said = peer.report.groups.get(*member);
@@ -57,7 +57,7 @@ impl Road {
 }
 
 impl Peer {
-    /// What it says of the group with this index, and how far it reaches for it.
+    /// The peer's report about the group with this index, and its reach for it.
     pub(crate) fn reported_with(
         &self,
         group: GroupIndex,

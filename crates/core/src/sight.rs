@@ -1,5 +1,5 @@
-//! What one step knows of the other nodes and of this node's own acceptor, looked up by node or
-//! lease.
+//! The information of one step about the other nodes and about this node's own acceptor, by node or
+//! by lease.
 
 use heartbeat_common::{
     lease::Slot,
@@ -22,11 +22,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadSlot {
     pub lease: GroupId,
-    /// The default where nobody has asked for the lease yet.
+    /// The slot, or the default if no node has asked for the lease yet.
     pub slot: Slot,
 }
 
-/// The peers as they were seen last, and the acceptor's slots as they were read for this step.
+/// The peers as last seen, and the acceptor's slots as read for this step.
 #[derive(Clone, Copy)]
 pub(crate) struct Sight<'a> {
     pub(crate) peers: &'a IndexVec<PeerIndex, Peer>,
@@ -35,7 +35,7 @@ pub(crate) struct Sight<'a> {
     /// By group.
     pub(crate) distances: &'a ByGroup<Distance>,
     pub(crate) slots: &'a [ReadSlot],
-    /// Until when this node's own acceptor abstains.
+    /// The time until which this node's own acceptor abstains.
     pub(crate) votes_from: Boottime,
 }
 
@@ -44,29 +44,30 @@ impl<'a> Sight<'a> {
         self.peers.iter().find(|peer| peer.node == node)
     }
 
-    /// The slot of this lease: `None` if it was not read for this step.
+    /// The slot of this lease. `None` if the caller did not read it for this step.
     pub(crate) fn slot(&self, lease: GroupId) -> Option<Slot> {
         let read = self.slots.iter().find(|read| read.lease == lease);
         read.map(|read| read.slot)
     }
 
-    /// Since when a peer has been fit without interruption.
+    /// The time since which a peer has been fit without interruption.
     pub(crate) fn fit_since(&self, node: NodeId) -> Option<Boottime> {
         self.peer(node)?.fit_since
     }
 
-    /// The number of a peer's acceptor.
+    /// The index of a peer's acceptor.
     pub(crate) fn acceptor(&self, node: NodeId) -> Option<Seat> {
         let peer = self.peers.position(|peer| peer.node == node)?;
         Some(Seat::of_peer(peer))
     }
 
-    /// Whether a peer runs and is not known to be ready for this group: see [`Peer::lacks`].
+    /// Whether a peer's agent runs without a current report that it is ready for this group: see
+    /// [`Peer::lacks`].
     pub(crate) fn lacks(&self, group: GroupIndex, node: NodeId) -> bool {
         self.peer(node).is_some_and(|peer| peer.lacks(group))
     }
 
-    /// What a peer last reported of the group with this index.
+    /// The last report of a peer about the group with this index.
     pub(crate) fn reported(&self, group: GroupIndex, node: NodeId) -> Reported {
         match self.peer(node) {
             Some(peer) => peer.reported_with(group, &self.roads[group], &self.distances[group]),
@@ -74,7 +75,7 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// How far nodes reach for the group with this index.
+    /// The reach of the nodes for the group with this index.
     pub(crate) fn distance(&self, group: GroupIndex) -> &'a Distance {
         &self.distances[group]
     }

@@ -1,29 +1,29 @@
-//! The durations that the decisions are made by.
+//! The durations of the configuration, and the bounds that the decisions derive from them.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::proposer::Term;
 
-/// What the configuration says about time.
+/// The durations of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Between two probes to the same peer on the same link.
+    /// The time between two probes to the same peer on the same link.
     pub interval: Duration,
-    /// How long a silence may last.
+    /// The longest silence of a live link.
     pub timeout: Duration,
-    /// How old the last tick of an agent, a peer's or our own, may be.
+    /// The greatest age of the last tick of an agent, a peer's or this node's.
     pub agent_stall: Duration,
-    /// How long a lease lasts on an acceptor.
+    /// The length of a lease on an acceptor.
     pub lease: Duration,
-    /// By how much the rates of two clocks may differ, in parts per million.
+    /// The bound on the difference of the rates of two clocks, in parts per million.
     pub drift_ppm: u32,
 }
 
 impl Timing {
-    /// Unanswered probes without which a silence counts for nothing: as many as a full timeout holds
-    /// beside the one that was answered, but no more than 8, or a long timeout would outlast the
-    /// kernel's memory of departures.
+    /// The number of unanswered probes without which a silence does not count. A full timeout holds
+    /// this many beside the answered probe. The number is 8 at most: with more, a long timeout
+    /// would outlast the kernel's memory of departures.
     pub fn probes_needed(&self) -> u64 {
         let per_timeout = self.timeout.as_nanos() / self.interval.as_nanos().max(1);
         u64::try_from(per_timeout)
@@ -32,8 +32,8 @@ impl Timing {
             .clamp(1, 8)
     }
 
-    /// The shortest time that the last of these probes is given to be answered: no less than it would
-    /// have had on schedule.
+    /// The shortest time in which the last of these probes may be answered: no less than on
+    /// schedule.
     pub fn grace(&self) -> Duration {
         let needed = u32::try_from(self.probes_needed()).unwrap_or(u32::MAX);
         self.timeout
@@ -41,16 +41,17 @@ impl Timing {
             .max(self.interval / 2)
     }
 
-    /// The longest time between two of these probes: answers that waited for longer in the network card
-    /// of a paused machine may have turned late.
+    /// The longest time between two of these probes. Answers that waited longer in the network card
+    /// of a paused machine may have come too late to be fresh.
     pub fn pause(&self) -> Duration {
         self.timeout
             .saturating_sub(self.interval)
             .max(self.interval * 2)
     }
 
-    /// A lease of this length. Its owner counts on a vote from the departure of the probe that asked for
-    /// it, for a lease less what the two clocks may drift apart in it, each by the bound.
+    /// A lease of this length. The owner counts a vote from the departure of the probe that asked
+    /// for it. The counted time is the lease less the greatest drift of the two clocks in it, each
+    /// by the bound.
     pub fn term(&self, lease: Duration) -> Term {
         let nanos = lease.as_nanos();
         let margin = (nanos * 2 * u128::from(self.drift_ppm)).div_ceil(1_000_000);
@@ -61,20 +62,20 @@ impl Timing {
         }
     }
 
-    /// By how much later each next node in rank contends for a free lease: the one before has had a
-    /// tick by then.
+    /// The time by which each next node in rank contends later for a free lease. The node before it
+    /// has had a tick by then.
     pub fn stagger(&self) -> Duration {
         self.interval
     }
 
-    /// For how long a lapsed owner may try to renew before it stops what it served. Its guard is closed
-    /// meanwhile.
+    /// The time in which a lapsed owner may try to renew before it stops its services. Its guard is
+    /// closed meanwhile.
     pub fn grace_after_lapse(&self) -> Duration {
         self.interval * 2
     }
 
-    /// How late a decision may come and still be trusted. A later one may follow a pause of this
-    /// whole machine, with answers waiting in the network card.
+    /// The greatest lateness of a decision that is still trusted. A later decision may follow a
+    /// pause of this whole machine, with answers waiting in the network card.
     pub fn slack(&self) -> Duration {
         self.interval.min(Duration::from_millis(5))
     }

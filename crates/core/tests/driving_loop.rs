@@ -18,7 +18,7 @@ trait Kernel {
     fn now(&self) -> Boottime;
     fn wait_until(&mut self, at: Boottime) -> bool;
     fn next_tick(&self) -> Boottime;
-    fn told(&mut self) -> Option<Input>;
+    fn input(&mut self) -> Option<Input>;
     fn vote(&mut self) -> Option<(Option<PeerIndex>, VoteEvent)>;
     fn send(&mut self, asks: Vec<LeaseEntry>);
     fn rows(&self) -> Vec<PeerRow>;
@@ -26,7 +26,7 @@ trait Kernel {
     fn votes_from(&self) -> Boottime;
     fn control_tick_at(&self) -> Boottime;
     fn guard(&mut self, group: GroupIndex, until: Boottime);
-    fn carry_out(&mut self, command: Command);
+    fn execute(&mut self, command: Command);
 }
 
 #[expect(dead_code, reason = "shown, not run: the simulation drives the core")]
@@ -35,9 +35,9 @@ fn drive(kernel: &mut impl Kernel, plan: Plan) {
     loop {
         let deadline = cluster.next_deadline().unwrap_or(kernel.next_tick());
         let wake_at = deadline.min(kernel.next_tick());
-        let is_tick = kernel.wait_until(wake_at); // or until a reply is overdue, or votes have come
-        while let Some(input) = kernel.told() {
-            cluster.apply(input); // what the agent wants or knows
+        let is_tick = kernel.wait_until(wake_at); // also woken by an overdue reply and by votes
+        while let Some(input) = kernel.input() {
+            cluster.apply(input); // requests and facts from the agent
         }
         while let Some((acceptor, votes)) = kernel.vote() {
             cluster.count(acceptor, &votes, kernel.now());
@@ -64,10 +64,10 @@ fn drive(kernel: &mut impl Kernel, plan: Plan) {
         };
         cluster.step(&input, &mut commands); // once more where `cluster.lacks_slots()`
         for (index, group) in cluster.groups().iter_enumerated() {
-            kernel.guard(index, group.open_until()); // before anybody hears of it
+            kernel.guard(index, group.open_until()); // before the event leaves this thread
         }
         for command in commands.drain(..) {
-            kernel.carry_out(command);
+            kernel.execute(command);
         }
     }
 }

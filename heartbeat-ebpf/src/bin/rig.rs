@@ -1,8 +1,8 @@
-//! What a test's switch ports run: programs that let everything pass, until the port is blocked.
+//! The programs of a test's switch ports: they let all packets pass, until the port is blocked.
 //!
-//! A veth device takes the frames that its other end transmits with `XDP_TX` only while it runs an
-//! XDP program itself. That a port is blocked is an entry in a map, since a program that comes or goes
-//! holds up the network configuration of all namespaces for milliseconds.
+//! A veth device accepts the frames that its other end transmits with `XDP_TX` only while it runs
+//! an XDP program itself. A block is an entry in a map. Attaching or detaching a program instead
+//! would hold up the network configuration of all namespaces for milliseconds.
 
 #![no_std]
 #![no_main]
@@ -14,19 +14,19 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 
-/// Most interfaces of a switch, its bridges and its loopback among them.
+/// The greatest number of interfaces of a switch, including its bridges and its loopback.
 const MAX_INTERFACES: usize = 256;
-/// Nothing comes from the node at the port.
+/// The block of all packets from the node at the port.
 const FROM_NODE: u32 = 1;
-/// Nothing reaches it.
+/// The block of all packets to the node at the port.
 const TO_NODE: u32 = 2;
 
-/// The ways that are blocked, by the index of the port's interface.
+/// The blocked directions, by the index of the port's interface.
 #[btf_map(name = "blocked")]
 static BLOCKED: Array<u32, MAX_INTERFACES> = Array::new();
 
-/// Lets everything pass, wherever it is. Like the others it takes frames of several buffers (`frags`), so that
-/// the ports may have a large MTU.
+/// Lets all packets pass. Like the other programs it accepts frames of several buffers (`frags`),
+/// so that the ports may have a large MTU.
 #[xdp(frags)]
 pub fn pass(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS

@@ -40,6 +40,8 @@ pub(super) struct Groups {
     config: Arc<Config>,
     own: ByGroup<LocalGroup>,
     failures: VecDeque<FailedAction>,
+    /// Whether this node's agent stops.
+    stopping: bool,
     /// The failing health checks of this node.
     failing: Vec<FailingCheck>,
     /// The nodes whose heartbeats this node refuses.
@@ -77,6 +79,7 @@ impl Groups {
         Self {
             own: own.collect(),
             failures: VecDeque::new(),
+            stopping: false,
             failing: Vec::new(),
             refused: Vec::new(),
             keys: None,
@@ -284,6 +287,7 @@ impl Groups {
             refused: self.refused.clone(),
             // The sender of the report fills in this time.
             abstains_ns: 0,
+            stopping: self.stopping,
         };
         while !report.failures.is_empty() && is_too_long(&report) {
             report.failures.remove(0);
@@ -307,6 +311,16 @@ impl Groups {
             ..check
         };
         self.failing = failing.into_iter().map(cut).collect();
+    }
+
+    /// Notes that this node's agent stops.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Returns whether a peer's last report says that its agent stops.
+    pub(super) fn is_stopping(&self, peer: NodeId) -> bool {
+        self.peers.get(&peer).is_some_and(|report| report.stopping)
     }
 
     /// Sets the nodes whose heartbeats this node refuses.

@@ -30,7 +30,7 @@ use super::{
     loss::Losses,
     refusals::ethernet,
     vitals::Vitals,
-    voters::Voter,
+    voters::{Absence, Voter},
 };
 use crate::{
     clock,
@@ -710,16 +710,33 @@ impl View {
         self.abstentions.reported(node, left, clock::now());
     }
 
-    /// Returns the voting state of all nodes.
-    pub(super) fn voters(&self, now: Boottime) -> Vec<Voter> {
-        let local = self.config.local().id;
+    /// Returns the voting state of all nodes. A peer without an answer since `asked` counts as absent.
+    pub(super) fn voters(&self, now: Boottime, asked: Boottime) -> Vec<Voter> {
         let voter = |node: &Node| Voter {
             node: node.id,
             name: node.name.clone(),
-            lives: node.id == local || self.lives(node.id),
+            absence: self.absence(node.id, asked),
             abstains: self.abstention(node.id, now),
         };
         self.config.nodes.iter().map(voter).collect()
+    }
+
+    /// Returns the reason why the vote of a node does not count, if any, apart from an abstention.
+    fn absence(&self, node: NodeId, asked: Boottime) -> Option<Absence> {
+        let peer = self.config.peer_index(node)?;
+        let answered_at = Boottime::from_nanos(self.latest(peer).last_reply_at);
+        match () {
+            () if !self.lives(node) => Some(Absence::Down),
+            () if self.groups.is_stopping(node) => Some(Absence::Stopping),
+            () if answered_at < asked => Some(Absence::Silent),
+            () => None,
+        }
+    }
+
+    /// Returns whether a live peer has not answered since `asked`.
+    pub(super) fn is_any_silent_since(&self, asked: Boottime) -> bool {
+        let mut peers = self.config.peers();
+        peers.any(|peer| self.absence(peer.id, asked) == Some(Absence::Silent))
     }
 
     /// Returns the nodes that refuse the heartbeats of `node` as outdated, as far as known.

@@ -14,24 +14,44 @@ use crate::control::protocol::Abstention;
 pub(super) struct Voter {
     pub(super) node: NodeId,
     pub(super) name: String,
-    /// Whether the node's kernel answers.
-    pub(super) lives: bool,
+    /// The reason why the node gives no vote any more, if any.
+    pub(super) absence: Option<Absence>,
     /// The remaining abstention of the node's acceptor, if it abstains.
     pub(super) abstains: Option<Abstention>,
 }
 
+/// The reason why a node votes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    Down,
+    /// The node's report says that its agent stops.
+    Stopping,
+    /// The node has not answered since the question, and its `timeout` has not passed yet.
+    Silent,
+}
+
+impl Absence {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Down => "is down",
+            Self::Stopping => "is stopping",
+            Self::Silent => "does not answer any more",
+        }
+    }
+}
+
 impl Voter {
     fn votes(&self) -> bool {
-        self.lives && self.abstains.is_none()
+        self.absence.is_none() && self.abstains.is_none()
     }
 
     /// Returns the reason for the missing vote.
     fn missing_vote(&self) -> String {
         let name = &self.name;
-        match self.abstains {
-            _ if !self.lives => format!("{name} is down"),
-            Some(abstention) => format!("{name} {abstention} yet"),
-            None => format!("{name} votes"),
+        match (self.absence, self.abstains) {
+            (Some(absence), _) => format!("{name} {}", absence.words()),
+            (None, Some(abstention)) => format!("{name} {abstention} yet"),
+            (None, None) => format!("{name} votes"),
         }
     }
 }
@@ -70,7 +90,8 @@ pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Nodes 1, 2, …: `v` votes, `a` abstains, `m` may abstain, `d` is down.
+    /// Nodes 1, 2, …: `v` votes, `a` abstains, `m` may abstain, `d` is down, `s` is stopping, `q` is
+    /// silent.
     fn voters(states: &str) -> Vec<Voter> {
         let abstention = |at_most| Abstention {
             for_ns: 800_000_000,
@@ -79,7 +100,12 @@ mod tests {
         let voter = |(index, state): (usize, char)| Voter {
             node: NodeId(index as u16 + 1),
             name: format!("n{}", index + 1),
-            lives: state != 'd',
+            absence: match state {
+                'd' => Some(Absence::Down),
+                's' => Some(Absence::Stopping),
+                'q' => Some(Absence::Silent),
+                _ => None,
+            },
             abstains: match state {
                 'a' => Some(abstention(false)),
                 'm' => Some(abstention(true)),
@@ -96,6 +122,11 @@ mod tests {
             ("vvd", true),
             ("vva", true),
             ("vvm", true),
+            // The other one was told to stop a moment ago.
+            ("vvs", true),
+            ("vvq", true),
+            ("vvvvs", false),
+            ("vvvsq", true),
             ("vdv", true),
             // There is no majority to lose.
             ("vdd", false),
@@ -125,5 +156,10 @@ mod tests {
         );
         let said = loss(&voters("vvm"), NodeId(2)).unwrap();
         assert!(said.contains("n3 may abstain for 800 ms yet"), "{said}");
+        let said = loss(&voters("vvvsq"), NodeId(2)).unwrap();
+        assert!(
+            said.contains("; n4 is stopping; n5 does not answer any more\n"),
+            "{said}"
+        );
     }
 }

@@ -13,6 +13,7 @@ mod output;
 pub mod ping;
 mod private_file;
 mod quantile;
+pub mod reload;
 mod render;
 pub mod replay;
 pub mod resource;

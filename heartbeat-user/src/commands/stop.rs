@@ -92,7 +92,8 @@ pub fn run(config: &Config, keep: bool, force: bool) -> Result<()> {
         return without_agent(config, keep);
     };
     let agent = agent(&client)?;
-    match client.ask(&Request::Stop { keep, force }, Duration::ZERO)? {
+    // The agent hears the other nodes first.
+    match client.ask(&Request::Stop { keep, force }, config.timeout)? {
         Response::Done { .. } => {}
         other => bail!("the agent answered something else: {other:?}"),
     }

@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::control::{
     client::Client,
-    protocol::{Node, Request, Response, Status},
+    protocol::{Group, Node, Request, Response, Status},
 };
 
 /// Between two looks.
@@ -152,32 +152,55 @@ fn too_few_votes(status: &Status, wanted: usize) -> Result<Vec<String>> {
 
 fn unstable(status: &Status) -> Vec<String> {
     let nodes = status.nodes.iter();
-    let mut missing: Vec<String> = nodes.filter_map(|node| unsettled(node, status)).collect();
-    let groups = status.groups.iter().filter(|group| !group.stopped);
-    missing.extend(groups.filter_map(|group| {
-        let place = group.owner.as_deref();
-        match (&group.blocked, place) {
-            (Some(node), _) => Some(format!("{} is blocked on {node}", group.name)),
-            (None, Some(_)) if group.running => None,
-            (None, Some(owner)) => Some(format!("{} does not run on {owner} yet", group.name)),
-            (None, None) => Some(format!("{} runs nowhere", group.name)),
-        }
-    }));
-    missing
+    let missing = nodes.filter_map(|node| unsettled(node).or_else(|| differs(node, status)));
+    let groups = status.groups.iter();
+    missing.chain(groups.filter_map(idle)).collect()
+}
+
+/// Returns the problems of the cluster while the nodes reload one after the other. Different
+/// configurations are none, and neither are problems of `unreached` nodes. A group that some node lacks
+/// may wait for that node; after the `last` node only for unreached ones.
+pub(super) fn troubles(status: &Status, unreached: &[String], last: bool) -> Vec<String> {
+    let waits = |group: &&Group| {
+        let may = |node: &String| !last || unreached.contains(node);
+        !group.lacking.is_empty() && group.lacking.iter().all(may)
+    };
+    let nodes = status.nodes.iter();
+    let nodes = nodes.filter(|node| !unreached.contains(&node.name));
+    let groups = status.groups.iter().filter(|group| !waits(group));
+    nodes
+        .filter_map(unsettled)
+        .chain(groups.filter_map(idle))
+        .collect()
+}
+
+/// Why a group that is to run does not.
+fn idle(group: &Group) -> Option<String> {
+    let name = &group.name;
+    match (&group.blocked, group.owner.as_deref()) {
+        _ if group.stopped => None,
+        (Some(node), _) => Some(format!("{name} is blocked on {node}")),
+        (None, Some(_)) if group.running => None,
+        (None, Some(owner)) => Some(format!("{name} does not run on {owner} yet")),
+        (None, None) => Some(format!("{name} runs nowhere")),
+    }
 }
 
 /// What of a node is not as in good days.
-fn unsettled(node: &Node, status: &Status) -> Option<String> {
+fn unsettled(node: &Node) -> Option<String> {
     let name = &node.name;
     let settled =
         node.witness || matches!(node.agent.as_str(), "active" | "standby" | "maintenance");
-    let differs = node.config != 0 && node.config != status.config && !node.witness;
     match node.state.as_str() {
         "up" if !settled => Some(format!("{name} is {}", node.agent)),
-        "up" if differs => Some(format!("{name} has another configuration")),
         "up" => no_vote(node),
         state => Some(format!("{name} is {state}")),
     }
+}
+
+fn differs(node: &Node, status: &Status) -> Option<String> {
+    let differs = node.config != 0 && node.config != status.config && !node.witness;
+    differs.then(|| format!("{} has another configuration", node.name))
 }
 
 fn not_running(status: &Status, name: &str, on: Option<&str>) -> Result<Option<String>> {
@@ -352,5 +375,23 @@ mod tests {
         for line in ["", "--on a", "--timeout 3"] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn troubles_leave_out_what_a_reload_of_all_nodes_brings_by_itself() {
+        let none = json!({});
+        let other = json!({"config": 8});
+        let no_nodes: [String; 0] = [];
+        let told = |c: &Value, web: &Value, unreached: &[String], last| {
+            troubles(&status(c, web), unreached, last).join("; ")
+        };
+        assert_eq!(told(&other, &none, &no_nodes, true), "");
+        let down = json!({"state": "down"});
+        assert_eq!(told(&down, &none, &no_nodes, false), "c is down");
+        assert_eq!(told(&down, &none, &["c".to_owned()], false), "");
+        let lacking = json!({"owner": null, "running": false, "lacking": ["c"]});
+        assert_eq!(told(&none, &lacking, &no_nodes, false), "");
+        assert_eq!(told(&none, &lacking, &no_nodes, true), "web runs nowhere");
+        assert_eq!(told(&none, &lacking, &["c".to_owned()], true), "");
     }
 }

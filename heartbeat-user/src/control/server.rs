@@ -16,8 +16,8 @@ use tokio::{
 use super::protocol::{Request, Response};
 use crate::{logging, logging::rate_limit::RateLimit};
 
-/// No request is longer.
-const MAX_REQUEST: u64 = 64 * 1024;
+/// No request is longer. The longest have a configuration in them.
+const MAX_REQUEST: u64 = 1024 * 1024;
 /// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients served at the same time.

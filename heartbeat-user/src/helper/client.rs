@@ -148,6 +148,27 @@ impl Client {
         answer.map_err(|error| error.to_string())?.disk()
     }
 
+    pub(super) fn may_install(&self, path: &Path) -> Result<PathBuf, String> {
+        let path = path.to_owned();
+        let answer = self.ask_and_block(&Question::MayInstall { path });
+        answer.map_err(|error| error.to_string())?.installed()
+    }
+
+    pub(super) fn install(
+        &self,
+        path: &Path,
+        text: String,
+        replaces: u64,
+    ) -> Result<PathBuf, String> {
+        let path = path.to_owned();
+        let answer = self.ask_and_block(&Question::Install {
+            path,
+            text,
+            replaces,
+        });
+        answer.map_err(|error| error.to_string())?.installed()
+    }
+
     /// Dropping the future closes the connection.
     async fn ask(&self, question: &Question) -> io::Result<Answer> {
         let question = pack(question)?;

@@ -35,6 +35,14 @@ pub(super) enum Question {
     Pidfile { path: PathBuf },
     /// [`Answer::Disk`]
     Disk { directory: PathBuf, mark: String },
+    /// [`Answer::Installed`]
+    MayInstall { path: PathBuf },
+    /// [`Answer::Installed`]
+    Install {
+        path: PathBuf,
+        text: String,
+        replaces: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,6 +69,7 @@ pub(super) enum Answer {
         pid: Option<i32>,
     },
     Disk(Result<String, String>),
+    Installed(Result<PathBuf, String>),
     /// The answer to any question that failed.
     Failed {
         /// The system's number of the error, if it has one.
@@ -190,6 +199,13 @@ impl Answer {
     pub(super) fn disk(self) -> Result<String, String> {
         match self {
             Self::Disk(verdict) => verdict,
+            other => Err(other.unfit().to_string()),
+        }
+    }
+
+    pub(super) fn installed(self) -> Result<PathBuf, String> {
+        match self {
+            Self::Installed(result) => result,
             other => Err(other.unfit().to_string()),
         }
     }

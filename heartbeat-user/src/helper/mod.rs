@@ -22,6 +22,7 @@
 
 mod client;
 mod disk;
+mod install;
 mod message;
 mod server;
 
@@ -39,6 +40,7 @@ use nix::{sys::signal::Signal, unistd::Pid};
 
 use self::client::Client;
 use crate::process::{self, Ended, Process, Program, Registration, signal_group};
+pub use install::content_number;
 pub use server::serve;
 
 /// The client of this process. Like the logger, there is at most one.
@@ -140,5 +142,21 @@ pub fn write_disk(directory: PathBuf, mark: String) -> Result<String, String> {
     match HELPER.get() {
         Some(helper) => helper.write_disk(directory, mark),
         None => disk::write(&directory, &mark),
+    }
+}
+
+/// See [`install::may_install`]. Blocks, as the one below does.
+pub fn may_install(path: &Path) -> Result<PathBuf, String> {
+    match HELPER.get() {
+        Some(helper) => helper.may_install(path),
+        None => install::may_install(path),
+    }
+}
+
+/// See [`install::install`].
+pub fn install(path: &Path, text: String, replaces: u64) -> Result<PathBuf, String> {
+    match HELPER.get() {
+        Some(helper) => helper.install(path, text, replaces),
+        None => install::install(path, &text, replaces),
     }
 }

@@ -22,8 +22,8 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
-use super::disk;
 use super::message::{self, Answer, HEADER, Question};
+use super::{disk, install};
 use crate::{
     logging,
     logging::rate_limit::RateLimit,
@@ -167,6 +167,18 @@ async fn answer(mut connection: UnixStream) {
                 Err(error) => error.into(),
             }
         }
+        Question::MayInstall { path } => match beside(move || install::may_install(&path)).await {
+            Ok(result) => Answer::Installed(result),
+            Err(error) => error.into(),
+        },
+        Question::Install {
+            path,
+            text,
+            replaces,
+        } => match beside(move || install::install(&path, &text, replaces)).await {
+            Ok(result) => Answer::Installed(result),
+            Err(error) => error.into(),
+        },
     };
     say(&mut connection, &answer).await;
 }

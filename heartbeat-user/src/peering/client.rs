@@ -13,7 +13,6 @@ use tokio::{
 };
 
 use super::{
-    MAX_PAYLOAD,
     frame::{FrameError, Hello, Kind, Route, Session},
     keys::ChannelKeys,
     socket,
@@ -31,8 +30,8 @@ const MAX_PATIENCE: Duration = Duration::from_secs(3_600);
 pub enum AskError {
     #[error("no other node has the id {}: see the configuration", .0.0)]
     NoSuchPeer(NodeId),
-    #[error("a request of {0} bytes is too long: at most {MAX_PAYLOAD} go to another node")]
-    TooLong(usize),
+    #[error("a request of {0} bytes is too long: at most {1} go to another node")]
+    TooLong(usize, usize),
     #[error("could not get a random number from the kernel: {0}")]
     Random(getrandom::Error),
     /// Nothing was asked: to try again is safe.
@@ -66,10 +65,32 @@ pub async fn ask(
     payload: &[u8],
     patience: Duration,
 ) -> Result<Vec<u8>, AskError> {
+    ask_by(Kind::Request, config, keys, to, payload, patience).await
+}
+
+/// The same, and only who has a key can read the request and its answer.
+pub async fn ask_in_secret(
+    config: &Config,
+    keys: &Keys,
+    to: NodeId,
+    payload: &[u8],
+    patience: Duration,
+) -> Result<Vec<u8>, AskError> {
+    ask_by(Kind::SecretRequest, config, keys, to, payload, patience).await
+}
+
+async fn ask_by(
+    kind: Kind,
+    config: &Config,
+    keys: &Keys,
+    to: NodeId,
+    payload: &[u8],
+    patience: Duration,
+) -> Result<Vec<u8>, AskError> {
     let peer = config.peers().find(|node| node.id == to);
     let node = peer.ok_or(AskError::NoSuchPeer(to))?;
-    if payload.len() > MAX_PAYLOAD {
-        return Err(AskError::TooLong(payload.len()));
+    if payload.len() > kind.limit() {
+        return Err(AskError::TooLong(payload.len(), kind.limit()));
     }
     let patience = patience.min(MAX_PATIENCE);
     let until = Instant::now() + patience;
@@ -84,6 +105,7 @@ pub async fn ask(
             Ok((stream, server)) => {
                 let client = Hello::fresh().map_err(AskError::Random)?;
                 let asking = Asking {
+                    kind,
                     config,
                     keys: ChannelKeys::derive(keys),
                     node,
@@ -156,6 +178,8 @@ async fn greet(
 
 /// A peer that greeted.
 struct Asking<'a> {
+    /// That of the request.
+    kind: Kind,
     config: &'a Config,
     keys: ChannelKeys,
     node: &'a Node,
@@ -177,15 +201,23 @@ impl Asking<'_> {
             remedy,
         };
         match timeout_at(until, self.exchange(&mut stream, payload)).await {
-            Ok(Ok((Kind::Answer, answer))) => Ok(answer),
+            Ok(Ok((Kind::Answer | Kind::SecretAnswer, answer))) => Ok(answer),
             Ok(Ok((_, reason))) => Err(AskError::Refused {
                 node: self.node.name.clone(),
                 reason: String::from_utf8_lossy(&reason).into_owned(),
             }),
             Ok(Err(FrameError::Io(error))) => Err(unanswered(
                 format!("the connection ended without an answer ({error})"),
-                "do the keys and configurations differ? its log says more; \
-                 see `heartbeat status` before asking again",
+                match self.kind.is_secret() {
+                    true => {
+                        "do the keys and configurations differ, or is its release older? its log says \
+                         more"
+                    }
+                    false => {
+                        "do the keys and configurations differ? its log says more; \
+                         see `heartbeat status` before asking again"
+                    }
+                },
             )),
             Ok(Err(error)) => Err(unanswered(
                 format!("its answer was not taken: {error}"),
@@ -216,9 +248,13 @@ impl Asking<'_> {
             destination: local,
         };
         let mut request = self.session.client.as_bytes().to_vec();
-        request.extend(self.session.seal(key, Kind::Request, there, payload));
+        request.extend(self.session.seal(key, self.kind, there, payload));
         stream.write_all(&request).await?;
-        let kinds = [Kind::Answer, Kind::Refusal];
+        let answers = match self.kind.is_secret() {
+            true => Kind::SecretAnswer,
+            false => Kind::Answer,
+        };
+        let kinds = [answers, Kind::Refusal];
         let (kind, _, answer) = self.session.read(stream, &self.keys, &kinds, back).await?;
         Ok((kind, answer))
     }

@@ -47,7 +47,8 @@ pub fn read(bytes: &[u8]) -> Result<(), String> {
 
 fn believed(session: &Session, mut from: &[u8]) -> Result<(), FrameError> {
     let keys = keys();
-    now(session.read(&mut from, &keys, &[Kind::Request], ROUTE)).map(drop)
+    let kinds = [Kind::Request, Kind::SecretRequest];
+    now(session.read(&mut from, &keys, &kinds, ROUTE)).map(drop)
 }
 
 /// Seals `payload` under a head made of `head`, and reads what came of it; `head` also says which byte arrives
@@ -57,7 +58,13 @@ fn believed(session: &Session, mut from: &[u8]) -> Result<(), FrameError> {
 /// If what was sealed is not believed, or anything else is.
 pub fn read_sealed(head: [u8; 8], payload: &[u8]) {
     let [kind, cluster, source, destination, at @ .., flip] = head;
-    let kinds = [Kind::Request, Kind::Answer, Kind::Refusal];
+    let kinds = [
+        Kind::Request,
+        Kind::Answer,
+        Kind::Refusal,
+        Kind::SecretRequest,
+        Kind::SecretAnswer,
+    ];
     let kind = kinds[usize::from(kind) % kinds.len()];
     let route = Route {
         cluster: ClusterId(cluster.into()),
@@ -71,11 +78,12 @@ pub fn read_sealed(head: [u8; 8], payload: &[u8]) {
     let mut frame = session.seal(keys().active(), kind, route, payload);
     let place = u32::from_be_bytes([0, at[0], at[1], at[2]]) as usize % frame.len();
     frame[place] ^= flip;
-    let good = flip == 0 && kind == Kind::Request && route == ROUTE;
+    let asks = matches!(kind, Kind::Request | Kind::SecretRequest);
+    let good = flip == 0 && asks && route == ROUTE;
     let read = believed(&session, &frame);
     assert_eq!(
         read.is_ok(),
-        good && payload.len() <= super::MAX_PAYLOAD,
+        good && payload.len() <= kind.limit(),
         "{read:?}"
     );
 }

@@ -5,6 +5,10 @@
 
 use std::{fmt, hash::Hasher as _, hint::black_box};
 
+use chacha20::{
+    ChaCha20,
+    cipher::{KeyIvInit as _, StreamCipher as _},
+};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::config::key::Keys;
@@ -65,6 +69,22 @@ impl ChannelKey {
             hash.write(part);
         }
         hash.finish128().as_bytes()
+    }
+
+    /// Enciphers `payload`, or deciphers it. `parts` must be other ones for each payload that is ever
+    /// encrypted, since the same parts make the same key of the cipher.
+    pub(super) fn encipher(&self, parts: &[&[u8]], payload: &mut [u8]) {
+        let half = |which: &'static [u8]| {
+            let all: Vec<&[u8]> = std::iter::once(which)
+                .chain(parts.iter().copied())
+                .collect();
+            self.tag(&all)
+        };
+        let mut key = [0; 32];
+        key[..TAG_LEN].copy_from_slice(&half(b"cipher 1"));
+        key[TAG_LEN..].copy_from_slice(&half(b"cipher 2"));
+        // A key of its own for each payload needs no nonce.
+        ChaCha20::new(&key.into(), &[0; 12].into()).apply_keystream(payload);
     }
 }
 

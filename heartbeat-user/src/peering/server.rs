@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    ANSWER_PATIENCE, MAX_PAYLOAD, PeerAsked,
+    ANSWER_PATIENCE, PeerAsked, SECRET_ANSWER_PATIENCE,
     frame::{FrameError, Hello, Kind, Route, Session},
     keys::{ChannelKey, ChannelKeys},
     socket,
@@ -277,7 +277,7 @@ impl Server {
             Ok(taken) => taken,
             Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         };
-        let (session, key, payload) = match taken {
+        let (session, key, asked, payload) = match taken {
             Ok(taken) => taken,
             // A peer or a link that went away. It will ask again if it means to.
             Err(FrameError::Io(error)) => {
@@ -295,8 +295,12 @@ impl Server {
             }
         };
         proven.store(true, Ordering::Relaxed);
-        let (kind, payload) = match self.answer(peer.id, payload).await {
-            Ok(answer) => (Kind::Answer, answer),
+        let answers = match asked {
+            Kind::SecretRequest => Kind::SecretAnswer,
+            _ => Kind::Answer,
+        };
+        let (kind, payload) = match self.answer(peer.id, answers, payload).await {
+            Ok(answer) => (answers, answer),
             Err(why) => {
                 self.rate_limit.warn(About::Ourselves, || {
                     format!("no answer to a command from node {}: {why}", peer.name)
@@ -320,7 +324,7 @@ impl Server {
         &self,
         stream: &mut TcpStream,
         peer: NodeId,
-    ) -> Result<(Session, ChannelKey, Vec<u8>), FrameError> {
+    ) -> Result<(Session, ChannelKey, Kind, Vec<u8>), FrameError> {
         let keys = ChannelKeys::derive(&self.keys.borrow());
         let server = Hello::fresh().map_err(io::Error::other)?;
         stream.write_all(server.as_bytes()).await?;
@@ -331,16 +335,23 @@ impl Server {
             source: peer,
             destination: self.local,
         };
-        let (_, key, payload) = session.read(stream, &keys, &[Kind::Request], route).await?;
-        Ok((session, key.clone(), payload))
+        let kinds = [Kind::Request, Kind::SecretRequest];
+        let (kind, key, payload) = session.read(stream, &keys, &kinds, route).await?;
+        Ok((session, key.clone(), kind, payload))
     }
 
-    /// Hands a request on and waits for the answer; the error is for the peer.
-    async fn answer(&self, from: NodeId, payload: Vec<u8>) -> Result<Vec<u8>, String> {
+    /// Hands a request on and waits for the answer, which is to be of `kind`; the error is for the
+    /// peer.
+    async fn answer(&self, from: NodeId, kind: Kind, payload: Vec<u8>) -> Result<Vec<u8>, String> {
         let (answer, answered) = oneshot::channel();
+        let patience = match kind.is_secret() {
+            true => SECRET_ANSWER_PATIENCE,
+            false => ANSWER_PATIENCE,
+        };
         let asked = PeerAsked {
             from,
             payload,
+            secret: kind.is_secret(),
             answer,
         };
         let work = async {
@@ -348,13 +359,13 @@ impl Server {
             self.asked.send(asked).await.map_err(|_| stopping)?;
             answered.await.map_err(|_| stopping)
         };
-        let answer = timeout(ANSWER_PATIENCE, work).await.map_err(|_| {
+        let answer = timeout(patience, work).await.map_err(|_| {
             format!(
                 "its agent is busy since {} s and may still do it",
-                ANSWER_PATIENCE.as_secs()
+                patience.as_secs()
             )
         })??;
-        if answer.len() > MAX_PAYLOAD {
+        if answer.len() > kind.limit() {
             return Err(format!(
                 "it was carried out, but the answer of {} bytes is too long to send",
                 answer.len()

@@ -1,6 +1,9 @@
 //! Two nodes and a witness: its vote counts as much as any, and without two votes nobody serves.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::wire::NodeId;
 use heartbeat_tests::{
     Cluster, Fault, Options,
     config::{Family, interface},
@@ -10,12 +13,17 @@ use heartbeat_tests::{
         heartbeat,
         lines::has_lines,
         machine_stalls::MachineStalls,
-        shortcuts::{node_in, swift, wait_holder, wait_status, with_cluster},
+        shortcuts::{node_in, swift, wait_holder, wait_logged, wait_status, with_cluster},
         trial::runs,
     },
     needs,
     sys::boottime,
     wait::observe,
+};
+use heartbeat_user::{
+    config::{Config, key::Keys},
+    control::protocol::{ConfigureStep, Request, Response},
+    peering,
 };
 
 fn two_and_a_witness() -> Options {
@@ -156,5 +164,87 @@ fn two_voters_are_refused_with_the_remedy() -> Result<()> {
             ended.refusal(&["two nodes vote", "add a witness", "heartbeat witness"])?;
         }
         Ok(())
+    })
+}
+
+/// What the agent of node a answers to `request`, which comes from the witness: from its address, and
+/// under the cluster's key.
+fn ask_as_witness(cluster: &Cluster, request: &Request, secret: bool) -> Result<Response> {
+    let w = cluster.node("w")?;
+    let config = Config::load(&w.config(), Some("w"))?;
+    let keys = Keys::load(&w.key())?;
+    let payload = serde_json::to_vec(request)?;
+    let answer = w.ns.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let answer = runtime.block_on(async {
+            match secret {
+                true => peering::ask_in_secret(&config, &keys, NodeId(1), &payload, SOON).await,
+                false => peering::ask(&config, &keys, NodeId(1), &payload, SOON).await,
+            }
+        });
+        Ok(answer?)
+    })?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+#[test]
+fn commands_of_a_witness_are_refused_and_counted() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(two_and_a_witness(), |cluster| {
+        let before = fs::read_to_string(cluster.node("a")?.config())?;
+        let commands = [
+            Request::Standby {
+                node: "a".to_owned(),
+                force: true,
+            },
+            Request::Move {
+                group: "service".to_owned(),
+                node: "b".to_owned(),
+            },
+            Request::Configure {
+                node: "a".to_owned(),
+                step: ConfigureStep::Write {
+                    text: "[cluster]\n".to_owned(),
+                    replaces: 0,
+                },
+            },
+            Request::Configure {
+                node: "a".to_owned(),
+                step: ConfigureStep::Reload,
+            },
+        ];
+        for command in &commands {
+            let secret = matches!(command, Request::Configure { .. });
+            match ask_as_witness(cluster, command, secret)? {
+                Response::Error { message } => ensure!(
+                    message.contains("node w is a witness, which votes and commands nobody"),
+                    "{message}"
+                ),
+                other => anyhow::bail!("{command:?} was answered by {other:?}"),
+            }
+        }
+        // A report is no command, and witnesses with an agent fetch it.
+        let report = ask_as_witness(cluster, &Request::Report, false)?;
+        ensure!(matches!(report, Response::Report(_)), "{report:?}");
+        for (node, count) in [("a", commands.len() as u64), ("b", 0)] {
+            let refused = cluster.node(node)?.control.status()?.witness_commands;
+            ensure!(refused == count, "{node} refused {refused}");
+        }
+        let a = cluster.node("a")?;
+        has_lines(
+            &a.heartbeat(&["status"])?.success()?,
+            &["  * Commands:      4 commands of witnesses REFUSED"],
+        )?;
+        wait_logged(a, "rejected a command from node w: it is a witness")?;
+        let shown = cluster.node("b")?.heartbeat(&["status"])?.success()?;
+        ensure!(!shown.contains("REFUSED"), "{shown}");
+        ensure!(
+            fs::read_to_string(a.config())? == before,
+            "its file changed"
+        );
+        ensure!(cluster.holders()? == ["a"], "it was carried out");
+        cluster.wait_well(SOON, "a")
     })
 }

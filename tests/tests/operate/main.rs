@@ -6,3 +6,4 @@ mod documentation;
 mod moves;
 mod record_and_replay;
 mod reload;
+mod reload_all;

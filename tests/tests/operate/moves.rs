@@ -411,3 +411,35 @@ fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
         stop(cluster, "a", &["--force"])
     })
 }
+
+#[test]
+fn node_that_stopped_a_moment_ago_counts_for_nothing() -> Result<()> {
+    needs!(Cluster);
+    // Long enough for the other nodes to be asked before the one that stopped is taken for dead.
+    let options = Options {
+        timeout: 4 * SECOND,
+        agent_stall: 4 * SECOND,
+        ..options()
+    };
+    with_cluster(options, |cluster| {
+        stop(cluster, "c", &[])?;
+        let b = cluster.node("b")?;
+        let c = node_in(&b.control.status()?, "c")?.state.clone();
+        ensure!(c != "down", "it is taken for dead already");
+        b.heartbeat(&["stop"])?.refusal(&[
+            "without b 1 of 3 nodes would vote, 2 are needed",
+            "; c ",
+            "--force",
+        ])?;
+        output_of(cluster, "a", &["standby", "b"])?;
+        let a = cluster.node("a")?;
+        a.heartbeat(&["standby"])?.refusal(&[
+            "no other node can take",
+            "b is standby; c does not answer",
+            "--force",
+        ])?;
+        ensure!(cluster.holders()? == ["a"], "it does not serve any more");
+        stop(cluster, "b", &["--force"])?;
+        stop(cluster, "a", &["--force"])
+    })
+}

@@ -89,12 +89,12 @@ fn recorded_takeover_replays_decision_for_decision() -> Result<()> {
         let (before, verdict) = split(&part);
         ensure!(decisions.starts_with(&before), "{part}");
         ensure!(
-            verdict.contains("it is cut off within the entry at byte"),
+            verdict.contains("truncated within the entry at byte"),
             "{verdict}"
         );
 
         fs::write(&cut, "no record")?;
-        replay(b, &cut, &[])?.refusal(&["it is no record of `heartbeat run --record`"])
+        replay(b, &cut, &[])?.refusal(&["not a record of `heartbeat run --record`"])
     })
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cli::FuzzOptions, process, workspace::Workspace};
+use crate::{cargo, cli::FuzzOptions, process, workspace::Workspace};
 use report::Report;
 
 const VERSION: &str = "0.13.2";
@@ -43,6 +43,7 @@ pub(crate) fn run(workspace: &Workspace, options: &FuzzOptions) -> Result<ExitCo
         targets.retain(|target| options.targets.iter().any(|name| name == target));
     }
     let cargo_fuzz = install(workspace)?;
+    ensure_locked(workspace)?;
     eprintln!("fuzz: building (the first time takes some minutes)");
     for target in &targets {
         build(workspace, &cargo_fuzz, target)?;
@@ -60,6 +61,17 @@ pub(crate) fn run(workspace: &Workspace, options: &FuzzOptions) -> Result<ExitCo
         }
     }
     Ok(code)
+}
+
+/// Fails if a build would change the lock file. cargo-fuzz has no `--locked` of its own, and a cargo
+/// whose lock file fits leaves it alone.
+fn ensure_locked(workspace: &Workspace) -> Result<()> {
+    let mut query = cargo::command(workspace);
+    query.args(["metadata", "--locked", "--format-version", "1"]);
+    query.arg("--manifest-path").arg(workspace.fuzz_manifest());
+    process::output(&mut query)
+        .map(drop)
+        .context("fuzz/Cargo.lock does not fit what the targets depend on: let cargo update it, and commit it")
 }
 
 fn build(workspace: &Workspace, cargo_fuzz: &Path, target: &str) -> Result<()> {
@@ -146,7 +158,9 @@ fn follow(run: &mut Command) -> Result<Report> {
 fn replay(workspace: &Workspace, target: &str, input: &Path) -> Result<ExitCode> {
     let input = fs::canonicalize(input)
         .with_context(|| format!("could not read the input {}", input.display()))?;
-    build(workspace, &install(workspace)?, target)?;
+    let cargo_fuzz = install(workspace)?;
+    ensure_locked(workspace)?;
+    build(workspace, &cargo_fuzz, target)?;
     let mut run = program(workspace, target)?;
     let run = run.arg(input).arg(format!("-timeout={PATIENCE}"));
     let again = process::run_shown(run.env("RUST_BACKTRACE", "1"));

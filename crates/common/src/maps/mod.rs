@@ -1,7 +1,7 @@
-//! Values of the BPF maps that kernel and userspace share, with their exact layout.
+//! The values of the BPF maps that kernel and userspace share, with their exact layout.
 //!
-//! All are plain old data without padding, in host byte order; times are nanoseconds of
-//! `CLOCK_BOOTTIME`. Fields are named to be read in `bpftool map dump`.
+//! All values are plain old data without padding, in host byte order. Times are nanoseconds of
+//! `CLOCK_BOOTTIME`. The field names are made for `bpftool map dump`.
 
 mod address;
 mod peer;
@@ -17,56 +17,57 @@ use crate::{
     wire::{Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS, Owned, VoterSet},
 };
 
-/// Grows whenever a layout below changes. The `config` map carries it.
+/// The version grows with each change of a layout below. The `config` map carries it.
 pub const LAYOUT_VERSION: u32 = 7;
-/// Nodes beside our own that one configuration may have.
+/// The greatest number of nodes in one configuration, apart from this one.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
 pub const MAX_ROWS: usize = MAX_PEERS * MAX_LINKS;
-/// Keys that are valid at the same time.
+/// The number of keys that are valid at the same time.
 pub const MAX_KEYS: usize = 2;
-/// Groups whose leases an acceptor keeps; it abstains on any beyond.
+/// The number of groups whose leases an acceptor keeps. The acceptor abstains on any further group.
 pub const MAX_GROUPS: usize = 1_024;
-/// Addresses that one node guards.
+/// The number of addresses that one node guards.
 pub const MAX_VIPS: usize = 256;
 /// Entries of the `arrivals` map; a power of two.
 pub const ARRIVAL_SLOTS: usize = 64;
-/// Groups that one node may serve.
+/// The number of groups that one node may serve.
 pub const MAX_SERVED: usize = 64;
-/// Rows of the `guard` map: one for each address, and behind them one for each group.
+/// The rows of the `guard` map: one for each address, and behind them one for each group.
 pub const GUARD_ROWS: usize = MAX_VIPS + MAX_SERVED;
-/// Entries of the `senders` map. The agent has one socket a link, and two for an instant while one
-/// takes the place of the other.
+/// The entries of the `senders` map. The agent has one socket for each link, and two during a
+/// replacement.
 pub const MAX_SENDERS: usize = 2 * MAX_LINKS;
-/// Directory below which each instance has its pins.
+/// The directory below which each instance has its pins.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/heartbeat";
 
-/// Index in the `arrivals` map of what came in by the interface with this index.
+/// The index in the `arrivals` map for the interface with this index.
 #[inline(always)]
 pub const fn arrival_slot(ifindex: u32) -> u32 {
     ifindex % ARRIVAL_SLOTS as u32
 }
 
-/// The one entry of `config`: who this node is. Written by the loader.
+/// The one entry of `config`: the identity and the limits of this node. The loader writes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Config {
     pub layout_version: u32,
     pub cluster: u32,
-    /// A reply that takes longer is no evidence; also the deadline's distance from the last reply.
+    /// The greatest age of a reply that is evidence of life, and the distance of the deadline from
+    /// the last reply.
     pub timeout_ns: u64,
-    /// Until then this acceptor abstains: it may have forgotten votes that still bind.
+    /// The end of this acceptor's abstention: it may have forgotten votes that still bind.
     pub votes_from: u64,
-    /// It grants no lease that lasts longer.
+    /// The longest lease that this acceptor grants.
     pub max_lease_ns: u64,
     pub node: u16,
     /// UDP port, host byte order.
     pub port: u16,
-    /// Always 0, which the BPF verifier does not know.
+    /// Always 0. The BPF verifier does not know this.
     pub zero: u32,
-    /// Tells which object the programs are of.
+    /// The number of the object that contains the programs.
     pub object: u64,
-    /// The kernel's number of the network namespace whose interfaces and addresses these are.
+    /// The kernel's number of the network namespace with these interfaces and addresses.
     pub namespace: u64,
 }
 
@@ -111,7 +112,7 @@ impl core::fmt::Debug for Key {
     }
 }
 
-/// The one entry of `local`: what the agent tells its kernel, rewritten each tick through mmap.
+/// The one entry of `local`: the agent's data for its kernel, rewritten each tick through mmap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Local {
@@ -128,29 +129,30 @@ pub struct Local {
     pub groups_owned: u16,
     /// A [`crate::wire::NodeState`].
     pub state: u8,
-    /// Key that probes are sealed with.
+    /// The key with which probes are sealed.
     pub key_id: u8,
-    /// Number of the latest report that the agent has for its peers; 0 is none.
+    /// The number of the latest report of the agent for its peers; 0 means none.
     pub report: u32,
-    /// A [`Health`] that counts beside `health`: checks whose process has ended, as the kernel has seen
-    /// and the agent perhaps not yet. The kernel only adds to it, the agent only takes away.
+    /// A [`Health`] that counts beside `health`: checks whose process has ended, as the kernel
+    /// knows and the agent perhaps not yet. The kernel only adds to it, and the agent only removes
+    /// from it.
     pub kernel_health: u32,
     pub reserved: u32,
-    /// The three fields of an [`VoterSet`], which share a word.
+    /// The three fields of a [`VoterSet`], which share a word.
     pub voters: u32,
     pub config_version: u16,
     pub counted_version: u16,
 }
 
 impl Local {
-    /// Which checks fail, whoever found out.
+    /// The failing checks, whether agent or kernel found them.
     #[inline(always)]
     pub const fn health(&self) -> Health {
-        // A `Health` has 16 bits; nobody writes others.
+        // A `Health` has 16 bits, and no other bits are written.
         Health(self.health | self.kernel_health as u16)
     }
 
-    /// Whose votes this node goes by.
+    /// The node lists by which this node votes and claims.
     #[inline(always)]
     pub const fn voter_set(&self) -> VoterSet {
         VoterSet {
@@ -160,7 +162,7 @@ impl Local {
         }
     }
 
-    /// What this node serves, and where it is cut off.
+    /// The number of groups that this node serves, and the links on which it is cut off.
     pub const fn owned(&self) -> Owned {
         Owned(self.groups_owned)
     }
@@ -192,7 +194,7 @@ fn age_us(now: u64, tick_at: u64) -> u32 {
     }
 }
 
-/// An entry of `links`, by our own address on that link.
+/// An entry of `links`, by this node's own address on that link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Link {
@@ -200,39 +202,40 @@ pub struct Link {
     pub link: u32,
 }
 
-/// What the `events` ring buffer carries: a deadline passed without a fresh reply.
+/// The content of the `events` ring buffer: a deadline passed without a fresh reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct DeadlineEvent {
-    /// Row in `peers`.
+    /// The row in `peers`.
     pub row: u32,
     pub reserved: u32,
     pub last_reply_at: u64,
     pub deadline_at: u64,
-    /// When the kernel's timer found it passed.
+    /// The time at which the kernel's timer found the deadline passed.
     pub fired_at: u64,
 }
 
-/// What the `votes` ring buffer carries: the lease entries of a fresh reply.
+/// The content of the `votes` ring buffer: the lease entries of a fresh reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct VoteEvent {
-    /// Row in `peers` of the acceptor; or [`VoteEvent::FREED`].
+    /// The acceptor's row in `peers`; or [`VoteEvent::FREED`].
     pub row: u32,
-    /// How many of the entries there are.
+    /// The number of entries.
     pub count: u32,
     pub sequence: u64,
-    /// When the probe that asked for these votes left.
+    /// The departure of the probe that requested these votes.
     pub t1: u64,
     pub entries: [LeaseEntry; MAX_LEASES],
 }
 
 impl VoteEvent {
-    /// In place of a row: our own acceptor freed the lease of the group in the first entry, at the word
-    /// of whoever owned it.
+    /// The value in place of a row if this node's own acceptor freed the lease of the group in the
+    /// first entry, by its owner's release.
     pub const FREED: u32 = u32::MAX;
 
-    /// The place in `peers` of the acceptor's row. `None` if our own acceptor freed a lease.
+    /// The index in `peers` of the acceptor's row. `None` if this node's own acceptor freed a
+    /// lease.
     #[cfg(not(target_arch = "bpf"))]
     pub const fn acceptor(&self) -> Option<crate::index::RowPlace> {
         match self.row {
@@ -244,27 +247,27 @@ impl VoteEvent {
 
 /// An entry of `guard`: one address that this node may serve until a certain time, and not after.
 ///
-/// The rows from [`MAX_VIPS`] on hold the same for one group each, without an address.
+/// The rows from [`MAX_VIPS`] on do the same for one group each, without an address.
 ///
-/// The agent writes `open_until` through mmap, the kernel the counts.
+/// The agent writes `open_until` through mmap, the kernel writes the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct GuardRow {
     pub address: Address,
-    /// The lease's end as its owner counts it; 0 while there is none.
+    /// The lease's end in its owner's count; 0 while there is no lease.
     pub open_until: u64,
     /// Packets to the address that arrived while it was closed.
     pub dropped_in: u64,
     /// Packets from the address that were about to leave while it was closed.
     pub dropped_out: u64,
-    /// Where the agent puts the address.
+    /// The interface on which the agent places the address.
     pub ifindex: u32,
     pub group: u16,
-    /// 0 where the configuration leaves it to the interface's network.
+    /// 0 if the configuration leaves the length to the interface's network.
     pub prefix_len: u16,
 }
 
-/// An entry of `leases`, by group: what this acceptor promised and granted.
+/// An entry of `leases`, by group: the promise and the grant of this acceptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct LeaseRow {
@@ -276,7 +279,7 @@ pub struct LeaseRow {
 
 #[cfg(feature = "user")]
 mod pod {
-    //! SAFETY of all: `bytemuck::Pod` is derived above, which is what `aya::Pod` asks for.
+    //! SAFETY of all: `bytemuck::Pod` is derived above, and `aya::Pod` requires the same.
     use super::{
         Address, Config, DeadlineEvent, GuardRow, Key, LeaseRow, Link, Local, PeerRow, PeerSlot,
         VoteEvent,

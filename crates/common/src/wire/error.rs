@@ -1,13 +1,13 @@
-//! Why bytes are not a heartbeat.
+//! The reasons why bytes are not a heartbeat.
 
 use super::{MAX_LEASES, VERSION};
 
-/// Why bytes are not a heartbeat of this version.
+/// The reason why bytes are not a heartbeat of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireError {
-    /// Shorter than its header, or than the header says.
+    /// Shorter than the header, or than the length in the header.
     Truncated,
-    /// Longer than the header says.
+    /// Longer than the length in the header.
     TrailingBytes,
     BadMagic,
     UnknownVersion(u8),

@@ -17,19 +17,19 @@ pub struct Header {
     pub destination: NodeId,
     pub link: LinkId,
     pub liveness: Liveness,
-    /// The prober's; a reply returns it.
+    /// The prober's incarnation; a reply returns it.
     pub incarnation: Incarnation,
-    /// The prober's; a reply returns it.
+    /// The prober's sequence; a reply returns it.
     pub sequence: Sequence,
     /// Random per agent start; a reply returns it.
     pub nonce: u64,
-    /// When the probe left, on the prober's clock; a reply returns it.
+    /// The departure of the probe, on the prober's clock; a reply returns it.
     pub t1: Boottime,
-    /// When the probe arrived, on the responder's clock; 0 in a probe.
+    /// The arrival of the probe, on the responder's clock; 0 in a probe.
     pub t2: Boottime,
-    /// When the reply left, on the responder's clock; 0 in a probe.
+    /// The departure of the reply, on the responder's clock; 0 in a probe.
     pub t3: Boottime,
-    /// The agent's on the responding node, 0 without one; 0 in a probe.
+    /// The incarnation of the responding node's agent, 0 without one; 0 in a probe.
     pub responder_incarnation: Incarnation,
 }
 
@@ -79,7 +79,7 @@ impl Header {
         );
     }
 
-    /// Reads the header of a whole heartbeat and checks that `payload` is as long as it says.
+    /// Reads the header of a whole heartbeat and checks the length of `payload`.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let header: &[u8; HEADER_LEN] = payload.first_chunk().ok_or(WireError::Truncated)?;
         if u32_at(header, offset::MAGIC) != MAGIC {

@@ -1,4 +1,4 @@
-//! The names of nodes, links, groups, probes and lives in a frame.
+//! The types of the ids and numbers in a frame: nodes, links, groups, probes, incarnations.
 
 use super::MAX_LINKS;
 
@@ -46,10 +46,11 @@ impl LinkSet {
     }
 }
 
-/// How many groups a node serves, and the links on which it is cut off: one word of each heartbeat.
+/// The number of groups that a node serves, and the links on which it is cut off: one word of each
+/// heartbeat.
 ///
-/// The low byte counts groups. Bit *n* of the high byte stands for link *n*; releases that know no such bits
-/// send zeros.
+/// The low byte counts groups. Bit *n* of the high byte stands for link *n*. Releases without these
+/// bits send zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Owned(pub u16);
@@ -68,24 +69,24 @@ impl Owned {
     }
 }
 
-/// A group: what is served as a whole, by the one node that holds its lease.
+/// A group: resources that one node serves as a whole, under one lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(pub u16);
 
-/// Which cluster a heartbeat belongs to.
+/// The cluster of a heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct ClusterId(pub u32);
 
-/// The number of an agent's life: each start of the same node's agent has a larger one.
+/// The incarnation of an agent: each start of the same node's agent has a larger one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Incarnation(pub u64);
 
-/// Number of a probe within one incarnation, from 1.
+/// The number of a probe within one incarnation, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Sequence(pub u64);

@@ -7,16 +7,16 @@ use super::{LEASE_LEN, offset::lease};
 #[repr(C)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeaseEntry {
-    /// Which group.
+    /// The id of the group.
     pub group: u16,
     /// A [`crate::lease::Operation`].
     pub operation: u8,
     /// A [`crate::lease::Vote`]; 0 in a request.
     pub vote: u8,
-    /// In a request how long the lease is to last, in a reply how long the one that stands in the way
-    /// still does: microseconds. In a release a [`crate::lease::Successor`].
+    /// Microseconds. In a request, the length of the lease. In a reply, the remaining time of an
+    /// obstructing lease. In a release, a [`crate::lease::Successor`].
     pub micros: u32,
-    /// A [`crate::lease::Ballot`]: the one that is asked for, or the one that stands in the way.
+    /// A [`crate::lease::Ballot`]: the requested one, or the obstructing one.
     pub ballot: u64,
 }
 
@@ -33,7 +33,7 @@ impl LeaseEntry {
         out
     }
 
-    /// Reads any bytes: every value of every field is an entry.
+    /// Reads any bytes: every value of every field is valid.
     pub fn decode(bytes: &[u8; LEASE_LEN]) -> Self {
         Self {
             group: u16::from_be_bytes(field(bytes, lease::GROUP)),
@@ -44,8 +44,8 @@ impl LeaseEntry {
         }
     }
 
-    /// Writes `entries` into a heartbeat's `payload`, behind the header. Entries without room are left
-    /// out; the payload's length and its count are the caller's.
+    /// Writes `entries` into a heartbeat's `payload`, behind the header. Entries without room are
+    /// left out. The caller sets the payload's length and its count.
     pub fn write_all(entries: &[Self], payload: &mut [u8]) {
         let room = payload.get_mut(super::offset::LEASES..).unwrap_or_default();
         for (place, entry) in room.chunks_exact_mut(LEASE_LEN).zip(entries) {

@@ -1,6 +1,6 @@
-//! The liveness vector: how a node is, as its heartbeats say it.
+//! The liveness vector: the state of a node, as its heartbeats carry it.
 
-/// What an agent says it is doing.
+/// The state of a node's agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -38,8 +38,8 @@ impl NodeState {
         }
     }
 
-    /// A state of a later minor revision reads as [`NodeState::Responder`], the one that is trusted
-    /// with nothing.
+    /// Reads a state. A state of a later minor revision reads as [`NodeState::Responder`], which
+    /// has no rights.
     pub const fn from_wire(byte: u8) -> Self {
         match byte {
             1 => Self::Starting,
@@ -52,21 +52,22 @@ impl NodeState {
     }
 }
 
-/// Which of a node's health checks fail, as heartbeats carry it.
+/// The failing health checks of a node, as heartbeats carry them.
 ///
-/// Bit *n* is check number *n* of the configuration; the highest bit says that one of them means that
-/// the node must serve nothing. Where that is not set, all that fail only make the node a worse place.
+/// Bit *n* is check number *n* of the configuration. The highest bit means that at least one of
+/// these failures forbids the node to serve. Without that bit, the failures only make the node a
+/// worse place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Health(pub u16);
 
 impl Health {
-    /// Checks that one node may have.
+    /// The greatest number of checks of one node.
     pub const MAX_CHECKS: usize = 15;
     const FATAL: u16 = 1 << Self::MAX_CHECKS;
 
-    /// What the failure of check `number` adds.
+    /// The bits for the failure of check `number`.
     #[inline(always)]
     pub const fn of(number: usize, fatal: bool) -> Self {
         let fatal = if fatal { Self::FATAL } else { 0 };
@@ -94,26 +95,27 @@ impl Health {
         number < Self::MAX_CHECKS && self.0 & (1 << number) != 0
     }
 
-    /// Of the checks that fail only those in `others`; fatal still, if it was, while one is left.
+    /// The failing checks that are also in `others`. A fatal set stays fatal while one failure is
+    /// left.
     #[inline(always)]
     pub const fn only(self, others: Self) -> Self {
         let left = self.0 & (others.0 | Self::FATAL);
         Self(if left == Self::FATAL { 0 } else { left })
     }
 
-    /// How many checks fail.
+    /// The number of failing checks.
     #[inline(always)]
     pub const fn failing(self) -> u32 {
         (self.0 & !Self::FATAL).count_ones()
     }
 }
 
-/// The liveness vector: how the node that sent this heartbeat is.
+/// The liveness vector: the state of the node that sent this heartbeat.
 ///
-/// In a reply it is filled in by the responder's kernel at the moment of the reply.
+/// The responder's kernel fills it in at the moment of the reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Liveness {
-    /// A [`NodeState`]; kept as a byte so that an unknown one survives.
+    /// A [`NodeState`], as a byte so that an unknown one survives.
     pub state: u8,
     /// A [`Health`]; 0 is healthy.
     pub health: u16,
@@ -121,34 +123,34 @@ pub struct Liveness {
     pub load: u16,
     /// An [`Owned`].
     pub groups_owned: u16,
-    /// Generation of the configuration that the agent runs.
+    /// The generation of the configuration that the agent runs.
     pub config_generation: u32,
-    /// Microseconds since the pulse thread last ticked; `u32::MAX` is "never, or over 71 minutes".
+    /// Microseconds since the last tick of the pulse; `u32::MAX` means "never, or over 71 minutes".
     pub pulse_age_us: u32,
-    /// The same for the tokio side.
+    /// Microseconds since the last tick of the control task, in the same form.
     pub control_age_us: u32,
-    /// Number of the latest report that the agent has for its peers; 0 is none.
+    /// The number of the latest report of the agent for its peers; 0 means none.
     pub report: u32,
     pub voter_set: VoterSet,
 }
 
-/// Whose votes a node goes by.
+/// The node lists by which a node votes and claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VoterSet {
-    /// Number of the list of nodes in its configuration, from 1: its acceptor goes by it.
+    /// The number of the list in its configuration, from 1. Its acceptor uses this list.
     pub version: u16,
-    /// Number of the list by whose majority it claims leases; 0 if it claims none.
+    /// The number of the list by whose majority the node claims leases; 0 if it claims none.
     pub counted: u16,
-    /// What the list with the number `version` is made of, see `heartbeat_core::membership`.
+    /// The digest of the list with the number `version`, see `heartbeat_core::membership`.
     pub voters: u32,
 }
 
 impl VoterSet {
-    /// Whether an acceptor that goes by this list votes on what is claimed by a majority of the list `counted`: by its
-    /// own, or by the one before it.
+    /// Whether an acceptor with this list votes on claims by a majority of the list `counted`: the
+    /// list itself, or the one before it.
     ///
-    /// No further: the majorities of two lists need not have a node in common unless one came from the other by a
-    /// single change.
+    /// The acceptor accepts no other list. The majorities of two lists need not have a node in
+    /// common unless one came from the other by a single change.
     #[inline(always)]
     pub const fn votes_on(&self, counted: u16) -> bool {
         counted != 0 && (counted == self.version || counted as u32 + 1 == self.version as u32)

@@ -1,4 +1,4 @@
-//! Wire format version 1. `docs/reference/wire-format.md` describes the same in prose.
+//! Wire format version 1. `docs/reference/wire-format.md` describes it in prose.
 //!
 //! A heartbeat is a UDP payload: a fixed header, 0 to 8 lease entries, and a SipHash-2-4 tag over
 //! both. All integers are in network byte order.
@@ -20,7 +20,7 @@ use crate::siphash::{SipHash, SipKey};
 
 /// `HRTB`: the first four bytes of every heartbeat of every version.
 pub const MAGIC: u32 = 0x4852_5442;
-/// The version that this code speaks.
+/// The version that this code supports.
 pub const VERSION: u8 = 1;
 /// IANA service `ha-cluster`.
 pub const DEFAULT_PORT: u16 = 694;
@@ -90,7 +90,7 @@ pub mod offset {
     }
 }
 
-/// What a heartbeat is: the question or the answer.
+/// The kind of a heartbeat: the question or the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {

@@ -104,6 +104,10 @@ fn nodes_that_came_went_or_changed_need_a_restart() {
 fn what_a_running_agent_can_take_over_is_told_apart() {
     let cluster = |setting: &str| changes("name = \"web\"", &format!("name = \"web\"\n{setting}"));
     assert_eq!(cluster("maintenance = true"), [Change::Maintenance]);
+    assert_eq!(
+        cluster("accept_configuration = true"),
+        [Change::AcceptConfiguration]
+    );
     assert_eq!(changes("/bin/true", "/bin/false"), [Change::Hooks]);
     assert_eq!(changes(LOCATION, ""), [Change::Constraints]);
     assert_eq!(changes("score = 5", "score = 6"), [Change::Constraints]);

@@ -82,6 +82,8 @@ pub struct Config {
     pub orders: Vec<Order>,
     /// Whether the whole cluster is in maintenance: agents leave all resources alone.
     pub maintenance: bool,
+    /// Whether `heartbeat reload --all` on another node may replace this node's file.
+    pub accept_configuration: bool,
     /// At most [`heartbeat_common::wire::Health::MAX_CHECKS`].
     pub health: Vec<HealthCheck>,
     pub load: Load,

@@ -2,6 +2,7 @@
 //!
 //! `docs/reference/control-socket.md` documents it for scripts. Fields are only ever added.
 
+mod configure;
 mod event;
 mod group;
 mod group_event;
@@ -11,6 +12,7 @@ mod report;
 mod request;
 mod status;
 
+pub use configure::{Checked, ConfigureStep};
 pub use event::{DownTrace, Event, EventKind, Events};
 pub use group::{Group, Guard, Lease, Notice, Remains, Resource, Vip, Votes};
 pub use group_event::{NamedGroupEvent, VipEvent};

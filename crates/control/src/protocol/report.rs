@@ -44,6 +44,9 @@ pub struct Report {
     /// For how long the node's acceptor abstains yet, when the report is sent.
     #[serde(default)]
     pub abstains_ns: u64,
+    /// Whether the agent stops, so that the node's vote is about to go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// The nodes whose heartbeats are refused there, since they are of an older incarnation than
     /// was heard before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -4,7 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{event::Events, report::Report, status::Status};
+use super::{
+    configure::{Checked, ConfigureStep},
+    event::Events,
+    report::Report,
+    status::Status,
+};
 
 /// A client's question or command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +73,11 @@ pub enum Request {
     },
     /// Has the agent read its configuration file again.
     Reload,
+    /// Takes a step of `heartbeat reload --all` on `node`.
+    Configure {
+        node: String,
+        step: ConfigureStep,
+    },
     /// Ends the agent. It hands its groups over, or with `keep` leaves all in place for the next
     /// agent of this node. With `force` it ends also if too few votes are left for a majority.
     Stop {
@@ -89,7 +99,14 @@ impl Request {
     pub fn is_question(&self) -> bool {
         matches!(
             self,
-            Self::Status | Self::Events { .. } | Self::Ping { .. } | Self::Report
+            Self::Status
+                | Self::Events { .. }
+                | Self::Ping { .. }
+                | Self::Report
+                | Self::Configure {
+                    step: ConfigureStep::Check { .. },
+                    ..
+                }
         )
     }
 }
@@ -130,6 +147,9 @@ impl fmt::Display for Request {
             }
             Self::Restart { resource } => write!(f, "resource restart {resource}"),
             Self::Reload => f.write_str("reload"),
+            Self::Configure { node, step } => {
+                write!(f, "reload --all: {} on {node}", step.name())
+            }
             Self::Stop { keep, force } => {
                 let (keep, force) = (flag(*keep, " --keep"), flag(*force, " --force"));
                 write!(f, "stop{keep}{force}")
@@ -147,6 +167,11 @@ pub enum Response {
     Events(Events),
     Ping(Ping),
     Report(Box<Report>),
+    Checked(Box<Checked>),
+    /// The node that the request is for was not reached, and knows nothing of it.
+    NotReached {
+        message: String,
+    },
     /// The request was carried out; the text says what was done.
     Done {
         text: String,

@@ -13,19 +13,19 @@ use crate::{
     road::Road,
 };
 
-/// This node itself, and what is wanted of it.
+/// This node's own state, and its intended role.
 #[derive(Clone, Debug)]
 pub(super) struct LocalState {
-    /// The state that it tells its peers.
+    /// The state that its heartbeats carry.
     pub(super) state: NodeState,
-    /// Which of its checks fail, which it tells its peers too.
+    /// Its failing checks, which its heartbeats carry too.
     pub(super) health: Health,
-    /// How loaded it is, per mille, which it tells its peers too.
+    /// Its load, per mille, which its heartbeats carry too.
     pub(super) load: u16,
     /// Its links whose interfaces are broken.
     pub(super) broken: LinkSet,
     pub(super) intent: Intent,
-    /// Its agent is about to end for a restart.
+    /// Whether its agent prepares a graceful restart.
     pub(super) parts: bool,
     /// Whether the control task of its agent hangs.
     pub(super) hangs: bool,
@@ -45,21 +45,21 @@ impl LocalState {
     }
 }
 
-/// When this node stood still, so that it trusts no silence.
+/// The stalls of this node, in which it trusts no silence.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LocalStall {
     pub(super) local_stall_since: Option<Boottime>,
     pub(super) local_stalls: u64,
-    /// When the first stall since the last reply from anybody ended.
+    /// The end of the first stall since the last reply from any peer.
     pub(super) grace_since: Option<Boottime>,
-    /// When the last reply from anybody came.
+    /// The arrival of the last reply from any peer.
     pub(super) heard_at: Option<Boottime>,
-    /// When this node last stood still for too long: the start of the clock if never.
+    /// The end of this node's last stall: the start of the clock if there was none.
     pub(super) woke_at: Boottime,
 }
 
 impl LocalStall {
-    /// Takes note of when a peer last answered.
+    /// Records the time of a peer's last reply.
     pub(super) fn hear(&mut self, heard: Option<Boottime>) {
         if heard > self.heard_at {
             self.heard_at = heard;
@@ -68,39 +68,39 @@ impl LocalStall {
     }
 }
 
-/// Whether a majority is there.
+/// Whether a majority is alive.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quorum {
-    /// By acceptor, this node's first: whether it is one of [`super::Cluster::voters`].
+    /// By acceptor, this node's first: whether the node is one of [`super::Cluster::voters`].
     pub(super) electors: Vec<bool>,
     pub(super) quorate: bool,
-    /// Since when without interruption.
+    /// The time since which a majority has been alive without interruption.
     pub(super) since: Option<Boottime>,
 }
 
-/// Where groups may go, and where they are.
+/// The placement of the groups, and its rules.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Placing {
     pub(super) constraints: Constraints,
     pub(super) policy: Policy,
-    /// The needs of each group with all that follow it.
+    /// The needs of each group, together with all groups that follow it.
     pub(super) burdens: ByGroup<Vec<u32>>,
-    /// A snapshot of each group: of those that others have to do with at each step, of the rest
-    /// when it matters.
+    /// A snapshot of each group. Snapshots of groups in constraints are taken at each step, the
+    /// others when they matter.
     pub(super) seen: ByGroup<GroupSnapshot>,
-    /// All nodes in the order of their ids, this one among them.
+    /// All nodes in the order of their ids, including this one.
     pub(super) nodes: Vec<NodeView>,
-    /// When this node last looked for groups that should move.
+    /// The time of this node's last check for groups that should move.
     pub(super) watched_at: Boottime,
     pub(super) rebalancer: Rebalancer,
 }
 
-/// How far nodes reach.
+/// The reach of the nodes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reaches {
-    /// How each of this node's links is.
+    /// The condition of each of this node's links.
     pub(super) links: IndexVec<LinkId, reach::Port>,
-    /// By group: its addresses, and how far the nodes reach for them.
+    /// By group: its addresses, and the nodes' reach for them.
     pub(super) roads: ByGroup<Road>,
     pub(super) distances: ByGroup<Distance>,
 }

@@ -1,4 +1,5 @@
-//! One look at all groups: what is seen of them and of the nodes, then each of them in turn.
+//! One step over all groups: first the snapshots of groups and nodes, then the decision of each
+//! group.
 
 use heartbeat_common::{
     time::Boottime,
@@ -18,16 +19,17 @@ use crate::{
     sight::Sight,
 };
 
-/// How much is looked at in one step.
+/// The extent of one step.
 #[derive(Clone, Copy)]
 struct Scope {
-    /// Whether it is time to look for groups that should move.
+    /// Whether a check for groups that should move is due.
     watches: bool,
-    /// Whether it matters how many groups nodes have.
+    /// Whether the number of groups on each node matters.
     counts: bool,
-    /// Whether some group is placed anew, and this node has to choose.
+    /// Whether some group needs a new node, and this node has to choose.
     places: bool,
-    /// Whether this node is emptied, and can tell when another can have a group.
+    /// Whether an operator empties this node, and the node can judge which other node can have a
+    /// group.
     empties: bool,
 }
 
@@ -61,18 +63,19 @@ impl Cluster {
         self.own.intent == Intent::Empty && self.own.state == NodeState::Draining
     }
 
-    /// The same, and it can tell when another node can have a group.
+    /// Whether an operator empties this node, and the node can judge which other node can have a
+    /// group.
     fn empties(&self) -> bool {
         let able = self.quorum.quorate && !self.own.hangs && self.stall.local_stall_since.is_none();
         self.is_emptied() && able && !self.own.parts
     }
 
-    /// The limits of what this node may do now.
+    /// The limits of this node's actions now.
     fn local_node(&self) -> LocalNode {
         let serves = matches!(self.own.state, NodeState::Active | NodeState::Starting);
         let unhealthy = self.own.health.is_fatal();
         LocalNode {
-            // A node that is emptied lets go of one group at a time.
+            // A node that an operator empties releases one group at a time.
             auto_failback: self.auto_failback && self.own.intent != Intent::Empty,
             may_take: self.own_bar().is_none() && !self.own.parts,
             empties: self.empties() && !unhealthy,
@@ -137,7 +140,7 @@ impl Cluster {
     }
 }
 
-/// All that groups go by in one step.
+/// The context of all groups in one step.
 struct GroupsStep<'a> {
     now: Boottime,
     local: NodeId,
@@ -152,7 +155,7 @@ struct GroupsStep<'a> {
 }
 
 impl GroupsStep<'_> {
-    /// The view of the group with this index.
+    /// The context of the group with this index.
     fn context(&self, index: GroupIndex) -> GroupContext<'_> {
         GroupContext {
             now: self.now,
@@ -175,20 +178,20 @@ impl GroupsStep<'_> {
         group.is_placed_anew(self.now, self.sight.votes_from)
     }
 
-    /// Looks where the groups are: all that are of interest now.
+    /// Takes a snapshot of each group that matters now.
     fn see(&mut self, groups: &mut ByGroup<Group>, scope: Scope) {
         for (index, group) in groups.iter_mut_enumerated() {
             let claims = scope.counts && group.is_claiming();
             if scope.watches || scope.places || claims || self.constraints.concern(index) {
                 let here = (self.local, self.now);
                 let snapshot = group.snapshot(index, here, self.timing, &self.sight);
-                // All is seen as before if the slot was not read.
+                // Without a new slot, the last snapshot stays.
                 self.seen[index] = snapshot.unwrap_or(self.seen[index]);
             }
         }
     }
 
-    /// Counts what the nodes have, and keeps room where groups have to follow.
+    /// Counts the groups of each node, and keeps room for groups that have to follow.
     fn count(&mut self, groups: &ByGroup<Group>, scope: Scope) {
         if scope.counts || scope.watches {
             self.nodes.iter_mut().for_each(NodeView::clear);
@@ -233,13 +236,13 @@ impl GroupsStep<'_> {
                 && let Some(to) = group.expected(&context)
                 && self.seen[index].place(self.local) != Some(to)
             {
-                // Those that come later in the list go by this.
+                // Groups later in the list see this group as expected there.
                 with_node(self.nodes, to, |node| node.awaits(&self.burdens[index]));
             }
         }
     }
 
-    /// Decides which group is to leave although this node could keep it.
+    /// Decides which group leaves although this node could keep it.
     fn let_go(
         &self,
         groups: &mut ByGroup<Group>,

@@ -1,4 +1,4 @@
-//! The nodes of the cluster as they come and go: which peers there are, and whose votes count.
+//! Changes of the cluster's nodes: the peers, and the nodes whose votes count.
 
 use heartbeat_common::time::Boottime;
 
@@ -12,7 +12,7 @@ use crate::{
     proposer::{MajorityConfig, Proposer},
 };
 
-/// Peers of which nothing is known yet, each with a row for each link.
+/// New peers, each with a row for each link.
 pub(super) fn peers(members: Vec<Member>, links: usize) -> IndexVec<PeerIndex, Peer> {
     let members = (0..).map(PeerIndex).zip(members);
     let peers = members.map(|(index, Member { node, witness })| {
@@ -22,8 +22,8 @@ pub(super) fn peers(members: Vec<Member>, links: usize) -> IndexVec<PeerIndex, P
 }
 
 impl Cluster {
-    /// Goes on with these peers, in the order of their rows, and with this membership. Those that
-    /// there were before keep what is known of them.
+    /// Replaces the peers, in the order of their rows, and the membership. A peer that existed
+    /// before keeps its state.
     pub fn reform(&mut self, peers: Vec<Member>, links: usize, membership: Membership) {
         let new = self::peers(peers, links);
         let mut old = std::mem::replace(&mut self.peers, new);
@@ -45,22 +45,22 @@ impl Cluster {
         }
     }
 
-    /// Whose votes count, and by which list this node votes.
+    /// The nodes whose votes count, and the list by which this node votes.
     pub fn membership(&self) -> &Membership {
         &self.membership
     }
 
-    /// The nodes whose majority counts, or would if there were one to go by.
+    /// The nodes whose majority counts. Without a list for claims, the acceptor's list.
     pub fn voters(&self) -> &Voters {
         let membership = &self.membership;
         membership.counted().unwrap_or(membership.list())
     }
 
-    /// Which acceptors count now: this node's is number 0, then those of the peers.
+    /// The acceptors that count now: this node's has index 0, and those of the peers follow.
     pub(super) fn majority_config(&self) -> MajorityConfig {
         match self.membership.counted() {
             Some(voters) => self.majority_of(voters),
-            // There is no list by which anything could be held.
+            // No list allows a claim.
             None => MajorityConfig {
                 counts: vec![false; self.peers.len() + 1],
                 voters: self.membership.list().nodes.len(),
@@ -68,8 +68,8 @@ impl Cluster {
         }
     }
 
-    /// To be called when peers or membership have changed: each look counts those who live among
-    /// them.
+    /// Updates the set of voting nodes, among which each step counts the live ones. The caller must
+    /// have changed peers or membership.
     pub(super) fn count_electors(&mut self) {
         self.quorum.electors = self.majority_of(self.voters()).counts;
     }
@@ -83,8 +83,8 @@ impl Cluster {
         }
     }
 
-    /// Claims leases by the list that the acceptor goes by, as soon as that is safe and loses
-    /// nobody a vote.
+    /// Switches the claims to the acceptor's list, as soon as that is safe and costs no owner its
+    /// majority.
     pub(super) fn settle(&mut self, now: Boottime, out: &mut Vec<Command>) {
         if self.membership.is_settled() {
             return;
@@ -99,7 +99,7 @@ impl Cluster {
             return;
         }
         let majority_config = self.majority_of(self.membership.list());
-        // An address that is not held now loses nothing by it.
+        // An address without a lease now loses nothing by the switch.
         let stays = |proposer: &Proposer| {
             proposer.lease_end() <= now || proposer.lease_end_by(&majority_config) > now
         };
@@ -121,7 +121,7 @@ impl Cluster {
         out.push(Command::Settled { version });
     }
 
-    /// Whether a node lives that does not vote on claims by the new list yet.
+    /// Whether a live node does not vote on claims by the new list yet.
     fn is_somebody_behind(&self) -> bool {
         let list = self.membership.list();
         let behind = |peer: &Peer| {

@@ -1,9 +1,9 @@
-//! One node's view of its cluster, and what follows from it.
+//! One node's view of its cluster, and the decisions that follow from it.
 //!
-//! Driven by [`Cluster::step`]: at each tick, at each event of the kernel, and at
-//! [`Cluster::next_deadline`]. Votes come in by [`Cluster::count`]. What is to be done comes out as
-//! [`Command`]s, what is to be asked of the acceptors by [`Cluster::requests`], and until when each
-//! group may be served by [`Group::open_until`].
+//! The caller runs [`Cluster::step`] at each tick, at each event of the kernel, and at
+//! [`Cluster::next_deadline`]. Votes come in by [`Cluster::count`]. Actions come out as
+//! [`Command`]s, requests to the acceptors come out of [`Cluster::requests`], and
+//! [`Group::open_until`] is the time until which each group may be served.
 
 mod facts;
 mod groups;
@@ -53,14 +53,14 @@ pub struct Cluster {
     quorum: Quorum,
     placing: Placing,
     reach: Reaches,
-    /// Where the claims of new groups begin.
+    /// The round at which the claims of new groups begin.
     round: u64,
     /// Commands of one group, for reuse.
     scratch: Vec<GroupEvent>,
 }
 
-/// Nanoseconds of wall-clock time to a ballot round, as a power of two: a little more than a
-/// millisecond, so that the clock stays ahead of the rounds that contests use up.
+/// Nanoseconds of wall-clock time to a ballot round, as a power of two. A round is a little more
+/// than a millisecond, so the clock stays ahead of the rounds that contests use up.
 const ROUND_SHIFT: u32 = 20;
 
 impl Cluster {
@@ -95,29 +95,30 @@ impl Cluster {
         };
         cluster.count_electors();
         cluster.replan(layout);
-        // The groups of the first plan are nobody's news, as far as this node can know.
+        // No other node learns of the groups of the first plan from a reload, as far as this node
+        // can know.
         cluster.groups.iter_mut().for_each(Group::end_introduction);
         cluster
     }
 
-    /// Whether groups go back to better nodes from now on.
+    /// Sets whether groups go back to better nodes from now on.
     pub fn set_auto_failback(&mut self, auto_failback: bool) {
         self.auto_failback = auto_failback;
     }
 
-    /// Which checks fail on this node, which it tells its peers too.
+    /// Sets the failing checks of this node, which its heartbeats carry too.
     pub fn set_health(&mut self, health: Health) {
         self.own.health = health;
     }
 
-    /// How loaded this node is, per mille, which it tells its peers too.
+    /// Sets the load of this node, per mille, which its heartbeats carry too.
     pub fn set_load(&mut self, load: u16) {
         self.own.load = load;
     }
 
-    /// Goes on with this layout instead, with its groups in this order. Those that were there
-    /// before, by their ids, keep what they have. Those that are missing must have stopped here,
-    /// and hold nothing.
+    /// Replaces the layout, with its groups in this order. A group that existed before, by its id,
+    /// keeps its state. A group that the new layout lacks must have stopped here, and must hold no
+    /// lease.
     pub fn replan(&mut self, layout: Layout) {
         self.placing.burdens = layout.burdens();
         let everybody = self.peers.iter().map(|peer| peer.node);
@@ -151,21 +152,20 @@ impl Cluster {
         self.placing.watched_at = Boottime::default();
     }
 
-    /// An earlier agent of this node serves the group with this index until `until`.
+    /// Adopts the group with this index, which an earlier agent of this node serves until `until`.
     pub fn inherit(&mut self, group: GroupIndex, until: Boottime) {
         self.groups[group].inherit(until);
     }
 
-    /// This agent is about to end for a restart: a last lease, of this length, is asked for
-    /// whatever is served, so that the next agent may go on within it. Nothing else is taken any
-    /// more.
+    /// Prepares a graceful restart: asks for a last lease of this length for every served group, so
+    /// that the next agent may go on within it. This agent takes no other group from now on.
     pub fn part(&mut self, lease: Duration) {
         self.own.parts = true;
         let term = self.timing.term(lease);
         self.groups.iter_mut().for_each(|group| group.part(term));
     }
 
-    /// Whether all that is served has a lease that is longer than usual, and nothing is being
+    /// Whether every served group has a lease that is longer than usual, and no group is being
     /// stopped.
     pub fn has_parted(&self, now: Boottime) -> bool {
         let usual = now.after(self.timing.term(self.timing.lease).counted);
@@ -176,13 +176,13 @@ impl Cluster {
         })
     }
 
-    /// Whether something is being stopped: its lease is to be renewed until it has.
+    /// Whether a group is being stopped. Its lease must be renewed until it has stopped.
     pub fn is_stopping(&self) -> bool {
         let mut groups = self.groups.iter();
         groups.any(|group| group.serving() == Serving::Stopping)
     }
 
-    /// Decides by what was read of the kernel.
+    /// Decides from the rows and slots that the caller read.
     pub fn step(&mut self, input: &StepInput<'_>, out: &mut Vec<Command>) {
         let StepInput {
             now, late, rows, ..
@@ -203,7 +203,7 @@ impl Cluster {
         self.step_groups(input, out);
     }
 
-    /// When [`Cluster::step`] should be called at the latest, beside the ticks.
+    /// The latest time of the next [`Cluster::step`], apart from the ticks.
     pub fn next_deadline(&self) -> Option<Boottime> {
         let silences = self
             .peers
@@ -226,7 +226,8 @@ impl Cluster {
         }
     }
 
-    /// Says whether a stall of this node explains a silence of the peer.
+    /// Reads the row of each link of a peer. Returns whether a stall of this node explains a
+    /// silence of the peer.
     fn read_peer(
         &mut self,
         index: PeerIndex,
@@ -271,7 +272,7 @@ impl Cluster {
         stalled
     }
 
-    /// Lets the detector of a peer's link read its row.
+    /// Reads one row of a peer with the detector of its link.
     fn read_link(
         &mut self,
         index: PeerIndex,
@@ -305,15 +306,16 @@ impl Cluster {
         finding
     }
 
-    /// A stall explains why nobody was heard: a majority that there was counts for one more
-    /// timeout. It must not bring back one that was lost.
+    /// Begins the grace period after a stall. A stall explains missing replies, so an existing
+    /// majority counts for one more timeout. The grace period must not restore a majority that was
+    /// lost.
     fn begin_grace(&mut self, now: Boottime) {
         if self.quorum.quorate {
             self.stall.grace_since.get_or_insert(now);
         }
     }
 
-    /// The local stall ends with the first reply, or when silence has been counted anew.
+    /// Ends the local stall with the first reply, or when silence has been counted anew.
     fn end_local_stall(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let Some(since) = self.stall.local_stall_since else {
             return;
@@ -335,11 +337,11 @@ impl Cluster {
         }
     }
 
-    /// Nodes that count for a majority: this one, and peers that are not down and were heard
-    /// lately.
+    /// The number of nodes that count for a majority: this node, and peers that are not down and
+    /// replied lately.
     ///
-    /// A node that cannot speak declares nobody down, but it must not count the others either. It
-    /// gets one more timeout after a stall, once, to hear from them again.
+    /// A node that cannot send declares no peer down, but it must not count the peers either. After
+    /// a stall it gets one more timeout, once, to receive their replies again.
     pub fn alive(&self, now: Boottime) -> usize {
         let patience = self.timing.timeout * 2;
         let heard = |peer: &Peer| {
@@ -355,7 +357,7 @@ impl Cluster {
         here.filter(|(lives, votes)| *lives && **votes).count()
     }
 
-    /// Nodes that make a majority.
+    /// The number of nodes that make a majority.
     pub fn needed(&self) -> usize {
         self.voters().majority()
     }
@@ -368,8 +370,9 @@ impl Cluster {
             .is_some_and(|since| now.since(since) >= self.timing.timeout);
         let state = match (self.own.intent, self.own.state) {
             (Intent::Drain, _) => NodeState::Draining,
-            // The others may hear this node all the same: they must not wait for it to serve, and
-            // when it has its majority back they are to see it first.
+            // Other nodes may receive this node's heartbeats all the same. They must not wait for
+            // this node to serve. When it has its majority back, they must see it as starting
+            // first.
             _ if !self.quorum.quorate => NodeState::Starting,
             (Intent::Standby, _) => NodeState::Standby,
             (Intent::Empty, _) => NodeState::Draining,
@@ -393,11 +396,11 @@ impl Cluster {
         }
     }
 
-    /// Counts the votes that the acceptor with the rows of peer `acceptor` gave, or our own
-    /// (`None`). [`Cluster::step`] is to follow.
+    /// Counts the votes of the acceptor of peer `acceptor`, or of this node's own acceptor
+    /// (`None`). [`Cluster::step`] must follow.
     pub fn count(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
-        // docs/design/leases.md#rule-3: our own vote is what our own kernel says, counted like all
-        // others.
+        // docs/design/leases.md#rule-3: this node's own vote is the answer of its own kernel,
+        // counted like all other votes.
         let acceptor = acceptor.map_or(Seat::OWN, Seat::of_peer);
         let left = Boottime::from_nanos(votes.t1);
         for vote in votes.entries.iter().take(votes.count as usize) {
@@ -412,32 +415,32 @@ impl Cluster {
         }
     }
 
-    /// Our own acceptor heard that the lease of this group, or of an address, was released.
-    /// [`Cluster::step`] is to follow.
+    /// Records that this node's own acceptor received the release of the lease of this group, or of
+    /// an address. [`Cluster::step`] must follow.
     pub fn freed(&mut self, group: GroupId) {
         if let Some(group) = self.groups.iter_mut().find(|own| own.plan.id == group) {
             group.freed();
         }
     }
 
-    /// All of the group with this index has stopped on this node.
+    /// Records that all resources of the group with this index have stopped on this node.
     pub fn stopped(&mut self, group: GroupIndex, now: Boottime) {
         self.groups[group].stopped(now);
     }
 
-    /// The operator wants the group with this index on `to`. Its owner hands it over at the next
-    /// step.
+    /// Moves the group with this index to `to`, by an operator's command. Its owner hands it over
+    /// at the next step.
     pub fn move_to(&mut self, group: GroupIndex, to: NodeId) {
         self.groups[group].move_to(to, self.local);
     }
 
-    /// Takes note of what is said of the group with this index.
+    /// Records a fact about the group with this index.
     pub fn note(&mut self, group: GroupIndex, note: Note) {
         self.groups[group].note(note);
     }
 
-    /// Takes note of what a peer reported: `groups` in the order of ours. Returns what is of no use
-    /// any more, for a caller that must not free memory.
+    /// Records a peer's report, with `groups` in the order of this node's groups. Returns the
+    /// outdated report, for a caller that must not free memory.
     pub fn reported(&mut self, node: NodeId, report: Report) -> Report {
         match self.peers.iter_mut().find(|peer| peer.node == node) {
             Some(peer) => std::mem::replace(&mut peer.report, report),
@@ -445,20 +448,21 @@ impl Cluster {
         }
     }
 
-    /// What this node is to do from now on.
+    /// Sets the intent of this node from now on.
     pub fn intend(&mut self, intent: Intent) {
-        // Who drains ends: nothing that an operator wants of this node changes that.
+        // A draining node is about to stop, and no other intent of an operator changes that.
         if self.own.intent != Intent::Drain {
             self.own.intent = intent;
         }
     }
 
-    /// The lease entries that the probes are to carry, as many as fit into each.
+    /// The lease entries that the probes carry, as many as fit into each.
     pub fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
         self.groups.iter().flat_map(Group::requests)
     }
 
-    /// Whether something new is to be asked now and not at the next tick. Says so once.
+    /// Whether a new request must be sent now and not at the next tick. Returns true once for each
+    /// such request.
     pub fn take_urgency(&mut self) -> bool {
         let urgent = |any, group: &mut Group| group.take_urgency() | any;
         self.groups.iter_mut().fold(false, urgent)
@@ -472,7 +476,7 @@ impl Cluster {
         &self.peers
     }
 
-    /// What this node says of itself.
+    /// The state that this node's heartbeats carry.
     pub fn state(&self) -> NodeState {
         self.own.state
     }
@@ -493,7 +497,8 @@ impl Cluster {
         &self.groups
     }
 
-    /// Which nodes are the best for the group with this index, and why, as this node last saw it.
+    /// The ranking of the nodes for the group with this index, with reasons, as this node last saw
+    /// them.
     pub fn ranking(&self, group: GroupIndex) -> Vec<Ranked> {
         let distance = &self.reach.distances[group];
         let reported = |node| match self.peers.iter().find(|peer| peer.node == node) {

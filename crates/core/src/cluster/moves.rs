@@ -1,5 +1,5 @@
-//! Groups that leave this node although it could keep them: since an operator empties it, or for
-//! others to have less to do than it has.
+//! Groups that leave this node although it could keep them, because an operator empties the node,
+//! or because another node has less load.
 
 use std::time::Duration;
 
@@ -21,19 +21,18 @@ use crate::{
     },
 };
 
-/// How often this node looks at all groups, and for those that should leave; an interval if that is
-/// longer.
+/// The time between two checks for groups that should leave. An interval applies if it is longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A group that nobody has taken within this time keeps the next ones from leaving no longer.
+/// The time for which a group that no node takes delays the next departures.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cluster {
-    /// Whether it is time to look at all groups.
+    /// Whether a check of all groups is due.
     pub(super) fn is_time_to_watch(&self, now: Boottime) -> bool {
         now.since(self.placing.watched_at) >= LOOK_EVERY.max(self.timing.interval)
     }
 
-    /// Whether it is time to look at all groups. Says so once.
+    /// Whether a check of all groups is due. Returns true once for each check.
     pub(super) fn watches(&mut self, now: Boottime) -> bool {
         let due = self.is_time_to_watch(now);
         if due {
@@ -42,7 +41,7 @@ impl Cluster {
         due
     }
 
-    /// How sure this node is of what it sees of the others.
+    /// The certainty of this node's view of the others.
     pub(super) fn calm(&self) -> Calm {
         let able = self.quorum.quorate
             && self.own.state == NodeState::Active
@@ -67,7 +66,7 @@ impl Cluster {
     }
 }
 
-/// The view by which a group is found that should leave.
+/// The view in which a node finds a group that should leave.
 pub(super) struct Departures<'a> {
     pub(super) groups: &'a ByGroup<Group>,
     pub(super) context: GroupContext<'a>,
@@ -95,7 +94,7 @@ impl Departures<'_> {
         }
     }
 
-    /// Whether a group that is to leave waits for another to stop that cannot.
+    /// Whether a group that should leave waits for another group that cannot stop.
     pub(super) fn waits_in_vain(&self, group: GroupIndex) -> bool {
         let View {
             constraints, seen, ..
@@ -105,7 +104,8 @@ impl Departures<'_> {
             && constraints.dependents_here(group, seen).iter().any(stuck)
     }
 
-    /// The next group that leaves a node which is emptied, if another can have it now.
+    /// The next group that leaves this node while an operator empties it, if another node can have
+    /// the group now.
     pub(super) fn next_to_leave(&self) -> Option<(GroupIndex, Reason)> {
         let GroupContext { now, view, .. } = self.context;
         let leaves = |index: GroupIndex| {
@@ -120,7 +120,8 @@ impl Departures<'_> {
                 heads.push((view.comes_after_here(index), index));
             }
         }
-        // A group that others come after leaves before them, or they would have to stop twice.
+        // A group that others follow leaves before them. Otherwise the others would have to stop
+        // twice.
         heads.sort_unstable();
         heads.into_iter().find_map(|(_, group)| {
             let train = view.train(group, |member| self.groups[member].is_at_rest())?;
@@ -137,7 +138,7 @@ impl Departures<'_> {
         })
     }
 
-    /// The group that should go where there is room, if one should now.
+    /// The group that should move to a node with room, if one should now.
     pub(super) fn next_to_move(
         &self,
         rules: &Rebalance,

@@ -1,8 +1,9 @@
-//! On which links this node is cut off, and which nodes reach the network of a group's addresses.
+//! The links on which this node is cut off, and the nodes that reach the network of a group's
+//! addresses.
 //!
-//! "Cut off" is judged by heartbeats: nobody is heard on a link, while peers are heard on others.
-//! Peers say the same of themselves, so a switch that failed for all of them is told from a port
-//! that failed for one.
+//! Heartbeats decide about "cut off": no peer replies on a link, while peers reply on other links.
+//! Peers report the same of themselves. A switch that failed for all nodes therefore differs from a
+//! port that failed for one.
 
 use std::time::Duration;
 
@@ -26,28 +27,28 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Port {
     pub(super) condition: Condition,
-    /// When the last reply from anybody came by it.
+    /// The arrival of the last reply from any peer on this link.
     pub(super) heard_at: Option<Boottime>,
-    /// Since when others have been heard elsewhere, and nobody here.
+    /// The time since which peers have replied on other links, and none on this one.
     lags_since: Option<Boottime>,
 }
 
 impl Port {
-    /// Whether the last reply by any link came so much later than the last by this one.
+    /// Whether the last reply on any link came later than the last on this one by more than this.
     fn is_behind(&self, newest: Option<Boottime>, by: Duration) -> bool {
         let later = |at: Boottime| newest.is_some_and(|newest| newest.since(at) > by);
         self.heard_at.is_none_or(later)
     }
 
-    /// Whether silence here is new, or known already. Where nobody was heard for long, anywhere,
-    /// those who come do not come by all links at the same moment.
+    /// Whether this link had replies lately, or its silence is already known. After a long silence
+    /// on all links, the first replies do not come on all links at the same moment.
     fn was_heard(&self, now: Boottime, timeout: Duration) -> bool {
         self.condition.faulty_since().is_some() || is_fresh(self.heard_at, now, timeout * 2)
     }
 
-    /// Whether nobody has been heard here for long, while somebody was elsewhere: also where no
-    /// probe leaves, so that nobody is found down. After a stall, or a start, replies do not come
-    /// by all links at the same moment.
+    /// Whether no peer has replied on this link for long, while one did on another link. This also
+    /// covers a link on which no probe leaves, so that its detectors declare no peer down. After a
+    /// stall or a start, replies do not come on all links at the same moment.
     fn lags(&mut self, newest: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
         let behind = is_fresh(newest, now, timeout) && !is_fresh(self.heard_at, now, timeout * 2);
         self.lags_since = behind.then(|| self.lags_since.unwrap_or(now));
@@ -61,7 +62,7 @@ fn is_fresh(heard: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
 }
 
 impl Road {
-    /// How far this node reaches, and since when it no longer does.
+    /// This node's reach, and the beginning of its fault.
     fn own(
         &self,
         groups: &ByGroup<Group>,
@@ -80,13 +81,13 @@ impl Road {
 }
 
 impl Cluster {
-    /// The interfaces of these links are missing, switched off or without carrier; those of all
-    /// others are not.
+    /// Sets the links whose interfaces are missing, switched off or without carrier. The interfaces
+    /// of all other links work.
     pub fn set_broken(&mut self, links: LinkSet) {
         self.own.broken = links;
     }
 
-    /// The links on which this node is cut off, which it tells its peers too.
+    /// The links on which this node is cut off, which its heartbeats carry too.
     pub fn cut_off(&self) -> LinkSet {
         let links = self.reach.links.iter_enumerated();
         let faulty = links.filter(|(_, port)| port.condition.reach() > Reach::Whole);
@@ -95,7 +96,7 @@ impl Cluster {
         })
     }
 
-    /// Looks at what is heard on each link.
+    /// Judges each link by its replies and its interface.
     pub(super) fn judge_links(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let newest = self
             .reach
@@ -124,7 +125,7 @@ impl Cluster {
         }
     }
 
-    /// Whether every peer that was heard on a link is found down there.
+    /// Whether every peer that ever replied on a link is down there.
     fn is_found_down(&self, link: LinkId) -> bool {
         let links = self.peers.iter();
         let links = links.filter_map(|peer| peer.links.get(link));
@@ -135,7 +136,7 @@ impl Cluster {
         states.peek().is_some() && states.all(|state| state == LinkState::Down)
     }
 
-    /// Looks at the interfaces of the groups' addresses.
+    /// Updates the condition of the interfaces with the groups' addresses.
     pub(super) fn look_at_interfaces(&mut self, now: Boottime, out: &mut Vec<Command>) {
         for (index, group) in self.groups.iter_mut_enumerated() {
             group.look_at_interfaces(now, &mut self.scratch);
@@ -143,9 +144,9 @@ impl Cluster {
         }
     }
 
-    /// Compares how far the nodes reach for each group.
+    /// Compares the nodes' reach for each group.
     pub(super) fn measure(&mut self, now: Boottime) {
-        // A node that hears nobody at all loses its leases, and could release none.
+        // A node without any reply loses its leases, and could not release one.
         let newest = self
             .reach
             .links
@@ -164,7 +165,7 @@ impl Cluster {
         }
     }
 
-    /// Whether any node is cut off from anything, as far as is known.
+    /// Whether any node is cut off from a network, as far as this node knows.
     fn is_troubled(&self) -> bool {
         let whole = |condition: Condition| condition == Condition::Whole;
         let broken = |peer: &Peer| peer.report.groups.iter().any(|said| said.broken);

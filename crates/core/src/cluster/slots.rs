@@ -1,13 +1,12 @@
-//! Which slots of this node's own acceptor a step goes by.
+//! The slots of this node's own acceptor that a step uses.
 //!
-//! The caller reads them just before the step, after it took the time of the step. Nothing that a
-//! slot says opens a guard or counts as a vote: a slot only says when it is worth asking. So a slot
-//! that is older than the step by microseconds costs a request that the acceptors refuse, and never
-//! more.
+//! The caller reads them just before the step, after it took the time of the step. A slot never
+//! opens a guard, and never counts as a vote: it only shows when a request is worth sending. A slot
+//! that is older than the step by microseconds costs at most a request that the acceptors refuse.
 //!
-//! The names are a prediction by what the last step saw. Where it was wrong, a group that found a
-//! slot missing decides nothing and names all of its slots: see [`Cluster::lacks_slots`]. The step
-//! that follows sees what other groups decided in the first.
+//! The names of the slots are a prediction from the last step. If the prediction was wrong, a group
+//! without a needed slot decides nothing and names all of its slots: see [`Cluster::lacks_slots`].
+//! The next step sees the decisions of the other groups in the first.
 
 use heartbeat_common::{time::Boottime, wire::GroupId};
 
@@ -17,11 +16,11 @@ use crate::{
     index::GroupIndex,
 };
 
-/// The steps at one instant, at most. Two have been enough in all simulations.
+/// The greatest number of steps at one instant. Two have been enough in all simulations.
 pub const MAX_STEPS: usize = 4;
 
 impl Cluster {
-    /// The leases whose slots the step at `now` goes by. The acceptor abstains until `votes_from`.
+    /// The leases whose slots the step at `now` needs. The acceptor abstains until `votes_from`.
     pub fn slots_to_read(
         &self,
         now: Boottime,
@@ -44,8 +43,8 @@ impl Cluster {
         })
     }
 
-    /// Whether a group could not decide for want of a slot: then one more step at the same time is
-    /// to follow, with the slots that are named now, up to [`MAX_STEPS`] in all.
+    /// Whether a group could not decide for want of a slot. The caller then runs one more step at
+    /// the same time, with the slots that are named now, up to [`MAX_STEPS`] in all.
     pub fn lacks_slots(&self) -> bool {
         self.groups.iter().any(Group::lacks_slots)
     }

@@ -1,4 +1,4 @@
-//! What goes into the core and what comes out of it.
+//! The inputs and outputs of the core.
 
 use std::time::Duration;
 
@@ -29,14 +29,15 @@ pub enum Command {
         from: LinkState,
         to: LinkState,
     },
-    /// `silence` comes with `to: Down`: the one of the link that was the last to fall silent.
+    /// A change of a peer's state. `silence` comes with `to: Down`: it is the silence of the last
+    /// link to fall silent.
     PeerChanged {
         node: NodeId,
         from: PeerState,
         to: PeerState,
         silence: Option<Silence>,
     },
-    /// Other checks of a peer fail than before.
+    /// A change of the set of a peer's failing checks.
     PeerHealth {
         node: NodeId,
         health: Health,
@@ -50,34 +51,34 @@ pub enum Command {
         quorate: bool,
         alive: usize,
     },
-    /// What this node says of itself from now on.
+    /// The state that this node's heartbeats carry from now on.
     Announce(NodeState),
-    /// Leases are claimed by a majority of the list of nodes with this number from now on.
+    /// From now on, claims need a majority of the list of nodes with this number.
     Settled {
         version: u16,
     },
-    /// This node's own reach by a link, as it counts from now on and as the peers are to hear it: a fault counts
-    /// for some time after it is gone.
+    /// This node's own reach on a link, as it counts from now on and as the peers receive it. A
+    /// fault counts for some time after it is gone.
     Reach {
         link: LinkId,
         reach: Reach,
     },
-    /// An event of the group with this index, which the caller is to act on.
+    /// An event of the group with this index. The caller acts on it.
     Group {
         group: GroupIndex,
         event: GroupEvent,
     },
 }
 
-/// A member of the cluster, as the configuration has it.
+/// A member of the cluster, from the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     pub node: NodeId,
-    /// Whether it only votes: then it needs no agent.
+    /// Whether the node only votes. It then needs no agent.
     pub witness: bool,
 }
 
-/// What a cluster is made of, as one of its nodes sees it.
+/// The parts of a cluster, from the view of one of its nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub local: NodeId,
@@ -86,39 +87,41 @@ pub struct Plan {
     /// (*i* + 1) · `links` − 1.
     pub peers: Vec<Member>,
     pub links: usize,
-    /// Whose votes count: of these peers and of this node.
+    /// The nodes whose votes count, among these peers and this node.
     pub membership: Membership,
     pub layout: Layout,
     /// Whether a group goes back to a better node that is fit again.
     pub auto_failback: bool,
-    /// This agent's: the ballots of this life begin behind those of the last.
+    /// This agent's incarnation. The ballots of this incarnation begin behind those of the last.
     pub incarnation: Incarnation,
 }
 
-/// What one step goes by: the time, and what was read of this node's kernel.
+/// The input of one step: the time, and the data that the caller read from this node's kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct StepInput<'a> {
     pub now: Boottime,
-    /// By how much the step missed the time that it was meant for.
+    /// The time by which the step missed its schedule.
     pub late: Duration,
-    /// When the agent's control task last ticked.
+    /// The last tick of the agent's control task.
     pub control_tick_at: Boottime,
     /// The rows of all peers: see [`Plan::peers`].
     pub rows: &'a [PeerRow],
     /// The slots that [`super::Cluster::slots_to_read`] named for `now`, in any order.
     pub slots: &'a [ReadSlot],
-    /// Until when this node's acceptor abstains: the start of the clock if it always voted.
+    /// The time until which this node's acceptor abstains: the start of the clock if it never
+    /// abstained.
     pub votes_from: Boottime,
 }
 
-/// What this node does on purpose.
+/// The intended role of this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intent {
     #[default]
     Serve,
     Standby,
-    /// An operator empties it: its groups leave one at a time, each only when another node can have it.
+    /// An operator empties the node: its groups leave one at a time, each only when another node
+    /// can have it.
     Empty,
-    /// It is about to stop.
+    /// The node is about to stop.
     Drain,
 }

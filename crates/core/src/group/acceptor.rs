@@ -1,4 +1,4 @@
-//! A group's lease as this node's own acceptor knows it.
+//! This node's own acceptor, from the view of a group: the state of the group's lease there.
 
 use heartbeat_common::{
     lease::{Ballot, Slot, Successor},
@@ -11,44 +11,43 @@ use crate::proposer::Obstacle;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Acceptor {
-    /// The slot as it was read last.
+    /// The last slot that was read.
     pub(super) known: Slot,
-    /// The acceptor heard of a release which was not looked at yet.
+    /// The acceptor received a release that this group has not handled yet.
     pub(super) freed: bool,
-    /// The ballot of the release that was looked at last: a node that releases says so again and
-    /// again.
+    /// The ballot of the last release that was handled. A releasing node repeats its release.
     noted: Ballot,
-    /// Since when, as far as the acceptor knows, no node has had the lease.
+    /// The time since which no node has had the lease, as far as the acceptor knows.
     pub(super) free: Option<Period>,
-    /// The reason for giving up a claim that was told last in this free period.
+    /// The last reported reason for giving up a claim in this free period.
     told: Option<Obstacle>,
-    /// A slot was not read that the last step would have gone by.
+    /// The last step lacked a slot that it needed.
     pub(super) lacks_slots: bool,
 }
 
 impl Acceptor {
-    /// The node that the lease was released for; node 0 is none.
+    /// The node for which the lease was released; node 0 means none.
     pub(super) fn successor(&self) -> NodeId {
         Successor(self.known.successor).node()
     }
 
-    /// Whether a node other than `local` has the lease at `at`, as far as the acceptor said last.
+    /// Whether a node other than `local` has the lease at `at`, by the last slot.
     pub(super) fn knows_other_owner(&self, local: NodeId, at: Boottime) -> bool {
         let owner = self.known.live_owner(at);
         owner.is_some_and(|owner| owner != local)
     }
 
-    /// A node has the lease, or a free period ended in another way.
+    /// Ends the free period: a node has the lease, or the period ended in another way.
     pub(super) fn end_free_period(&mut self) {
         (self.free, self.told) = (None, None);
     }
 
-    /// The next claim that is given up is told, whatever was told before.
+    /// Makes the next reason for giving up a claim count as new.
     pub(super) fn forget_told(&mut self) {
         self.told = None;
     }
 
-    /// Whether a claim that was given up for this reason is to be told.
+    /// Whether this reason for giving up a claim is new, and must be reported.
     fn is_new(&mut self, obstacle: Obstacle) -> bool {
         let told = self.told.replace(obstacle);
         !told.is_some_and(|told| told.is_like(obstacle))
@@ -56,12 +55,12 @@ impl Acceptor {
 }
 
 impl Group {
-    /// Our own acceptor heard that the lease was released.
+    /// Records that this node's own acceptor received a release of the lease.
     pub(crate) fn freed(&mut self) {
         self.acceptor.freed = true;
     }
 
-    /// Takes note of what our own acceptor says.
+    /// Records the slot of this node's own acceptor.
     pub(super) fn learn(&mut self, slot: Slot) {
         self.claim.proposer.saw(Ballot(slot.promised));
         if slot.owner == 0 {
@@ -70,8 +69,8 @@ impl Group {
         self.acceptor.known = slot;
     }
 
-    /// Another node gave the lease back: what our own acceptor last said is outdated, and so is
-    /// what stood in the way of a claim.
+    /// Handles the release of another node. The last slot is outdated, and so are the obstacles of
+    /// a claim.
     pub(super) fn note_release(&mut self, context: &GroupContext<'_>) {
         let Some(slot) = self.slot(&context.sight) else {
             self.acceptor.freed = true;
@@ -100,7 +99,7 @@ impl Group {
         }
     }
 
-    /// Says why a claim was given up to a lease that was released for this node, once for each
+    /// Reports why a claim to a lease that was released for this node was given up, once for each
     /// reason.
     pub(super) fn tell_of_given_up_claim(&mut self, local: NodeId, out: &mut Vec<GroupEvent>) {
         let released_for_us = self.acceptor.known.owner == 0 && self.acceptor.successor() == local;

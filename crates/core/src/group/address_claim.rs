@@ -1,7 +1,7 @@
-//! This node's claim to one address, and when it is asked for out of turn.
+//! This node's claim to one address, and its requests before the next tick.
 //!
-//! Each round asks for all that is claimed. An obstacle is worth a round of its own only once, at
-//! the time at which it ends: whatever else comes waits for the tick.
+//! Each round sends all requests of the claims. An obstacle causes a round of its own only once, at
+//! the time at which it ends. All other changes wait for the tick.
 
 use heartbeat_common::{
     lease::{Ballot, Slot, Successor},
@@ -18,11 +18,11 @@ use crate::{
 /// The event that a claim waits for.
 #[derive(Clone, Copy, Debug)]
 enum Wait {
-    /// The tick, which asks again.
+    /// The tick, which repeats the request.
     Tick,
-    /// An obstacle, which ends then.
+    /// The end of an obstacle.
     Obstacle { ends: Boottime },
-    /// Another node is ahead: the claim begins anew then.
+    /// The end of a pause: another node is ahead, and the claim begins anew then.
     Contest { over: Boottime },
 }
 
@@ -31,15 +31,15 @@ pub(super) struct AddressClaim {
     pub(super) id: GroupId,
     pub(super) proposer: Proposer,
     wait: Wait,
-    /// When this ballot was first asked for, in this step.
+    /// The time at which this ballot was first requested, in this step of the protocol.
     asked_at: Boottime,
-    /// An acceptor has promised itself to a higher one.
+    /// An acceptor has made a promise to a higher ballot.
     outbid: bool,
     backoff: Backoff,
-    /// The guard that an earlier agent of this node left open for this address.
+    /// The time until which an earlier agent of this node left the guard open for this address.
     pub(super) inherited_until: Boottime,
-    /// Whether traffic of the address could pass at the last step, and the ballot of the lease for
-    /// that.
+    /// Whether traffic of the address could pass at the last step. `served_with` is the ballot of
+    /// the lease at that time.
     open: bool,
     served_with: Option<Ballot>,
 }
@@ -59,13 +59,13 @@ impl AddressClaim {
         }
     }
 
-    /// An earlier agent serves it until `until`.
+    /// Adopts an address that an earlier agent serves until `until`.
     pub(super) fn inherit(&mut self, until: Boottime) {
         (self.inherited_until, self.open) = (until, true);
     }
 
-    /// Takes note whether traffic of the address can pass now. Says whether it could not at the
-    /// last step, and another node may have announced the address meanwhile.
+    /// Records whether traffic of the address can pass now. Returns whether it could not at the
+    /// last step, so that another node may have announced the address meanwhile.
     pub(super) fn reopens(&mut self, open: bool, now: Boottime) -> bool {
         let held = self
             .proposer
@@ -78,14 +78,14 @@ impl AddressClaim {
         reopens
     }
 
-    /// Takes note of what our own acceptor says: whether it heard of one more release.
+    /// Records the slot of this node's own acceptor. Returns whether the acceptor received a new
+    /// release.
     pub(super) fn learn(&mut self, slot: Slot) -> bool {
         self.proposer.saw(Ballot(slot.promised));
         slot.owner == 0 && self.proposer.heard_release(Ballot(slot.ballot))
     }
 
-    /// Something else is asked from now on, or with another ballot: no acceptor has refused that
-    /// yet.
+    /// Begins a new step of the protocol, or a new ballot: no acceptor has refused it yet.
     pub(super) fn begin_step(&mut self, now: Boottime) {
         self.forget_obstacles();
         self.asked_at = now;
@@ -95,16 +95,17 @@ impl AddressClaim {
         (self.wait, self.outbid) = (Wait::Tick, false);
     }
 
-    /// An acceptor refused it.
+    /// Records the refusal of an acceptor.
     pub(super) fn meet(&mut self, obstacle: Obstacle, now: Boottime, timing: &Timing) {
-        // An owner that some acceptor refuses asks at its tick, with a higher ballot if need be.
+        // An owner that some acceptor refuses repeats its request at the tick, with a higher ballot
+        // if need be.
         if self.proposer.lease_end() > now {
             return;
         }
         match obstacle {
             Obstacle::Lease { remaining, .. } => self.wait_until(now.after(remaining)),
             Obstacle::Unheard => {
-                // As for the group: the longer it takes, the less often.
+                // As for the group, the pause grows with each request.
                 let pause = (now.since(self.asked_at) * 3).max(UNHEARD_PAUSE);
                 if pause < timing.interval {
                     self.wait_until(now.after(pause));
@@ -118,7 +119,7 @@ impl AddressClaim {
         }
     }
 
-    /// One acceptor after the other says so: the last of the obstacles counts.
+    /// Waits until the last of the obstacles ends. Acceptors report them one after the other.
     fn wait_until(&mut self, at: Boottime) {
         self.wait = match self.wait {
             Wait::Tick => Wait::Obstacle { ends: at },
@@ -127,8 +128,8 @@ impl AddressClaim {
         };
     }
 
-    /// Asks for what is not held. Says whether that cannot wait for the tick; `None` if its slot was
-    /// not read.
+    /// Requests a lease that is not held. Returns whether the request cannot wait for the tick;
+    /// `None` if the slot was not read.
     pub(super) fn pursue(&mut self, context: &GroupContext<'_>) -> Option<bool> {
         let GroupContext { now, timing, .. } = *context;
         if self.proposer.lease_end() > now {
@@ -165,14 +166,14 @@ impl AddressClaim {
         self.proposer.prepare().is_some()
     }
 
-    /// With the same ballot if it can win: votes for it may be on their way.
+    /// Repeats the request, with the same ballot if it can win: votes for it may be on their way.
     fn ask_again(&mut self, now: Boottime) -> bool {
         self.wait = Wait::Tick;
         let asked = self.proposer.ask();
         asked.is_some_and(|asked| asked.ballot.round() >= self.proposer.round()) || self.begin(now)
     }
 
-    /// When to look at it again before the tick.
+    /// The time of the next check before the tick.
     pub(super) fn look_at(&self) -> Option<Boottime> {
         match self.wait {
             Wait::Tick => None,
@@ -181,19 +182,19 @@ impl AddressClaim {
     }
 
     /// Gives the lease back, if it is held: with the group's own release, or at the next tick after
-    /// a claim that failed.
+    /// a failed claim.
     pub(super) fn give_back(&mut self, successor: Successor, now: Boottime, timing: &Timing) {
         self.forget_obstacles();
         if self.proposer.is_holding() {
             self.proposer.release(successor);
             self.asked_at = now;
         } else if !self.proposer.is_releasing() || now.since(self.asked_at) > timing.lease {
-            // An acceptor that did not hear of the release has forgotten the lease by then.
+            // By then, an acceptor that did not receive the release has forgotten the lease.
             self.proposer.abandon();
         }
     }
 
-    /// Lets it run out.
+    /// Gives up the claim without a release, so that the lease runs out.
     pub(super) fn abandon(&mut self) {
         self.forget_obstacles();
         self.proposer.abandon();

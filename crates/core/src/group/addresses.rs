@@ -1,10 +1,10 @@
 //! The leases of a group's addresses: each address has one of its own, beside the group's.
 //!
-//! Two nodes may know one address by groups of different names, while a changed configuration is on
-//! its way to all of them. The groups' leases do not exclude each other, then; those of the address
-//! do. So traffic of an address may pass only while both leases are held. A node asks for an
-//! address only once a majority has promised it the group, so that two candidates for one group
-//! never share its leases.
+//! Two nodes may have one address in groups of different names, while a changed configuration is on
+//! its way to all of them. The groups' leases then do not exclude each other, but the leases of the
+//! address do. Traffic of an address may therefore pass only while both leases are held. A node
+//! requests an address only after a majority has promised it the group, so that two candidates for
+//! one group never share its leases.
 
 use heartbeat_common::{
     time::Boottime,
@@ -18,15 +18,15 @@ use crate::{
     proposer::Proposer,
 };
 
-/// The fate of the claims to the addresses.
+/// The aim of the claims to the addresses.
 enum Aim {
     Hold,
     GiveBack,
-    /// Something may still run: the leases run out, as the group's does.
+    /// A resource may still run: the leases run out, as the group's does.
     Abandon,
 }
 
-/// One claim for each of `ids`: those of `old` that are among them, and others made of `idle`.
+/// One claim for each of `ids`: an old claim if `old` has it, otherwise a copy of `idle`.
 pub(super) fn claims(
     ids: &[GroupId],
     mut old: Vec<AddressClaim>,
@@ -40,8 +40,8 @@ pub(super) fn claims(
 }
 
 impl Group {
-    /// Until when traffic of the address with this index in [`super::GroupPlan::addresses`] may
-    /// pass: the start of the clock where it may not.
+    /// The time until which traffic of the address with this index in
+    /// [`super::GroupPlan::addresses`] may pass: the start of the clock if it may not.
     pub fn address_open_until(&self, index: AddressIndex) -> Boottime {
         let Some(claim) = self.addresses.get(index.0) else {
             return self.open_until();
@@ -56,27 +56,28 @@ impl Group {
         }
     }
 
-    /// Until when this node holds the group and all of its addresses.
+    /// The time until which this node holds the group and all of its addresses.
     pub fn lease_end(&self) -> Boottime {
         let ends = self.addresses.iter();
         let ends = ends.map(|claim| claim.proposer.lease_end());
         ends.fold(self.claim.proposer.lease_end(), Boottime::min)
     }
 
-    /// Until when all of the group is served: the start of the clock where something of it is not.
+    /// The time until which all of the group is served: the start of the clock if a part of it is
+    /// not.
     pub fn served_until(&self) -> Boottime {
         let ends =
             (0..self.addresses.len()).map(|index| self.address_open_until(AddressIndex(index)));
         ends.fold(self.open_until(), Boottime::min)
     }
 
-    /// Whether it neither serves nor asks for anything.
+    /// Whether the group is neither served nor requested here.
     pub fn is_idle(&self) -> bool {
         self.serving() == Serving::Stopped && self.proposers().all(Proposer::is_idle)
     }
 
-    /// Takes note of which addresses are open. Says whether an address is open again that was
-    /// closed, so that another node may have announced it meanwhile.
+    /// Records which addresses are open. Returns whether a closed address is open again, so that
+    /// another node may have announced it meanwhile.
     pub(super) fn reopens_an_address(&mut self, now: Boottime) -> bool {
         let mut reopens = false;
         for index in 0..self.addresses.len() {
@@ -97,7 +98,7 @@ impl Group {
         std::iter::once(&mut self.claim.proposer).chain(addresses)
     }
 
-    /// The requests that every probe is to carry.
+    /// The requests that every probe carries.
     pub(crate) fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
         let own = (self.plan.id, &self.claim.proposer);
         let addresses = self
@@ -130,14 +131,14 @@ impl Group {
         }
         if preparing && claim.proposer.is_holding() {
             claim.begin_step(now);
-            // One round for all of them.
+            // One round serves all of them.
             let mut others = self.addresses.iter();
             self.claim.urgent |= others.all(|claim| !claim.proposer.is_preparing());
         }
     }
 
-    /// Until when one of the addresses is another node's, as our own acceptor knows, if it is. `None`
-    /// if a slot was not read.
+    /// The time until which another node owns one of the addresses, as far as this node's own
+    /// acceptor knows, if a node does. `None` if a slot was not read.
     pub(super) fn address_taken_until(
         &mut self,
         context: &GroupContext<'_>,
@@ -157,7 +158,7 @@ impl Group {
         Some(until)
     }
 
-    /// Lets the claims to the addresses follow the group's.
+    /// Makes the claims to the addresses follow the group's claim.
     pub(super) fn tend_addresses(&mut self, context: &GroupContext<'_>) {
         let GroupContext { now, timing, .. } = *context;
         let aim = match self.serving() {

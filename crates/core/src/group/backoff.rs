@@ -1,18 +1,18 @@
-//! How long a node makes way after contests that it lost.
+//! The pause of a node after contests that it lost.
 
 use std::time::Duration;
 
 /// The longest pause is two to this power intervals.
 const MOST: u32 = 4;
 
-/// Contests that were lost since one was won.
+/// The number of lost contests since the last one that was won.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Backoff {
     lost: u32,
 }
 
 impl Backoff {
-    /// One more was lost: the pause before the next.
+    /// Records one more lost contest. Returns the pause before the next claim.
     pub(super) fn lose(&mut self, interval: Duration) -> Duration {
         self.lost = (self.lost + 1).min(MOST);
         interval * 2_u32.pow(self.lost)

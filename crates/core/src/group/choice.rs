@@ -1,4 +1,4 @@
-//! Where a group may be, and where it is better off.
+//! The nodes on which a group may run, and the better ones among them.
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Group {
-    /// Whether this node may contend for it.
+    /// Whether this node may contend for the group.
     pub(super) fn may_take(&self, context: &GroupContext<'_>) -> bool {
         let GroupContext { index, view, .. } = *context;
         let View {
@@ -25,7 +25,7 @@ impl Group {
             && view.lacks(index, local).is_none()
     }
 
-    /// Whether nothing that is known of the group itself keeps it from this node (`local`).
+    /// Whether no fact about the group itself keeps it from this node (`local`).
     pub(crate) fn may_be_taken_by(&self, local: NodeId) -> bool {
         self.resources.ready
             && !self.resources.barred
@@ -35,7 +35,8 @@ impl Group {
             && !self.plan.is_banned(local)
     }
 
-    /// Whether this node let the group go, and it has not been seen to run at another since.
+    /// Whether this node released the group, and the group has not been seen to run on another node
+    /// since.
     pub(crate) fn was_let_go(&self) -> bool {
         match self.phase {
             Phase::Stopping(_) => true,
@@ -43,14 +44,14 @@ impl Group {
         }
     }
 
-    /// Whether this node, which is emptied and takes nothing, let it go for another that cannot
-    /// have it any more, nor can anybody else.
+    /// Whether this node should take the group back. An operator empties the node, and it released
+    /// the group for another node. Now neither that node nor any other can have the group.
     fn takes_back(&self, context: &GroupContext<'_>) -> bool {
         let reason = match self.phase {
             Phase::Stopping(stop) => Some(stop.reason),
             _ => self.departure.reason,
         };
-        // Also behind another that was.
+        // Includes a group that followed another group on its way.
         let on_purpose =
             reason.is_some_and(|reason| reason.is_lasting() || reason == Reason::Constrained);
         let fit = |node: &NodeId| {
@@ -59,8 +60,8 @@ impl Group {
         context.node.empties && self.was_let_go() && on_purpose && !self.plan.ranked.iter().any(fit)
     }
 
-    /// Why the group must not go on here, if it must not. `leaving` is the reason that was decided
-    /// before.
+    /// The reason why the group must not go on here, if there is one. `leaving` is the earlier
+    /// decision.
     pub(super) fn must_leave(
         &self,
         leaving: Option<Reason>,
@@ -68,8 +69,7 @@ impl Group {
     ) -> Option<Reason> {
         if self.operator.maintained {
             // docs/design/leases.md#rule-6: the lease of a group in maintenance keeps every other
-            // node from serving it, and such a group has nothing that a hanging control task should
-            // look after.
+            // node from serving it, and a hanging control task neglects nothing of such a group.
             None
         } else if !context.node.may_keep {
             Some(Reason::NodeUnfit)
@@ -105,25 +105,25 @@ impl Group {
             || !self.plan.ranked.contains(&local)
     }
 
-    /// Less is better.
+    /// The rank of a node for this group: less is better.
     pub(super) fn rank(&self, node: NodeId, context: &GroupContext<'_>) -> Key {
         context.view.key(&self.plan, context.index, node)
     }
 
-    /// Whether a peer can own this group, as far as is known.
+    /// Whether a peer can own this group, as far as this node knows.
     pub(super) fn eligibility(&self, node: NodeId, context: &GroupContext<'_>) -> Eligibility {
         let GroupContext { view, index, .. } = *context;
         let reported = context.sight.reported(index, node);
         Eligibility::of(view.ineligibility(&self.plan, index, node, reported))
     }
 
-    /// Whether the lease was asked for, and is not had yet.
+    /// Whether the lease is requested, and not granted yet.
     pub(crate) fn is_claiming(&self) -> bool {
         matches!(self.phase, Phase::Claiming { .. })
     }
 
-    /// Whether the group seems about to go from one node to another, so that it matters now how
-    /// much each node has.
+    /// Whether the group seems about to go from one node to another, so that the load of each node
+    /// matters now.
     pub(crate) fn is_placed_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
         if self.operator.disabled || self.operator.maintained {
             return false;

@@ -1,4 +1,4 @@
-//! This node's claim to a group's lease, and when it may be asked for.
+//! This node's claim to a group's lease, and the times of its requests.
 
 use heartbeat_common::{time::Boottime, wire::LeaseEntry};
 
@@ -12,16 +12,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct GroupClaim {
     pub(super) proposer: Proposer,
-    /// Nothing is asked before.
+    /// The time before which no request is sent.
     pub(super) not_before: Boottime,
-    /// When what is asked now was first asked, or was asked again after an obstacle had ended.
+    /// The time of the first request, or of the first one after an obstacle had ended.
     pub(super) asked_at: Boottime,
     pub(super) backoff: Backoff,
-    /// Why the last claim was given up, until that is told.
+    /// The reason for giving up the last claim, until it is reported.
     pub(super) given_up: Option<Obstacle>,
-    /// Something new of the group is to be asked now and not at the next tick.
+    /// A new request of the group must be sent now and not at the next tick.
     pub(super) urgent: bool,
-    /// The command that there is no higher ballot was given.
+    /// The event that no higher ballot is left was reported.
     exhausted: bool,
 }
 
@@ -38,7 +38,7 @@ impl GroupClaim {
         }
     }
 
-    /// Counts a vote. `free` is the time since when the lease has been free, if it is.
+    /// Counts a vote. `free` is the period since the lease became free, if it is free.
     pub(super) fn count(
         &mut self,
         (acceptor, vote, left): (Seat, &LeaseEntry, Boottime),
@@ -59,7 +59,7 @@ impl GroupClaim {
             None => {}
             Some(Obstacle::Unheard) => self.ask_again_soon(free, now, timing),
             Some(obstacle) if self.proposer.is_hopeless() => self.lose(obstacle, now, timing),
-            // Asked anew at the moment at which it ends.
+            // The request is repeated at the moment at which the lease ends.
             Some(Obstacle::Lease { remaining, .. }) => {
                 self.not_before = self.not_before.max(now.after(remaining));
             }
@@ -72,8 +72,8 @@ impl GroupClaim {
         self.urgent = true;
     }
 
-    /// A release is on its way to an acceptor that was asked too early: it is asked again before
-    /// the next tick, a few times.
+    /// Repeats a request that came too early. A release is on its way to the acceptor, so the
+    /// request is sent again before the next tick, a few times.
     fn ask_again_soon(&mut self, free: Option<Period>, now: Boottime, timing: &Timing) {
         let Some(free) = free else { return };
         let pause = (now.since(free.since) * 3).max(UNHEARD_PAUSE);
@@ -82,7 +82,7 @@ impl GroupClaim {
         }
     }
 
-    /// Another node is ahead: makes way for it.
+    /// Makes way for another node that is ahead.
     pub(super) fn lose(&mut self, obstacle: Obstacle, now: Boottime, timing: &Timing) {
         self.proposer.abandon();
         self.given_up = Some(obstacle);
@@ -93,7 +93,7 @@ impl GroupClaim {
         self.not_before = self.not_before.max(now.after(pause));
     }
 
-    /// Asks for the lease, unless there is no higher ballot left. Says whether it does.
+    /// Requests the lease, unless there is no higher ballot left. Returns whether it does.
     pub(super) fn begin(&mut self, now: Boottime, out: &mut Vec<GroupEvent>) -> bool {
         let begins = self.proposer.prepare().is_some();
         if begins {

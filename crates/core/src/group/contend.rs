@@ -1,6 +1,6 @@
-//! When a group that is served nowhere is this node's to try.
+//! The turn of this node to claim a group that is served nowhere.
 //!
-//! All of it only saves time: if two nodes ask at once, at most one gets a majority.
+//! These rules only save time: if two nodes send requests at once, at most one gets a majority.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Group {
-    /// Nothing is served here, and nothing is asked: is it this node's turn to try?
+    /// The next phase of a group that is neither served nor requested here.
     pub(super) fn wait(&mut self, context: &GroupContext<'_>, out: &mut Vec<GroupEvent>) -> Phase {
         if !self.may_take(context) || self.awaits_others(context) {
             return Phase::Waiting;
@@ -41,7 +41,8 @@ impl Group {
             constraints, seen, ..
         } = view;
         if constraints.displaces(index, view.local, view.local, seen) {
-            // Nobody gives way for what an acceptor that forgot its votes takes for free.
+            // An acceptor that forgot its votes may show a held lease as free. No group gives way
+            // to a claim on such evidence.
             let sure_from = context.sight.votes_from.after(context.timing.interval * 2);
             return match now >= sure_from {
                 true => Phase::Displacing,
@@ -56,23 +57,24 @@ impl Group {
         }
     }
 
-    /// When the lease may be asked for, as far as is known now: not after `now` if at once, `None` if
-    /// never. Nothing is known if a slot was not read.
+    /// The earliest time of a request, as far as is known now. A time not after `now` means at
+    /// once, and the inner `None` means never. The outer `None` means that a slot was not read.
     fn next_chance(&mut self, context: &GroupContext<'_>) -> Option<Option<Boottime>> {
         if !self.is_free(context)? {
             let ends = Boottime::from_nanos(self.acceptor.known.expires);
             return Some(Some(ends.max(self.claim.not_before)));
         }
         if let Some(until) = self.address_taken_until(context)? {
-            // Under another name: whoever has it knows another configuration.
+            // The address has its lease under another group's name: its owner has another
+            // configuration.
             self.acceptor.free = None;
             return Some(Some(until));
         }
         Some(self.turn(context))
     }
 
-    /// Looks at our own acceptor's slot if what it last said may be outdated. `None` if it was not
-    /// read.
+    /// Whether the lease is free. Reads this node's own acceptor's slot if the last one may be
+    /// outdated. `None` if it was not read.
     fn is_free(&mut self, context: &GroupContext<'_>) -> Option<bool> {
         let GroupContext {
             now, timing, view, ..
@@ -101,9 +103,9 @@ impl Group {
         Some(true)
     }
 
-    /// Somebody just got our own acceptor's promise for a lease that is free: let it finish.
+    /// Makes way for a node that just got the promise of this node's own acceptor for a free lease.
     fn make_way(&mut self, slot: &Slot, context: &GroupContext<'_>) {
-        // One more than the ballot is what a release leaves behind.
+        // A release leaves a promise of one more than the ballot.
         let claimed = slot.promised > slot.ballot.saturating_add(1);
         if claimed && Ballot(slot.promised).node() != context.view.local {
             let patience = context.timing.stagger() * 2;
@@ -111,36 +113,37 @@ impl Group {
         }
     }
 
-    /// When it is this node's turn. `None` if it has none.
+    /// The time of this node's turn. `None` if it has none.
     fn turn(&mut self, context: &GroupContext<'_>) -> Option<Boottime> {
         let GroupContext { timing, view, .. } = *context;
         let not_before = self.claim.not_before;
         let period = self.acceptor.free.as_mut()?;
-        // This node stood still. So may all have, and then the owner only needs another moment.
+        // This node stalled. All nodes may have stalled, and then the owner only needs another
+        // moment.
         let woken = period.or_woken(context.node.woke_at, timing.interval);
         let mut free = period.since;
         let known = self.acceptor.known;
         let own = self.rank(view.local, context);
         if self.is_outranked(own, context) {
-            // Where all start at once none is fit yet, and all acceptors abstain: the best node is to be
-            // the first that asks one that votes.
+            // After a start of all nodes at once, no node is fit yet and all acceptors abstain. The
+            // best node must be the first that requests a vote after that.
             free = free.max(context.sight.votes_from);
         }
-        // An owner that could renew would have.
+        // The last owner is passed over: it would have renewed if it could.
         let mut passed_over = NodeId(known.owner as u16);
         let successor = self.acceptor.successor();
         if known.owner == 0 && successor.0 != 0 {
             if successor == view.local {
                 return Some(free.max(not_before));
             }
-            // The lease is the successor's until it would have ended. A successor that has not
-            // taken it by then cannot.
+            // The lease is reserved for the successor until its original end. A successor that has
+            // not taken it by then cannot.
             free = free.max(Boottime::from_nanos(known.expires));
             passed_over = successor;
         }
         let mut turn = free.max(not_before).max(woken);
         if self.is_cut_off(context) {
-            // One that reaches further has taken it by then, or cannot.
+            // A node that reaches further has taken it by then, or cannot.
             turn = turn.max(free.after(timing.lease * 2));
         }
         let before = self.nodes_before(own, passed_over, context);
@@ -153,7 +156,7 @@ impl Group {
         ranked.any(|node| self.rank(*node, context) < own)
     }
 
-    /// How many nodes contend before this one, whose rank is `own`.
+    /// The number of nodes that contend before this one, whose rank is `own`.
     fn nodes_before(&self, own: Key, passed_over: NodeId, context: &GroupContext<'_>) -> u32 {
         let before = self.plan.ranked.iter().filter(|node| {
             **node != context.view.local
@@ -164,7 +167,7 @@ impl Group {
         u32::try_from(before.count()).unwrap_or(u32::MAX)
     }
 
-    /// The lease was asked for, and had been free since `free`: was it granted?
+    /// The next phase of a group whose lease is requested. The lease had been free since `free`.
     pub(super) fn follow_claim(
         &mut self,
         free: Boottime,
@@ -197,7 +200,7 @@ impl Group {
         Phase::Claiming { free }
     }
 
-    /// The lease must not be had any more. Nothing runs here, so what was granted is given back.
+    /// Withdraws the claim. No resource runs here, so a granted lease is given back.
     fn withdraw(&mut self, now: Boottime) -> Phase {
         if self.claim.proposer.is_holding() {
             self.departure.successor = Successor::default();
@@ -207,7 +210,7 @@ impl Group {
         Phase::Waiting
     }
 
-    /// A majority granted the leases of the group and of all its addresses.
+    /// Begins to serve: a majority granted the leases of the group and of all its addresses.
     fn win(
         &mut self,
         free: Boottime,
@@ -237,8 +240,9 @@ impl Group {
         })
     }
 
-    /// Keeps the group here for a while. Who is better but did not take it may not be there any
-    /// more, or may not hear us: to hand it on at once could go on and on.
+    /// Keeps the group here for a while. A better node that did not take the group may be gone, or
+    /// may not receive this node's heartbeats. Repeated hand-overs to such a node could go on for
+    /// ever.
     fn hold_failback(&mut self, context: &GroupContext<'_>) {
         let GroupContext { now, timing, .. } = *context;
         let hold = &mut self.failback_hold;
@@ -254,7 +258,7 @@ impl Group {
         let soon = RECOVERY.max(timing.lease * 4);
         let came_back = handed_over.is_some_and(|at| now.since(at) < soon);
         if came_back && self.departure.reason == Some(Reason::CutOff) {
-            // The node that seemed to reach further did not take it, or does not.
+            // The node that seemed to reach further did not take it, or does not reach further.
             hold.reach_until = now.after(hold.length);
         }
     }

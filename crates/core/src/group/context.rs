@@ -13,31 +13,32 @@ pub(crate) struct GroupContext<'a> {
     pub(crate) index: GroupIndex,
     /// The nodes, and where groups are.
     pub(crate) view: View<'a>,
-    /// The peers and our own acceptor.
+    /// The peers and this node's own acceptor.
     pub(crate) sight: Sight<'a>,
 }
 
-/// The limits of what this node may do in one step.
+/// The limits of this node's actions in one step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalNode {
     /// Whether groups go back to better nodes.
     pub(crate) auto_failback: bool,
     /// Whether this node may take a group.
     pub(crate) may_take: bool,
-    /// Whether it is emptied, and well enough to go on with what no other node can take.
+    /// Whether an operator empties this node, and it is well enough to keep groups that no other
+    /// node can take.
     pub(crate) empties: bool,
-    /// Whether it may keep a group.
+    /// Whether this node may keep a group.
     pub(crate) may_keep: bool,
-    /// Whether one of its checks says that it must serve nothing.
+    /// Whether one of its checks forbids it to serve.
     pub(crate) unhealthy: bool,
     /// Whether the control task of this agent hangs.
     pub(crate) hangs: bool,
-    /// When this node last stood still for too long: the start of the clock if never.
+    /// The end of this node's last stall: the start of the clock if there was none.
     pub(crate) woke_at: Boottime,
 }
 
 impl<'a> GroupContext<'a> {
-    /// How far nodes reach for the group.
+    /// The reach of the nodes for the group.
     pub(crate) fn distance(&self) -> &'a Distance {
         self.sight.distance(self.index)
     }

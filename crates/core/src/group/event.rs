@@ -1,39 +1,40 @@
-//! What happens to a group on this node: one enum from the decision to the log.
+//! Events of a group on this node: one enum from the decision to the log.
 //!
-//! The core decides it, the agent carries it out, and log, events and their readers show it. A node
-//! and a resource are known by number here and by name to people: [`GroupEvent::named`] is the step
-//! from one to the other.
+//! The core decides an event, the agent executes it, and the log and the event stream show it.
+//! Nodes and resources have numbers here and names for people: [`GroupEvent::named`] converts one
+//! to the other.
 
 use heartbeat_common::{lease::Successor, time::Boottime, wire::NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{index::ResourceIndex, proposer::Obstacle, resource::GroupState};
 
-/// An event of a group. `N` is what a node is known by, `R` what a resource of the group is.
+/// An event of a group. `N` identifies a node, and `R` a resource of the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupEvent<N = NodeId, R = ResourceIndex> {
-    /// This node has acquired the lease, and is to serve the group.
+    /// This node has acquired the lease, and must serve the group.
     LeaseAcquired {
         timeline: AcquisitionTimeline,
-        /// The lease had run out, and was granted again, under a higher ballot, before anything had
-        /// to stop. Another node may have owned it meanwhile, and announced its addresses.
+        /// The lease had run out, and was granted again under a higher ballot before any resource
+        /// had to stop. Another node may have owned the lease meanwhile, and announced its
+        /// addresses.
         regained: bool,
     },
-    /// This node is to stop all of the group, and to say so by [`crate::Cluster::stopped`].
+    /// This node must stop all of the group, and confirm by [`crate::Cluster::stopped`].
     LeaseGivenUp(Reason<N>),
-    /// The lease was released for this node, whose claim failed for this reason and is tried again.
-    /// Told once for each reason while the lease is free.
+    /// The lease was released for this node, whose claim failed for this reason and is repeated.
+    /// The event comes once for each reason while the lease is free.
     ClaimGivenUp(Obstacle<N>),
-    /// There is no higher ballot left to claim the lease with.
+    /// There is no higher ballot left for a claim.
     BallotsExhausted,
     /// The group's resources changed, or the interfaces with its addresses. [`GroupState::Broken`]
-    /// and [`GroupState::Mended`] say here what counts and what the peers are told: a fault counts
-    /// for some time after it is gone.
+    /// and [`GroupState::Mended`] are here the effective states, which the peers receive: a fault
+    /// counts for some time after it is gone.
     State(GroupState<R>),
 }
 
 impl<N, R> GroupEvent<N, R> {
-    /// The same with nodes and resources under other names.
+    /// The same event with nodes and resources under other names.
     pub fn named<M, S>(self, node: impl Fn(N) -> M, resource: impl Fn(R) -> S) -> GroupEvent<M, S> {
         match self {
             Self::LeaseAcquired { timeline, regained } => {
@@ -47,45 +48,46 @@ impl<N, R> GroupEvent<N, R> {
     }
 }
 
-/// Why a group stops being served here.
+/// The reason why a group stops being served here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason<N = NodeId> {
-    /// A majority could not be had in time.
+    /// A majority did not grant the lease in time.
     LeaseLost,
-    /// The operator wants it elsewhere.
+    /// The operator wants the group on another node.
     Moved { to: N },
     /// A better node is fit again.
     FailBack { to: N },
-    /// This node may not serve just now: it is on standby, about to stop, or its control task hangs.
+    /// This node may not serve now: it is on standby, about to stop, or its control task hangs.
     NodeUnfit,
-    /// A check of this node says that it must serve nothing.
+    /// A check of this node forbids it to serve.
     Unhealthy,
-    /// An operator empties this node, and another can have it.
+    /// An operator empties this node, and another node can have the group.
     Drained { to: N },
-    /// This node has too much, and another has room.
+    /// This node has too much load, and another has room.
     Rebalanced { to: N },
-    /// Its resources failed here.
+    /// The group's resources failed here.
     Failed,
-    /// The operator wants it to run nowhere.
+    /// The operator wants the group to run nowhere.
     Disabled,
-    /// The configuration has the group no longer.
+    /// The configuration no longer has the group.
     Removed,
-    /// Another group forbids it to be here, or to run at all.
+    /// Another group forbids the group to run here, or at all.
     Constrained,
-    /// This node's interfaces do not reach the network of its addresses, and another node's do.
+    /// This node's interfaces do not reach the network of the group's addresses, and another node's
+    /// do.
     CutOff,
 }
 
 impl Reason {
-    /// Whether it is decided once, and not seen anew at each look.
+    /// Whether the reason is decided once, and not anew at each step.
     pub(super) fn is_lasting(self) -> bool {
         self.to().is_some()
     }
 
-    /// The node that the lease is released for, as far as the reason says.
+    /// The node for which the lease is released, as far as the reason names it.
     pub(super) const fn successor(self) -> Successor {
         match self {
-            // The group stays there until that node fails, or the operator does not mind any more.
+            // The group stays there until that node fails, or until the operator unpins the group.
             Self::Moved { to } | Self::Rebalanced { to } => Successor::chosen(to),
             Self::FailBack { to } | Self::Drained { to } => Successor::fit(to),
             _ => Successor(0),
@@ -94,7 +96,7 @@ impl Reason {
 }
 
 impl<N> Reason<N> {
-    /// The node that the group is for, if one was decided on.
+    /// The node that should have the group, if one was decided on.
     pub fn to(self) -> Option<N> {
         match self {
             Self::Moved { to }
@@ -112,7 +114,7 @@ impl<N> Reason<N> {
         }
     }
 
-    /// The same with nodes under other names.
+    /// The same reason with nodes under other names.
     fn named<M>(self, name: impl Fn(N) -> M) -> Reason<M> {
         match self {
             Self::LeaseLost => Reason::LeaseLost,
@@ -131,13 +133,13 @@ impl<N> Reason<N> {
     }
 }
 
-/// How a lease came to this node.
+/// The course of an acquisition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcquisitionTimeline {
-    /// When the lease was free.
+    /// The time since which the lease was free.
     #[serde(rename = "free_ns")]
     pub free: Boottime,
-    /// When a majority had granted it.
+    /// The time at which a majority had granted it.
     #[serde(rename = "majority_ns")]
     pub majority: Boottime,
 }

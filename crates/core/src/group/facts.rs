@@ -1,6 +1,6 @@
-//! Facts that a group is told from outside, and those that it remembers from one phase to the next.
+//! Facts about a group from outside, and facts that it keeps from one phase to the next.
 //!
-//! A fact never changes the phase by itself: the next step decides by it.
+//! A fact never changes the phase by itself: the next step decides from it.
 
 use std::time::Duration;
 
@@ -12,65 +12,65 @@ use crate::{
     resource::GroupState,
 };
 
-/// The group's resources on this node, as the resource manager knows them.
+/// The group's resources on this node, as the resource manager reports them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Resources {
-    /// Nothing of the group runs here that should not: it may be contended for.
+    /// No resource runs here that should not: the group may be contended for.
     pub(super) ready: bool,
-    /// All of the group that is to run does.
+    /// All resources of the group run that should.
     pub(super) running: bool,
     /// The resources cannot run here for now.
     pub(super) barred: bool,
-    /// A stop failed, and something may still run.
+    /// A stop failed, and a resource may still run.
     pub(super) blocked: bool,
-    /// How long the resources may take to stop.
+    /// The longest time that the resources may take to stop.
     pub(super) stop_timeout: Duration,
 }
 
-/// The operator's wishes.
+/// The operator's settings for the group.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Operator {
-    /// The group is left alone.
+    /// The group is in maintenance.
     pub(super) maintained: bool,
-    /// The group is to run nowhere.
+    /// The group must run nowhere.
     pub(super) disabled: bool,
 }
 
-/// How the interfaces of the group's addresses are.
+/// The condition of the interfaces with the group's addresses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Interfaces {
-    /// Whether one of them is broken, as was said last.
+    /// Whether the last report said that an interface is broken.
     broken: bool,
     /// The fault that counts: it lasts for some time after it is gone.
     pub(super) condition: Condition,
 }
 
-/// How the group left this node last.
+/// The last departure of the group from this node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Departure {
-    /// Why it stopped.
+    /// The reason of the stop.
     pub(super) reason: Option<Reason>,
-    /// The node that its leases are released for.
+    /// The node for which its leases are released.
     pub(super) successor: Successor,
-    /// When the lease was released for that node, until the group is served here again.
+    /// The time of the release for that node, until the group is served here again.
     pub(super) handed_over_at: Option<Boottime>,
-    /// When the lease was released, until the group is seen to run somewhere.
+    /// The time of the release, until the group is seen to run on some node.
     pub(super) given_up_at: Option<Boottime>,
 }
 
-/// For how long the group stays here although another node is better.
+/// The time for which the group stays here although another node is better.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FailbackHold {
     pub(super) until: Boottime,
-    /// How long it stayed here after the last hand-over that no node took up.
+    /// The length of the hold after the last hand-over that no node took up.
     pub(super) length: Duration,
-    /// Until when it stays although another node seems to reach further: it came straight back from
-    /// such a node.
+    /// The time until which the group stays although another node seems to reach further: the group
+    /// came straight back from such a node.
     pub(super) reach_until: Boottime,
 }
 
 impl Interfaces {
-    /// Takes note of what is seen now. Says what counts from now on, if that has changed.
+    /// Records the last report at `now`. Returns the effective reach, if it has changed.
     fn observe(&mut self, now: Boottime) -> Option<Reach> {
         let before = self.condition.reach();
         let seen = match self.broken {
@@ -84,14 +84,14 @@ impl Interfaces {
 }
 
 impl FailbackHold {
-    /// The operator does not mind where the group is.
+    /// Ends the hold: the operator unpinned the group.
     fn end(&mut self) {
         (self.until, self.length) = (Boottime::default(), Duration::ZERO);
     }
 }
 
 impl Group {
-    /// Takes note of what was said of the group.
+    /// Records a fact about the group.
     pub(crate) fn note(&mut self, note: Note) {
         match note {
             Note::State(state) => self.note_state(state),
@@ -112,7 +112,7 @@ impl Group {
         match state {
             GroupState::Ready => resources.ready = true,
             GroupState::Started => resources.running = true,
-            // That a stop is confirmed comes by `Group::stopped`, with its time.
+            // The confirmation of a stop comes by `Group::stopped`, with its time.
             GroupState::Incomplete | GroupState::Stopped => resources.running = false,
             GroupState::Barred { .. } => resources.barred = true,
             GroupState::Fit => resources.barred = false,
@@ -123,7 +123,7 @@ impl Group {
         }
     }
 
-    /// Checks what is said of the interfaces.
+    /// Updates the condition of the interfaces from the last report.
     pub(crate) fn look_at_interfaces(&mut self, now: Boottime, out: &mut Vec<GroupEvent>) {
         if let Some(reach) = self.interfaces.observe(now) {
             out.push(GroupEvent::State(GroupState::of_interfaces(
@@ -132,7 +132,7 @@ impl Group {
         }
     }
 
-    /// Whether the group is left alone.
+    /// Whether the group is in maintenance.
     pub fn is_maintained(&self) -> bool {
         self.operator.maintained
     }
@@ -142,17 +142,17 @@ impl Group {
         self.operator.disabled
     }
 
-    /// Whether the group is left alone, or could not be stopped.
+    /// Whether the group is in maintenance, or could not be stopped.
     pub fn is_stuck(&self) -> bool {
         self.operator.maintained || self.resources.blocked
     }
 
-    /// How long the group's resources may take to stop.
+    /// The longest time that the group's resources may take to stop.
     pub fn stop_timeout(&self) -> Duration {
         self.resources.stop_timeout
     }
 
-    /// How the group's interfaces are.
+    /// The condition of the group's interfaces.
     pub(crate) fn condition(&self) -> Condition {
         self.interfaces.condition
     }

@@ -1,4 +1,4 @@
-//! How a group leaves this node: for which node, and when it has gone.
+//! The departure of a group from this node: the choice of the next node, and the end of the stop.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl Group {
-    /// The operator wants the group on `to`. Has no effect where the group is not served.
+    /// Moves the group to `to`, by an operator's command. Has no effect if the group is not served
+    /// here.
     pub(crate) fn move_to(&mut self, to: NodeId, local: NodeId) {
         let Some(tenure) = self.phase.tenure_mut() else {
             return;
@@ -27,14 +28,14 @@ impl Group {
         }
     }
 
-    /// The group is to leave for the node that `reason` names, if it is served here.
+    /// Makes the group leave for the node in `reason`, if the group is served here.
     pub(crate) fn hand_over(&mut self, reason: Reason) {
         if let Some(tenure) = self.phase.tenure_mut() {
             tenure.leaving = Some(reason);
         }
     }
 
-    /// The group stays after all, unless an operator wants it elsewhere.
+    /// Cancels a departure, unless an operator wants the group on another node.
     pub(crate) fn stay(&mut self) {
         if let Some(tenure) = self.phase.tenure_mut()
             && let Some(Reason::Drained { .. } | Reason::Rebalanced { .. }) = tenure.leaving
@@ -43,24 +44,25 @@ impl Group {
         }
     }
 
-    /// Why the group is about to stop, if it is served here and only waits for what depends on it.
+    /// The reason why the group is about to stop, if it is served here and only waits for groups
+    /// that depend on it.
     pub(super) fn leaving(&self) -> Option<Reason> {
         self.phase.tenure()?.leaving
     }
 
-    /// Whether the group is to leave, and something that depends on it has yet to stop.
+    /// Whether the group must leave, and a group that depends on it has yet to stop.
     pub(crate) fn waits_to_leave(&self) -> bool {
         self.leaving().is_some_and(Reason::is_lasting)
     }
 
-    /// Whether the group could be handed over by a decision of this node: it is served and left
-    /// alone by nobody, and it is not on its way already.
+    /// Whether this node could decide to hand the group over: the group is served, not in
+    /// maintenance, not blocked, and not on its way already.
     pub(crate) fn is_at_rest(&self) -> bool {
         let tenure = self.phase.tenure();
         tenure.is_some_and(|tenure| tenure.leaving.is_none()) && !self.is_stuck()
     }
 
-    /// Whether the group may go to where there is room.
+    /// Whether the group may move to a node with room.
     pub(crate) fn may_be_moved(&self, now: Boottime) -> bool {
         let pinned = self.phase.tenure().is_some_and(|tenure| tenure.pinned);
         self.is_at_rest()
@@ -71,8 +73,8 @@ impl Group {
             && self.runs()
     }
 
-    /// Whether the group is on its way from here to another node that does not have it yet. It is
-    /// not waited for longer than `patience`.
+    /// Whether the group is on its way from here to another node that does not have it yet. This
+    /// wait ends after `patience`.
     pub(crate) fn is_leaving(&self, now: Boottime, patience: Duration) -> bool {
         let gone = |at| now.since(at) < patience && !self.operator.disabled;
         match self.serving() {
@@ -114,7 +116,7 @@ impl Group {
         eligibility::first(better, |node| self.rank(node, context))
     }
 
-    /// Whether a peer has been able to own the group for long enough to hand it over there.
+    /// Whether a peer has been able to own the group for long enough to receive it.
     fn is_settled(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { index, view, .. } = *context;
         self.is_known_to(node, context)
@@ -125,7 +127,8 @@ impl Group {
                 .displaces(index, node, view.local, view.seen)
     }
 
-    /// The same, but for what other groups have to say: they may come along.
+    /// Whether `node` could have the group, apart from the constraints of other groups: these may
+    /// move along.
     pub(crate) fn is_open(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { view, index, .. } = *context;
         let ineligibility =
@@ -134,13 +137,13 @@ impl Group {
             && self.is_known_to(node, context)
     }
 
-    /// Whether `node` has been fit for long enough, and would hear at once that the lease is free.
+    /// Whether `node` has been fit for long enough, and would receive the release at once.
     fn is_known_to(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         self.hears_of_release(node, context) && context.sight.reported(context.index, node).current
     }
 
-    /// Whether `node` has been fit for a lease, and its acceptor votes for this node: one that
-    /// abstains would not hear that the lease is free.
+    /// Whether `node` has been fit for the length of a lease, and its acceptor votes for this node.
+    /// An acceptor that abstains would not receive the release.
     pub(super) fn hears_of_release(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { now, timing, .. } = *context;
         let fit_since = context.sight.fit_since(node);
@@ -149,32 +152,33 @@ impl Group {
             && acceptor.is_some_and(|acceptor| self.claim.proposer.has_vote_of(acceptor, now))
     }
 
-    /// The group is being stopped here: until it has, no other node may start it.
+    /// Updates a stop that is under way. No other node may start the group before the stop has
+    /// ended.
     pub(super) fn await_stop(&mut self, stop: Stop, context: &GroupContext<'_>) -> Stop {
         if context.node.hangs && !self.operator.maintained {
-            // docs/design/leases.md#rule-6: a control task that hangs cannot say that the group has
-            // stopped. The guard is closed, and the lease runs out. However long a stop takes
-            // otherwise, the lease is kept until it has ended.
+            // docs/design/leases.md#rule-6: a hanging control task cannot confirm that the group
+            // has stopped. The guard is closed, and the lease runs out. In all other cases the
+            // lease is kept until the stop has ended, however long it takes.
             self.claim.proposer.abandon();
         }
         let successor = self.successor_after(stop, context);
         Stop { successor, ..stop }
     }
 
-    /// The node that the group is for once it has stopped. Stopping takes its time, and the best
-    /// may be another by now, even this node.
+    /// The node for which the group is released after the stop. A stop takes time, and the best
+    /// node may have changed meanwhile, even to this node.
     fn successor_after(&self, stop: Stop, context: &GroupContext<'_>) -> Successor {
         let fit = |to| self.eligibility(to, context) == Eligibility::Eligible;
         match stop.reason {
-            // A node that lost its lease does not know which nodes are fit, and an operator has
-            // decided.
+            // A node that lost its lease does not know which nodes are fit. In a move, the operator
+            // has decided.
             Reason::LeaseLost | Reason::Moved { .. } => stop.successor,
             Reason::Rebalanced { to } | Reason::Drained { to } if fit(to) => stop.successor,
             _ => Successor::fit(self.best(context).unwrap_or_default()),
         }
     }
 
-    /// The best of the nodes that can take the group, as far as is known.
+    /// The best of the nodes that can take the group, as far as this node knows.
     pub(super) fn best(&self, context: &GroupContext<'_>) -> Option<NodeId> {
         let fit = |node: &NodeId| match *node == context.view.local {
             true => self.may_take(context) && !self.is_cut_off(context),
@@ -184,7 +188,7 @@ impl Group {
         eligibility::first(fit, |node| self.rank(node, context))
     }
 
-    /// The node that is about to have the group, if none has it for long or if it leaves here.
+    /// The node that is about to have the group, if the group is free or leaves this node.
     pub(crate) fn expected(&self, context: &GroupContext<'_>) -> Option<NodeId> {
         let successor = match self.phase {
             Phase::Serving(tenure) | Phase::Lapsed(tenure, _) => {

@@ -1,9 +1,10 @@
-//! The time after a reload that brought a group, in which other nodes may not have it yet.
+//! The time after a reload with a new group, in which other nodes may not have the group yet.
 //!
-//! Nodes take a changed configuration over one after the other. The first of them could start a new
-//! group at once, and would hand it over to a better node a moment later. So a new group is claimed
-//! once all nodes that could serve it and run have it in their configurations and know what of it
-//! runs there. This only waits: who may serve is decided by leases as before.
+//! Nodes load a changed configuration one after the other. The first of them could start a new
+//! group at once, and would hand it over to a better node a moment later. A new group is therefore
+//! claimed only after every running candidate has it in its configuration, and has determined which
+//! of its resources run there. This rule only delays a claim: the leases decide who may serve, as
+//! before.
 
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use heartbeat_common::time::Boottime;
 
 use super::{Group, GroupContext};
 
-/// A new group is claimed after this time at the latest, whatever other nodes have.
+/// The longest delay of a new group, whatever the state of other nodes.
 pub const INTRODUCTION: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Introduction {
-    /// All nodes have had the group, or were waited for.
+    /// All nodes have had the group, or the wait has ended.
     #[default]
     Over,
     /// A reload brought the group just now.
@@ -25,7 +26,7 @@ pub(super) enum Introduction {
 }
 
 impl Group {
-    /// The same, as a group that a reload brought.
+    /// The group, marked as new from a reload.
     pub(crate) fn introduced(self) -> Self {
         Self {
             introduction: Introduction::Begins,
@@ -33,7 +34,7 @@ impl Group {
         }
     }
 
-    /// No other node is waited for.
+    /// Ends the wait for other nodes.
     pub(crate) fn end_introduction(&mut self) {
         self.introduction = Introduction::Over;
     }

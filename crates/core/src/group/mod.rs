@@ -1,8 +1,8 @@
-//! One group on one node: when to contend for its lease, when to serve, when to let go.
+//! One group on one node: when to contend for its lease, when to serve, and when to release it.
 //!
-//! The lease decides which node may serve, and only the lease; this module decides which node
-//! tries. Traffic may pass only while a majority's votes are counted on, and a lease must never be
-//! released while something of the group still runs here. The phases are drawn in `phase.rs`.
+//! The lease alone decides which node may serve. This module decides which node tries. Traffic may
+//! pass only while a majority's votes count, and a lease must never be released while a resource of
+//! the group still runs here. `phase.rs` has a drawing of the phases.
 
 mod acceptor;
 mod address_claim;
@@ -46,16 +46,16 @@ use phase::{Phase, Tenure};
 pub(crate) use slots::Interest;
 pub use terms::{GroupPlan, Note, Serving};
 
-/// After a hand-over that no node took up, a group stays where it is for this long; after each
-/// further one twice as long as after the last.
+/// The time for which a group stays on its node after a hand-over that no node took up. Each
+/// further one doubles it.
 const FAILBACK_HOLD: Duration = Duration::from_secs(5);
-/// But for no longer than this, and a hand-over that is longer ago is forgotten.
+/// The longest such time. An older hand-over no longer counts.
 const MAX_FAILBACK_HOLD: Duration = Duration::from_secs(60);
-/// A node that is expected to take a free group has done so within this time, or never will; and a
-/// group that came to a node this long ago is part of that node's load.
+/// The time within which an expected node takes a free group, if it ever does. After the same time
+/// on a node, a group is part of that node's measured load.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
-/// After this time an acceptor is asked again that has not heard of a release yet; each further
-/// time it takes four times as long as all before, until the ticks come more often.
+/// The pause before the next request to an acceptor that has not received a release yet. The total
+/// time grows fourfold with each further request, until the ticks come more often.
 const UNHEARD_PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub struct Group {
     departure: Departure,
     failback_hold: FailbackHold,
     introduction: Introduction,
-    /// When to look again before the next tick.
+    /// The time of the next check before the next tick.
     look_at: Option<Boottime>,
 }
 
@@ -99,9 +99,9 @@ impl Group {
         }
     }
 
-    /// The group is still served here: an earlier agent of this node was granted the lease until
-    /// `until`. It goes on if the lease can be had again before. To be called before the first
-    /// step.
+    /// Adopts a group that is still served here: an earlier agent of this node was granted the
+    /// lease until `until`. The group goes on if this agent acquires the lease before then. The
+    /// call must come before the first step.
     pub(crate) fn inherit(&mut self, until: Boottime) {
         self.phase = Phase::Serving(Tenure {
             inherited_until: until,
@@ -112,7 +112,7 @@ impl Group {
             .for_each(|claim| claim.inherit(until));
     }
 
-    /// This agent is about to end for a restart: the lease is to last for the next one.
+    /// Prepares a graceful restart: asks for a lease that lasts for the next agent.
     pub(crate) fn part(&mut self, term: Term) {
         if self.serving() == Serving::Started {
             self.proposers_mut()
@@ -121,7 +121,8 @@ impl Group {
         }
     }
 
-    /// Until when traffic may pass: the start of the clock where nothing is served.
+    /// The time until which traffic may pass: the start of the clock if the group is not served
+    /// here.
     pub fn open_until(&self) -> Boottime {
         // docs/design/leases.md#rule-4: the guard is open in no other phase.
         self.phase.tenure().map_or(Boottime::default(), |tenure| {
@@ -137,17 +138,18 @@ impl Group {
         &self.claim.proposer
     }
 
-    /// Whether something new is to be asked now and not at the next tick. Says so once.
+    /// Whether a new request must be sent now and not at the next tick. Returns true once for each
+    /// such request.
     pub(crate) fn take_urgency(&mut self) -> bool {
         std::mem::take(&mut self.claim.urgent)
     }
 
-    /// When to look again before the next tick.
+    /// The time of the next check before the next tick.
     pub(crate) fn look_at(&self) -> Option<Boottime> {
         self.look_at
     }
 
-    /// The same, as the configuration has it now. Claims to addresses that are new begin as `idle`.
+    /// The group with a new plan from the configuration. Claims to new addresses begin as `idle`.
     pub(crate) fn replanned(self, plan: GroupPlan, idle: &Proposer) -> Self {
         let addresses = addresses::claims(&plan.addresses, self.addresses, idle);
         Self {
@@ -157,20 +159,20 @@ impl Group {
         }
     }
 
-    /// Other votes count from now on, and the acceptors have other numbers: see
+    /// Changes the votes that count, and the numbers of the acceptors: see
     /// [`Proposer::reseat`].
     pub(crate) fn reseat(&mut self, seats: &[Option<Seat>], majority_config: MajorityConfig) {
         self.proposers_mut()
             .for_each(|proposer| proposer.reseat(seats, majority_config.clone()));
     }
 
-    /// Other votes count from now on.
+    /// Changes the votes that count.
     pub(crate) fn set_majority_config(&mut self, majority_config: MajorityConfig) {
         self.proposers_mut()
             .for_each(|proposer| proposer.set_majority_config(majority_config.clone()));
     }
 
-    /// Counts the vote of `acceptor` on what a probe asked that left at `left`.
+    /// Counts the vote of `acceptor` on a request in the probe that left at `left`.
     pub(crate) fn count(
         &mut self,
         acceptor: Seat,
@@ -183,12 +185,12 @@ impl Group {
         self.claim.count((acceptor, vote, left), free, now, timing);
         let asks = matches!(self.phase, Phase::Claiming { .. } | Phase::Releasing { .. });
         if asks && self.claim.proposer.is_idle() {
-            // Another node is ahead, or all acceptors have heard of the release.
+            // Another node is ahead, or all acceptors have received the release.
             self.enter(Phase::Waiting);
         }
     }
 
-    /// Decides by what is seen now.
+    /// Decides from the context of this step.
     pub(crate) fn step(&mut self, context: &GroupContext<'_>, out: &mut Vec<GroupEvent>) {
         self.look_at = None;
         self.end_release(context);
@@ -220,7 +222,7 @@ impl Group {
         self.assert_nothing_is_renewed_by_a_hanging_agent(context);
     }
 
-    /// A release ends when an acceptor that did not hear of it has forgotten the lease.
+    /// Ends a release after the time in which every acceptor without it has forgotten the lease.
     fn end_release(&mut self, context: &GroupContext<'_>) {
         if let Phase::Releasing { since } = self.phase
             && context.now.since(since) > context.timing.lease
@@ -238,7 +240,7 @@ impl Group {
                 || self.operator.maintained
                 || proposer.is_idle()
                 || proposer.is_releasing(),
-            "{:?} is asked for by an agent that hangs",
+            "{:?} is requested by an agent that hangs",
             self.plan.id
         );
     }

@@ -1,4 +1,4 @@
-//! The node that is seen to serve a group, and the snapshot of it that other groups go by.
+//! The node that is seen to serve a group, and the snapshot of the group for other groups.
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 
@@ -14,28 +14,27 @@ use crate::{
 /// The owner as this node sees it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Owner {
-    /// The last one that was seen.
+    /// The last owner that was seen.
     node: Option<NodeId>,
-    /// When any was last seen.
+    /// The time at which an owner was last seen.
     seen_at: Option<Boottime>,
-    /// Until when it owns the group, as far as our own acceptor knows.
+    /// The time until which the owner has the group, as far as this node's own acceptor knows.
     pub(super) until: Boottime,
-    /// When the group was last seen to come to another node than before.
+    /// The last change of the owner that this node saw.
     pub(super) arrived_at: Option<Boottime>,
-    /// Since when none has been seen, without interruption.
+    /// The time since which no owner has been seen, without interruption.
     pub(super) free_from: Option<Boottime>,
 }
 
 impl Owner {
-    /// Takes note of who owns the group now.
+    /// Records the current owner.
     fn observe(&mut self, owner: Option<NodeId>, now: Boottime) {
         if owner.is_none() {
             self.free_from.get_or_insert(now);
             return;
         }
         if owner != self.node {
-            // An owner that was there when this node first looked has been there for long, as far
-            // as is known.
+            // The owner at the first check of this node counts as one of long standing.
             let known = self.node.is_some() || self.free_from.is_some();
             self.arrived_at = known.then_some(now);
             self.node = owner;
@@ -44,8 +43,8 @@ impl Owner {
         self.free_from = None;
     }
 
-    /// Whether the group may still run where no owner is seen: our own acceptor may have missed a
-    /// renewal.
+    /// Whether the group may still run although no owner is seen: this node's own acceptor may have
+    /// missed a renewal.
     fn running_unseen(&self, now: Boottime, timing: &Timing) -> Running {
         match self.seen_at {
             Some(at) if now.since(at) <= timing.lease * 2 => Running::Unknown,
@@ -55,7 +54,7 @@ impl Owner {
 }
 
 impl Group {
-    /// The group as other groups see it. `None` if its slot was not read.
+    /// The snapshot of the group for other groups. `None` if its slot was not read.
     pub(crate) fn snapshot(
         &mut self,
         index: GroupIndex,
@@ -89,8 +88,8 @@ impl Group {
         })
     }
 
-    /// The owner by what our own acceptor says, or this node where the group is served here. `None`
-    /// if the slot was not read.
+    /// The owner according to this node's own acceptor, or this node if the group is served here.
+    /// `None` if the slot was not read.
     fn read_owner(
         &mut self,
         local: NodeId,
@@ -112,12 +111,12 @@ impl Group {
         })
     }
 
-    /// Whether all of the group that is to run here does.
+    /// Whether all resources of the group run here that should.
     pub(super) fn runs(&self) -> bool {
         self.serving() == Serving::Started && (self.resources.running || !self.plan.supervised)
     }
 
-    /// The report that this node would make of the group.
+    /// The report that this node would send about the group.
     pub(crate) fn reported_here(&self) -> Reported {
         Reported {
             current: true,
@@ -130,13 +129,13 @@ impl Group {
         }
     }
 
-    /// Whether the group came to where it is so lately that the load there does not show it yet.
+    /// Whether the group came to its node so lately that the load there does not show it yet.
     pub(crate) fn has_just_come(&self, now: Boottime) -> bool {
         let arrived = self.owner.arrived_at;
         arrived.is_some_and(|at| now.since(at) < EXPECTED_WITHIN)
     }
 
-    /// Whether no node has been seen to own the group, but not for so long that none will.
+    /// Whether no owner has been seen, but not for so long that no node will take the group.
     pub(crate) fn is_free_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
         let since = self.owner.free_from.map(|since| since.max(votes_from));
         self.serving() == Serving::Stopped

@@ -1,9 +1,9 @@
-//! A time in which nobody has a lease, and the one stand-still of this node that prolongs what is
-//! waited for in it.
+//! A time in which no node has a lease, and the one stall of this node that prolongs the waits in
+//! it.
 //!
-//! A node that stood still may only have to wait for another moment, since what it waits for may
-//! have stood still with it. That must be granted once: an agent whose every wake-up is late would
-//! wait for ever.
+//! A node that stalled may only have to wait for another moment, because the other nodes may have
+//! stalled with it. The extension must be granted once: an agent whose every wake-up is late would
+//! otherwise wait for ever.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use heartbeat_common::time::Boottime;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period {
     pub(super) since: Boottime,
-    /// When the first stand-still ended that reached into it.
+    /// The end of the first stall that reached into the period.
     woken_at: Option<Boottime>,
 }
 

@@ -19,8 +19,8 @@
 //!
 //! Votes and time move a group along; only [`Group::stopped`] leads out of *stopping*. Traffic may
 //! pass in *serving* and *lapsed* alone, and in *lapsed* the lease has ended, so that the guard is
-//! closed. What an operator or the resource manager says (maintenance, a stop that failed) is a
-//! fact beside the phase and never changes it at once.
+//! Facts from an operator or the resource manager, for example maintenance or a failed stop, stand
+//! beside the phase and never change it at once.
 
 use heartbeat_common::{
     lease::{Ballot, Successor},
@@ -31,21 +31,21 @@ use super::{AcquisitionTimeline, Group, Period, Reason, Serving};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Phase {
-    /// Nothing runs here and nothing is asked: the group is another node's, or it is not the turn
-    /// of this node yet.
+    /// No resource runs here and no request is sent: the group belongs to another node, or it is
+    /// not this node's turn yet.
     #[default]
     Waiting,
-    /// The same, but it is this node's turn: another group has to make way here first.
+    /// It is this node's turn, but another group has to make way here first.
     Displacing,
-    /// The lease is asked for. It had been free since `free`.
+    /// The lease is requested. It had been free since `free`.
     Claiming { free: Boottime },
     /// The group runs here, or is about to start.
     Serving(Tenure),
     /// The group runs here, but its lease has ended: this period began then.
     Lapsed(Tenure, Period),
-    /// The resources are told to stop, and did not confirm it yet.
+    /// The resources were told to stop, and have not confirmed it yet.
     Stopping(Stop),
-    /// The lease is given back since `since`.
+    /// The lease has been in release since `since`.
     Releasing { since: Boottime },
 }
 
@@ -53,13 +53,13 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tenure {
     pub(super) timeline: AcquisitionTimeline,
-    /// Why the group is about to stop, once nothing here depends on it any more.
+    /// The reason why the group is about to stop, once nothing here depends on it any more.
     pub(super) leaving: Option<Reason>,
     /// An operator wants the group here, however good other nodes are.
     pub(super) pinned: bool,
-    /// The ballot of the lease that the group was last served with.
+    /// The ballot of the lease under which the group was last served.
     pub(super) served_with: Option<Ballot>,
-    /// Until when an earlier agent of this node left the guard open.
+    /// The time until which an earlier agent of this node left the guard open.
     pub(super) inherited_until: Boottime,
 }
 
@@ -67,9 +67,9 @@ pub(super) struct Tenure {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stop {
     pub(super) reason: Reason,
-    /// The node that the lease is released for.
+    /// The node for which the lease is released.
     pub(super) successor: Successor,
-    /// Since when the lease had been free when this node last asked for it.
+    /// The time since which the lease had been free when this node last requested it.
     pub(super) free: Boottime,
 }
 
@@ -113,7 +113,7 @@ impl Phase {
             // A group that runs is stopped before anything else.
             (Serving(_) | Lapsed(..), Serving(_) | Lapsed(..) | Stopping(_)) => true,
             (Serving(_) | Lapsed(..), _) => false,
-            // Only a confirmed stop gives the lease back.
+            // Only a confirmed stop allows the release of the lease.
             (Stopping(_), Stopping(_) | Releasing { .. } | Claiming { .. } | Waiting) => true,
             (Stopping(_), _) => false,
             (Waiting | Displacing, Waiting | Displacing | Claiming { .. }) => true,
@@ -127,10 +127,10 @@ impl Phase {
 }
 
 impl Group {
-    /// Goes on in the phase `next`.
+    /// Changes to the phase `next`.
     pub(super) fn enter(&mut self, next: Phase) {
-        // docs/design/leases.md#rule-4: a group that runs is stopped, and its lease released only
-        // then.
+        // docs/design/leases.md#rule-4: a running group is stopped, and its lease released only
+        // after that.
         debug_assert!(
             self.phase.may_become(&next),
             "{:?} cannot become {next:?}",
@@ -140,14 +140,14 @@ impl Group {
         self.assert_claim_fits();
     }
 
-    /// The phase and the claim to the lease say the same.
+    /// Asserts that the phase and the claim to the lease agree.
     fn assert_claim_fits(&self) {
         let proposer = &self.claim.proposer;
         debug_assert!(
             match self.phase {
                 Phase::Waiting | Phase::Displacing => proposer.is_idle(),
                 Phase::Claiming { .. } => proposer.is_preparing() || proposer.is_holding(),
-                // docs/design/leases.md#rule-4: nothing that may run is released.
+                // docs/design/leases.md#rule-4: the lease of a group that may run is not released.
                 Phase::Serving(_) | Phase::Lapsed(..) | Phase::Stopping(_) =>
                     !proposer.is_releasing(),
                 Phase::Releasing { .. } => proposer.is_releasing(),

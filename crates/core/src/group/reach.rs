@@ -1,6 +1,6 @@
 //! Whether a group should leave for a node whose interfaces reach the network of its addresses.
 //!
-//! The group stays where no other node reaches further: a move would help nobody.
+//! The group stays where it is if no other node reaches further: a move would help no client.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::{
     reach::{Distance, Reach},
 };
 
-/// How long a fault has lasted before a group leaves for a node whose heartbeats do not vouch for
-/// its interface. The carriers at the ports of one switch do not go at the same moment.
+/// The least duration of a fault before a group leaves for a node whose heartbeats do not confirm
+/// its interface. The carriers at the ports of one switch do not fail at the same moment.
 const UNVOUCHED: Duration = Duration::from_millis(250);
 
-/// The same where a node says by heartbeats that it hears others on the link of the addresses: by
-/// then that node would have noticed that nobody is there. A fault that is shorter than a lease
-/// moves nothing, as where heartbeats have only one link. A silence is noticed when it has lasted
-/// for a timeout already, by all nodes behind the same switch.
+/// The same duration if the other node's heartbeats confirm replies on the link of the addresses.
+/// By then that node would have noticed a lack of replies. A fault that is shorter than a lease
+/// moves no group, as with heartbeats on only one link. A silence is noticed only after a timeout,
+/// by all nodes behind the same switch.
 fn vouched(own: Reach, timing: &Timing) -> Duration {
     let Timing {
         lease,
@@ -35,13 +35,13 @@ fn vouched(own: Reach, timing: &Timing) -> Duration {
 }
 
 impl Group {
-    /// Whether this node reaches less far than another that could have it.
+    /// Whether this node reaches less far than another node that could have the group.
     pub(super) fn is_cut_off(&self, context: &GroupContext<'_>) -> bool {
         let distance = context.distance();
         distance.is_beyond(distance.own)
     }
 
-    /// Whether it is served here, and should be by a node that reaches further.
+    /// Whether the group is served here, and should move to a node that reaches further.
     pub(super) fn is_better_reached_elsewhere(&self, context: &GroupContext<'_>) -> bool {
         self.is_cut_off(context)
             && context.now >= self.failback_hold.reach_until
@@ -52,7 +52,7 @@ impl Group {
                 .any(|node| *node != context.view.local && self.is_reached_at(*node, context))
     }
 
-    /// Whether a peer reaches further, for sure, and would take it at once.
+    /// Whether a peer surely reaches further, and would take the group at once.
     fn is_reached_at(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { now, timing, .. } = *context;
         let Distance {

@@ -1,4 +1,4 @@
-//! A group that is served here: whether its lease is still this node's, and whether it should be.
+//! A group that is served here: whether this node still holds its lease, and whether it should.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Group {
         self.lapse(tenure, lapsed, context, out)
     }
 
-    /// The lease is this node's.
+    /// Updates the tenure of a group whose lease this node holds.
     fn hold(
         &mut self,
         mut tenure: Tenure,
@@ -63,8 +63,8 @@ impl Group {
         tenure
     }
 
-    /// The lease has ended, and with it the guard is closed. A renewal may come through yet, also
-    /// after this node stood still; if none does, what runs is stopped.
+    /// Handles the end of the lease, with which the guard has closed. A renewal may still arrive,
+    /// also after a stall of this node. If none does, the resources are stopped.
     fn lapse(
         &mut self,
         mut tenure: Tenure,
@@ -89,12 +89,13 @@ impl Group {
         if !self.claim.proposer.is_holding() {
             self.claim.proposer.abandon();
         }
-        // A lease that is still held is given back after the stop: the acceptors may hear a node
-        // that does not hear them, and the others would wait for one more lease.
+        // A lease that is still held is released after the stop. The acceptors may receive this
+        // node's requests although their votes do not arrive here. Without the release, other nodes
+        // would wait for the end of one more lease.
         Phase::Stopping(self.stop(tenure, Reason::LeaseLost, out))
     }
 
-    /// Whether something here has to stop before this group may.
+    /// Whether a group here has to stop before this group may.
     fn waits_for_dependents(&self, context: &GroupContext<'_>) -> bool {
         let view = context.view;
         let followed = view.constraints.followed_here(context.index, view.seen);
@@ -110,12 +111,12 @@ impl Group {
         out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let stop = self.stop(tenure, reason, out);
-        // The choice of a successor goes by the phase.
+        // The choice of a successor depends on the phase.
         self.enter(Phase::Stopping(stop));
         Phase::Stopping(self.await_stop(stop, context))
     }
 
-    /// The same, or first lets go what depends on it.
+    /// Stops the group, or first the groups that depend on it.
     pub(super) fn leave_in_turn(
         &mut self,
         tenure: Tenure,
@@ -142,7 +143,7 @@ impl Group {
         }
     }
 
-    /// All of the group has stopped here.
+    /// Records that all of the group has stopped here.
     pub(crate) fn stopped(&mut self, now: Boottime) {
         let Phase::Stopping(stop) = self.phase else {
             return;

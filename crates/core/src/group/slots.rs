@@ -1,4 +1,4 @@
-//! Which slots of this node's own acceptor one group goes by.
+//! The slots of this node's own acceptor that one group needs.
 
 use heartbeat_common::{
     lease::Slot,
@@ -9,13 +9,13 @@ use heartbeat_common::{
 use super::{Group, Serving, address_claim::AddressClaim};
 use crate::{Timing, sight::Sight};
 
-/// Why the slots of a group may matter in the next step.
+/// The reasons why the slots of a group may matter in the next step.
 #[derive(Clone, Copy)]
 pub(crate) struct Interest<'a> {
     pub(crate) now: Boottime,
     pub(crate) timing: &'a Timing,
     pub(crate) local: NodeId,
-    /// Whether all groups are looked at, or this one for the sake of others.
+    /// Whether a snapshot of all groups is due, or of this group because of others.
     pub(crate) is_seen: bool,
     /// Whether this node may contend for the group.
     pub(crate) may_take: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Interest<'a> {
 }
 
 impl Group {
-    /// The leases whose slots the next step goes by: the group's own, and those of addresses.
+    /// The leases whose slots the next step needs: the group's own, and those of addresses.
     pub(crate) fn slots_to_read(
         &self,
         interest: Interest<'_>,
@@ -56,7 +56,7 @@ impl Group {
         own.into_iter().chain(addresses.map(|claim| claim.id))
     }
 
-    /// Whether the last step found that a slot was missing.
+    /// Whether the last step lacked a slot.
     pub(crate) fn lacks_slots(&self) -> bool {
         self.acceptor.lacks_slots
     }
@@ -66,14 +66,14 @@ impl Group {
         self.acceptor.lacks_slots = false;
     }
 
-    /// The slot of its own lease. A slot that was not read is named for the next step.
+    /// The slot of the group's own lease. A slot that was not read is named for the next step.
     pub(super) fn slot(&mut self, sight: &Sight<'_>) -> Option<Slot> {
         let slot = sight.slot(self.plan.id);
         self.acceptor.lacks_slots |= slot.is_none();
         slot
     }
 
-    /// Whether nothing is asked, or what is asked is about to be given up.
+    /// Whether the group has no request, or is about to give up its request.
     fn is_about_to_contend(&self, now: Boottime, timing: &Timing) -> bool {
         let patient = now.since(self.claim.asked_at) <= timing.lease;
         self.claim.proposer.is_idle()

@@ -1,4 +1,4 @@
-//! The words between a group and the rest: its plan, and notes about it.
+//! The types between a group and the rest of the agent: its plan, and notes about it.
 
 use std::time::Duration;
 
@@ -7,29 +7,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::{placement::Score, resource::GroupState};
 
-/// A group as the configuration has it.
+/// A group of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPlan {
     pub id: GroupId,
     /// The ids of the leases of its addresses: see [`crate::group::Group::address_open_until`].
     pub addresses: Vec<GroupId>,
-    /// All nodes that may serve it, the best first among those with equal scores.
+    /// All nodes that may serve the group, the best first among those with equal scores.
     pub ranked: Vec<NodeId>,
-    /// Points for and against nodes; those that are not named have none.
+    /// Points for and against nodes. Nodes that are not named have none.
     pub locations: Vec<(NodeId, Score)>,
-    /// Points for the node that serves it.
+    /// Points for the node that serves the group.
     pub stickiness: Score,
-    /// Whether the resource manager takes part: then the group contends only once its resources are
-    /// said to be ready, and runs only once they are said to run. A group without it is always
-    /// ready, and runs once it is served.
+    /// Whether the resource manager takes part. If so, the group contends only after its resources
+    /// are reported ready, and runs only after they are reported running. A group without
+    /// supervision is always ready, and runs as soon as it is served.
     pub supervised: bool,
-    /// The room that it needs on a node, by kind: see [`crate::placement::Layout::capacities`].
+    /// The room that the group needs on a node, by kind: see
+    /// [`crate::placement::Layout::capacities`].
     pub demand: Vec<u32>,
-    /// Whether it may be moved to where there is room.
+    /// Whether the group may be moved to a node with room.
     pub rebalance: bool,
-    /// The links of this node whose interfaces carry its addresses.
+    /// The links of this node whose interfaces carry the group's addresses.
     pub links: LinkSet,
-    /// Whether it has addresses on interfaces of no link.
+    /// Whether the group has addresses on interfaces of no link.
     pub beside_links: bool,
 }
 
@@ -43,12 +44,12 @@ impl GroupPlan {
             .sum()
     }
 
-    /// Whether the configuration forbids it on `node`.
+    /// Whether the configuration forbids the group on `node`.
     pub fn is_banned(&self, node: NodeId) -> bool {
         self.location(node) == Score::NEVER
     }
 
-    /// The part of its node's load that counts as the group's, compared with other groups.
+    /// The part of a node's load that counts as the group's, compared with other groups.
     pub fn weight(&self) -> u32 {
         let mut demand = self.demand.iter().copied();
         demand.find(|demand| *demand > 0).unwrap_or(1)
@@ -60,21 +61,21 @@ impl GroupPlan {
 pub enum Serving {
     Stopped,
     Started,
-    /// Told to stop, and not yet said to have.
+    /// Told to stop, and not yet confirmed.
     Stopping,
 }
 
 /// A fact about a group, from the resource manager, an operator or the interface monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Note {
-    /// A change of its resources here, or of the interfaces with its addresses.
+    /// A change of the group's resources here, or of the interfaces with its addresses.
     State(GroupState),
-    /// The group is left alone, or no longer.
+    /// The group enters maintenance, or leaves it.
     Maintained(bool),
-    /// The operator wants it to run nowhere, or somewhere again.
+    /// The operator wants the group to run nowhere, or somewhere again.
     Disabled(bool),
-    /// The operator does not mind any more where it is.
+    /// The operator unpinned the group.
     Unpinned,
-    /// How long its resources may take to stop.
+    /// The longest time that the group's resources may take to stop.
     StopTimeout(Duration),
 }

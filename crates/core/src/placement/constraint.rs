@@ -1,8 +1,7 @@
-//! What groups have to do with each other: which follow which, which keep apart, which come after
-//! which.
+//! The constraints between groups: colocation, separation and order.
 //!
-//! Each node applies this to what it sees of the other groups. Views may differ for a moment; then a
-//! group starts later, or has to go again.
+//! Each node applies the constraints to its view of the other groups. Views may differ for a
+//! moment. Then a group starts later, or has to leave again.
 
 use heartbeat_common::wire::NodeId;
 use serde::{Deserialize, Serialize};
@@ -10,23 +9,24 @@ use serde::{Deserialize, Serialize};
 use super::Score;
 use crate::{index::GroupIndex, index_vec::ByGroup};
 
-/// Where one group is to be, seen from another. Both are indices of groups.
+/// The place of one group relative to another. Both are indices of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Colocation {
-    /// The one that follows.
+    /// The group that follows.
     pub group: GroupIndex,
-    /// The one that it follows, or keeps away from.
+    /// The group that it follows, or keeps away from.
     pub with: GroupIndex,
-    /// [`Score::MUST`] and [`Score::NEVER`] are binding, all others are advice.
+    /// [`Score::MUST`] and [`Score::NEVER`] are binding, all other scores are advice.
     pub score: Score,
 }
 
-/// What must run before what. Both are indices of groups.
+/// The order of two groups. Both are indices of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     pub first: GroupIndex,
     pub then: GroupIndex,
-    /// If not, it only matters where both are about to start.
+    /// Whether the order always holds. An advisory order only matters if both groups are about to
+    /// start.
     pub mandatory: bool,
 }
 
@@ -45,17 +45,17 @@ pub enum Running {
     Unknown,
 }
 
-/// What this node sees of a group.
+/// The state of a group, as this node sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupSnapshot {
-    /// Who serves it.
+    /// The node that serves the group.
     pub owner: Option<NodeId>,
-    /// Whether it runs here, stops here or is about to come here.
+    /// Whether the group runs here, stops here or is about to come here.
     pub here: bool,
-    /// Whether it starts here and has not come to the end of that.
+    /// Whether the group's start here is under way.
     pub starting: bool,
     pub running: Running,
-    /// Whether it is about to stop here.
+    /// Whether the group is about to stop here.
     pub leaving: bool,
 }
 
@@ -64,7 +64,7 @@ impl Constraints {
         self.colocations.is_empty() && self.orders.is_empty()
     }
 
-    /// Whether `group` has to do with any other.
+    /// Whether `group` has a constraint with any other.
     pub fn concern(&self, group: GroupIndex) -> bool {
         let colocated = |c: &Colocation| c.group == group || c.with == group;
         let ordered = |o: &Order| o.first == group || o.then == group;
@@ -99,7 +99,7 @@ impl Constraints {
         giving.map(|colocation| colocation.group)
     }
 
-    /// Whether a group is on `node` that has to give way if `group` comes there.
+    /// Whether `node` has a group that must give way if `group` comes there.
     pub(crate) fn displaces(
         &self,
         group: GroupIndex,
@@ -130,7 +130,7 @@ impl Constraints {
             .sum()
     }
 
-    /// Whether what comes before `group` is far enough for it to start here.
+    /// Whether the groups before `group` have started far enough for it to start here.
     pub(crate) fn may_start(&self, group: GroupIndex, seen: &ByGroup<GroupSnapshot>) -> bool {
         self.before(group, seen).all(|(order, first)| {
             if order.mandatory {
@@ -141,7 +141,7 @@ impl Constraints {
         })
     }
 
-    /// Whether `group` must not go on, since what it comes after does not run, or is about to stop.
+    /// Whether `group` must stop, because a group before it does not run or is about to stop.
     pub(crate) fn must_stop(&self, group: GroupIndex, seen: &ByGroup<GroupSnapshot>) -> bool {
         self.before(group, seen).any(|(order, first)| {
             order.mandatory && (first.running == Running::No || first.leaving)
@@ -156,7 +156,8 @@ impl Constraints {
         self.colocations.iter().any(follows) || self.orders.iter().any(comes_after)
     }
 
-    /// All groups here that stop before `group` does, directly or not; itself too if that goes round.
+    /// All groups here that stop before `group` does, directly or not. The result has `group`
+    /// itself if the constraints are circular.
     pub(crate) fn dependents_here(
         &self,
         group: GroupIndex,
@@ -290,7 +291,7 @@ mod tests {
         assert!(rules.may_start(WEB, &seen(is(Running::Yes))));
         assert!(!rules.may_start(WEB, &seen(is(Running::Unknown))));
         assert!(rules.must_stop(WEB, &seen(is(Running::No))));
-        // What is only not known is no reason to stop.
+        // An unknown state is no reason to stop.
         assert!(!rules.must_stop(WEB, &seen(is(Running::Unknown))));
         let leaving = GroupSnapshot {
             leaving: true,

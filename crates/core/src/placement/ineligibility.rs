@@ -1,4 +1,4 @@
-//! What keeps a group off a node.
+//! The reasons that keep a group off a node.
 
 use std::fmt;
 
@@ -13,43 +13,44 @@ use crate::{
     peer::{Peer, PeerState},
 };
 
-/// Why a node cannot have a group, as far as is known.
+/// The reason why a node cannot have a group, as far as this node knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ineligibility {
-    /// It was not heard yet: it may be about to contend.
+    /// The node has not replied yet: it may be about to contend.
     Unknown,
     Down,
-    /// Its agent does not tick.
+    /// The node's agent does not tick.
     Stalled,
-    /// One of its checks says that it must serve nothing.
+    /// A check of the node forbids it to serve.
     Unhealthy,
     Draining,
     Standby,
     Maintenance,
-    /// It takes no part in decisions yet, or no more.
+    /// The node takes no part in decisions yet, or no more.
     Starting,
     /// Only a responder is loaded there.
     NoAgent,
-    /// It trusts no silence just now.
+    /// The node stalled, and trusts no silence for now.
     LocalStall,
-    /// The configuration does not name it for the group.
+    /// The configuration does not name the node for the group.
     Unlisted,
-    /// The configuration forbids it.
+    /// The configuration bans the group from the node.
     Banned,
     /// The group's resources cannot run there for now.
     Barred,
-    /// Its interfaces do not reach the network of the group's addresses, and another node's do.
+    /// The node's interfaces do not reach the network of the group's addresses, and another node's
+    /// do.
     CutOff,
-    /// It does not know yet what of the group runs there.
+    /// The node has not determined yet which resources of the group run there.
     Settling,
-    /// Another group forbids it.
+    /// Another group keeps the group away.
     Constrained,
-    /// Too little is left of what the group needs of this kind.
+    /// The node has too little left of this kind.
     NoRoom(KindIndex),
 }
 
 impl Ineligibility {
-    /// What stands against a peer, whatever the group.
+    /// The reason against a peer, whatever the group.
     pub const fn of_peer(state: PeerState, said: NodeState, health: Health) -> Option<Self> {
         match state {
             PeerState::Unknown => Some(Self::Unknown),
@@ -61,7 +62,7 @@ impl Ineligibility {
         }
     }
 
-    /// What stands against a node that can be heard, by what it says of itself.
+    /// The reason against a node that replies, from its state and its health.
     pub const fn of_node(said: NodeState, health: Health) -> Option<Self> {
         if health.is_fatal() {
             return Some(Self::Unhealthy);
@@ -78,7 +79,7 @@ impl Ineligibility {
 
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Unknown => "not heard yet",
+            Self::Unknown => "no reply yet",
             Self::Down => "down",
             Self::Stalled => "agent stalled",
             Self::Unhealthy => "unhealthy",
@@ -92,7 +93,7 @@ impl Ineligibility {
             Self::Banned => "banned by location",
             Self::Barred => "failed there",
             Self::CutOff => "cut off from the network of its addresses",
-            Self::Settling => "not known yet what runs there",
+            Self::Settling => "not ready there yet",
             Self::Constrained => "kept away by another group",
             Self::NoRoom(_) => "no room",
         }
@@ -100,10 +101,10 @@ impl Ineligibility {
 }
 
 impl Peer {
-    /// Why it can take no group at `now`, if it cannot.
+    /// The reason why the peer can take no group at `now`, if there is one.
     pub fn ineligibility(&self, now: Boottime, timing: &Timing) -> Option<Ineligibility> {
         let ineligibility = Ineligibility::of_peer(self.state, self.said.state, self.said.health);
-        // It may be called stalled much later, but it has lost all leases that it had.
+        // The state may become agent-stalled much later, but the peer has lost all its leases.
         let lapsed = || now.since(self.said.ticked_at) >= timing.lease;
         ineligibility.or_else(|| lapsed().then_some(Ineligibility::Stalled))
     }

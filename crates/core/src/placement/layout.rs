@@ -1,4 +1,4 @@
-//! What the configuration says of groups and of where they go.
+//! The configuration of groups and of their placement.
 
 use heartbeat_common::wire::NodeId;
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,12 @@ pub struct Layout {
     pub groups: ByGroup<GroupPlan>,
     pub constraints: Constraints,
     pub policy: Policy,
-    /// How much each node has, by kind: a node or a kind that is missing, or `None`, has no limit.
+    /// The capacity of each node, by kind. A missing node or kind, or `None`, has no limit.
     pub capacities: Vec<(NodeId, Vec<Option<u32>>)>,
 }
 
 impl Layout {
-    /// What each node that is named has of each kind.
+    /// The capacity of a node, by kind. Empty if the node is not named.
     pub fn capacity(&self, node: NodeId) -> Vec<Option<u32>> {
         let named = self.capacities.iter().find(|(named, _)| *named == node);
         named
@@ -24,13 +24,13 @@ impl Layout {
             .unwrap_or_default()
     }
 
-    /// What a node needs for each group and for all that follow it there, by kind.
+    /// The demand of each group with all that follow it, by kind.
     pub fn burdens(&self) -> ByGroup<Vec<u32>> {
         burdens(&self.groups, &self.constraints)
     }
 }
 
-/// What each group brings along with all that follow it, by kind.
+/// The demand of each group with all that follow it, by kind.
 pub fn burdens(groups: &ByGroup<GroupPlan>, constraints: &Constraints) -> ByGroup<Vec<u32>> {
     let burden = |group: GroupIndex| {
         let mut sum: Vec<u32> = Vec::new();
@@ -47,7 +47,8 @@ pub fn burdens(groups: &ByGroup<GroupPlan>, constraints: &Constraints) -> ByGrou
 }
 
 impl Constraints {
-    /// A group and all that must be where it is, directly or not; itself first.
+    /// A group and all groups that must be on its node, directly or not. The group itself comes
+    /// first.
     pub fn train(&self, group: GroupIndex) -> Vec<GroupIndex> {
         let mut train = vec![group];
         let mut at = 0;
@@ -72,7 +73,7 @@ impl Constraints {
         leading.map(|colocation| colocation.with)
     }
 
-    /// Whether two groups keep apart, one way or the other.
+    /// Whether a constraint keeps the two groups apart, in either direction.
     pub fn keep_apart(&self, one: GroupIndex, other: GroupIndex) -> bool {
         self.colocations.iter().any(|colocation| {
             let pair = (colocation.group, colocation.with);
@@ -94,7 +95,7 @@ mod tests {
             score: Score::MUST,
         };
         let constraints = Constraints {
-            // A ring at the end: contradictions must not go on for ever.
+            // A ring at the end: circular constraints must not run for ever.
             colocations: vec![
                 follows(GroupIndex(1), GroupIndex(0)),
                 follows(GroupIndex(2), GroupIndex(1)),

@@ -1,4 +1,4 @@
-//! Where a group should be, and what it has to do with other groups.
+//! The placement of a group: its best node, and its constraints with other groups.
 
 pub mod constraint;
 pub mod ineligibility;

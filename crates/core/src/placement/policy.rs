@@ -1,9 +1,9 @@
-//! What the configuration says about where groups go, beside scores and constraints.
+//! The configuration of placement, apart from scores and constraints.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
-/// By what a node is chosen among those with the same points.
+/// The rule for the choice among nodes with the same points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Strategy {
     /// The order of the group's preference.
@@ -13,7 +13,7 @@ pub enum Strategy {
     LeastLoaded,
     /// The fewest groups first.
     Spread,
-    /// Only nodes that have room for what the group needs; of them, the one with the most left.
+    /// Only nodes with room for the group's demand; of them, the one with the most left.
     Utilization,
 }
 
@@ -39,7 +39,7 @@ impl Strategy {
         matches!(self, Self::Utilization)
     }
 
-    /// Whether it matters who has how much already.
+    /// Whether the number of groups on each node matters.
     pub const fn counts_groups(self) -> bool {
         !matches!(self, Self::Preferred)
     }
@@ -54,9 +54,9 @@ impl fmt::Display for Strategy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     pub strategy: Strategy,
-    /// Points that a node loses for each check that fails and is not fatal.
+    /// Points that a node loses for each failing check that is not fatal.
     pub degraded_points: u32,
-    /// When groups move to where there is room; never if absent.
+    /// The rules for moves to nodes with room. Without rules no group moves.
     pub rebalance: Option<Rebalance>,
 }
 
@@ -73,12 +73,12 @@ impl Default for Policy {
 /// Loads are per mille.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rebalance {
-    /// A node above this has too much.
+    /// The load above which a node has too much.
     pub high: u16,
-    /// A node below this has room.
+    /// The load below which a node has room.
     pub low: u16,
-    /// For how long without interruption a node must have had too much.
+    /// The time for which a node must have had too much, without interruption.
     pub hold: Duration,
-    /// How long nothing moves after anything has.
+    /// The time without moves after a move.
     pub cooldown: Duration,
 }

@@ -1,6 +1,7 @@
-//! Where groups would be once all has settled: what `heartbeat simulate` shows.
+//! The placement of groups after all has settled, for `heartbeat simulate`.
 //!
-//! By the same ranks and constraints as the nodes decide by, seen from nowhere in particular.
+//! The prediction uses the same ranks and constraints as the nodes, without the view of a
+//! particular node.
 
 use heartbeat_common::wire::NodeId;
 
@@ -12,35 +13,36 @@ use crate::{
     report::{GroupReport, Reported},
 };
 
-/// Nobody in particular: no node has this id.
+/// No particular node: no node has this id.
 const NOWHERE: NodeId = NodeId(0);
 
-/// A cluster as it is, or might be.
+/// A cluster, real or hypothetical.
 #[expect(
     missing_debug_implementations,
     reason = "borrows what it is given for one call"
 )]
 pub struct Situation<'a> {
     pub layout: &'a Layout,
-    /// How each node is, as [`NodeView::new`] with the layout's capacity, and what is known of it; those
-    /// that are missing are down. What groups they have follows from the owners.
+    /// The state of each node, as [`NodeView::new`] with the layout's capacity and with its known
+    /// data. A missing node is down. The nodes' groups follow from the owners.
     pub nodes: &'a [NodeView],
-    /// Whether a group (by its index) cannot run on a node that others can run on: it failed there.
+    /// Whether a group (by its index) cannot run on a node, because it failed there.
     pub barred: &'a dyn Fn(GroupIndex, NodeId) -> bool,
-    /// Whether a group (by its index) would be cut off from its network on a node, and would not be on another.
+    /// Whether a group (by its index) would be cut off from its network on a node, and not on
+    /// another.
     pub cut_off: &'a dyn Fn(GroupIndex, NodeId) -> bool,
-    /// Whether a group may run at all: it may not where an operator stopped it.
+    /// Whether an operator stopped a group.
     pub stopped: &'a dyn Fn(GroupIndex) -> bool,
-    /// Whether a group may be moved for a better place: it may not where an operator put it somewhere.
+    /// Whether a group may move to a better node. A group that an operator placed may not.
     pub movable: &'a dyn Fn(GroupIndex) -> bool,
 }
 
 impl Situation<'_> {
-    /// Where each group is in the end, if it begins where `owners` says.
+    /// The final node of each group, if the groups begin on `owners`.
     pub fn settle(&self, owners: &ByGroup<Option<NodeId>>) -> ByGroup<Option<NodeId>> {
         let burdens = self.layout.burdens();
         let (from, mut owners) = (owners, owners.clone());
-        // Each round places at least one group for good; contradictions that go round are cut off.
+        // Each round places at least one group for good. Circular constraints are cut off.
         for _ in 0..=self.layout.groups.len() * 2 {
             let before = owners.clone();
             for group in self.layout.groups.indices() {
@@ -53,7 +55,7 @@ impl Situation<'_> {
         owners
     }
 
-    /// Which nodes are the best for one group while all groups are where `owners` says, and why.
+    /// The ranking of the nodes for one group while all groups are on `owners`, with reasons.
     pub fn rank(&self, group: GroupIndex, owners: &ByGroup<Option<NodeId>>) -> Vec<Ranked> {
         let burdens = self.layout.burdens();
         let plan = &self.layout.groups[group];
@@ -62,7 +64,7 @@ impl Situation<'_> {
         })
     }
 
-    /// Where one group goes while all others stay.
+    /// The next node of one group while all others stay.
     fn place(
         &self,
         group: GroupIndex,
@@ -87,7 +89,7 @@ impl Situation<'_> {
                 return None;
             }
             let now = owners[group].filter(may);
-            // What is somewhere already makes nobody give way.
+            // A group that already has a node displaces no other.
             let free = |node: &NodeId| {
                 now.is_none() || !constraints.displaces(group, *node, NOWHERE, seen)
             };
@@ -115,7 +117,8 @@ impl Situation<'_> {
         }
     }
 
-    /// What is not where it was `from` the beginning has no part in its node's load yet.
+    /// Calls `look` with the view for `owners`. The load of a node does not include a group that
+    /// was elsewhere at the beginning (`from`).
     fn with_view<R>(
         &self,
         from: &ByGroup<Option<NodeId>>,
@@ -202,7 +205,7 @@ mod tests {
         settle_all(&layout, dead, &[], owners)
     }
 
-    /// `loads` are those of the nodes A, B and C.
+    /// `loads` are the loads of the nodes A, B and C.
     fn settle_all(
         layout: &Layout,
         dead: &[NodeId],
@@ -247,12 +250,12 @@ mod tests {
             settle_all(&spread, &[A], &[], &home),
             [Some(B), Some(B), Some(C), Some(C)]
         );
-        // What has a place keeps it: only points bring it back.
+        // A group with a node keeps it: only points bring a group back.
         assert_eq!(settle_all(&spread, &[], &[], &home), home);
         let least = by(Strategy::LeastLoaded, plans());
         let loads = [0, 510, 90];
         assert_eq!(settle_all(&least, &[A], &loads, &home), [Some(C); 4]);
-        // Those that were placed before count.
+        // Groups that were placed before count.
         let loads = [0, 210, 90];
         assert_eq!(
             settle_all(&least, &[A], &loads, &home),
@@ -294,7 +297,7 @@ mod tests {
         let none = Constraints::default();
         assert_eq!(settle(&plans, &none, &[A], &owners), [Some(B), Some(C)]);
         assert_eq!(settle(&plans, &none, &[A, B, C], &owners), [None, None]);
-        // All well: the second has its points elsewhere.
+        // All nodes are up, and the second group has its points on C.
         assert_eq!(settle(&plans, &none, &[], &owners), [Some(A), Some(C)]);
     }
 

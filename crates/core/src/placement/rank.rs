@@ -1,5 +1,5 @@
-//! Which node is the best for a group: the one rule that takeover, fail-back, rebalancing and
-//! predictions share. Pure: the same view gives the same ranking, in whatever order it lists the nodes.
+//! The best node for a group: the one rule that takeover, fail-back, rebalancing and predictions
+//! share. The rule is pure: the same view gives the same ranking, whatever the order of its nodes.
 
 use std::cmp::Reverse;
 
@@ -8,24 +8,24 @@ use heartbeat_common::wire::NodeId;
 use super::{Ineligibility, Score, Strategy, View, Why, view::Left};
 use crate::{group::GroupPlan, index::GroupIndex, report::Reported};
 
-/// Loads within so many per mille count as the same: views that differ by a little are to agree.
+/// Loads within so many per mille count as equal, so that slightly different views agree.
 pub(super) const LOAD_STEP: u16 = 100;
-/// So that failing checks never amount to a ban.
+/// The lower bound on the points of failing checks, so that they never amount to a ban.
 const WORST_FAILING: i64 = Score::NEVER.points() as i64 + 1;
 const PER_MILLE: i64 = 1_000;
 
-/// How good a node is for a group: less is better.
+/// The quality of a node for a group: less is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     pub points: Reverse<Score>,
-    /// What the strategy counts against it.
+    /// The strategy's measure against the node.
     strain: (u32, u32),
     place: usize,
     node: NodeId,
 }
 
 impl Key {
-    /// The same for the node that has the group.
+    /// The key of the node that has the group.
     pub fn staying(self, plan: &GroupPlan) -> Self {
         let Reverse(points) = self.points;
         Self {
@@ -39,20 +39,20 @@ impl Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranked {
     pub node: NodeId,
-    /// Where the group's preference has it, from 0.
+    /// The node's place in the group's preference, from 0.
     pub place: usize,
     /// Without stickiness.
     pub points: Score,
-    /// Why it cannot have the group, if it cannot.
+    /// The reason why the node cannot have the group, if there is one.
     pub ineligibility: Option<Ineligibility>,
-    /// What all that comes from.
+    /// The reasons for the points and the ineligibility.
     pub why: Vec<Why>,
     key: Key,
 }
 
 impl View<'_> {
-    /// How good `node` is for the group with this plan and index, whether or not it can have it, and
-    /// whether or not it has it: see [`Key::staying`].
+    /// The key of `node` for the group with this plan and index, whether or not the node can have
+    /// the group. The key leaves out stickiness: see [`Key::staying`].
     pub fn key(&self, plan: &GroupPlan, group: GroupIndex, node: NodeId) -> Key {
         let points = self.points(plan, group, node);
         let place = plan.ranked.iter().position(|ranked| *ranked == node);
@@ -70,8 +70,9 @@ impl View<'_> {
         plan.location(node) + advised + self.failing(node).0
     }
 
-    /// Whether a group is better off with `one` than with `other`, so that it should go there. Load, room
-    /// and numbers of groups change, and not least because of moves: only points bring a group back.
+    /// Whether a group is better off with `one` than with `other`, and should move there. Load,
+    /// room and numbers of groups change, not least because of moves. Under such strategies only
+    /// points bring a group back.
     pub(crate) fn is_better(&self, one: Key, other: Key) -> bool {
         match self.policy.strategy {
             Strategy::Preferred => one < other,
@@ -81,7 +82,7 @@ impl View<'_> {
         }
     }
 
-    /// All nodes, the best first. Those that cannot have the group come last.
+    /// All nodes, the best first. Nodes that cannot have the group come last.
     pub fn rank(
         &self,
         plan: &GroupPlan,
@@ -119,7 +120,7 @@ impl View<'_> {
         }
     }
 
-    /// Points for the checks that fail on `node`, and how many those are.
+    /// The points for the failing checks of `node`, and the number of these checks.
     fn failing(&self, node: NodeId) -> (Score, u32) {
         let failing = self.node(node).map_or(0, |view| view.health.failing());
         let points = i64::from(self.policy.degraded_points) * i64::from(failing);
@@ -127,13 +128,13 @@ impl View<'_> {
         (Score::new(points as i32), failing)
     }
 
-    /// How many other groups `node` has or is to get.
+    /// The number of other groups that `node` has or is about to get.
     fn others(&self, group: GroupIndex, node: NodeId) -> u32 {
         let has = self.node(node).map_or(0, |view| view.groups + view.coming);
         has.saturating_sub(u32::from(self.is_there(group, node)))
     }
 
-    /// What the strategy counts against `node`: all of the same points go by this.
+    /// The strategy's measure against `node`, which decides among nodes with the same points.
     fn strain(&self, group: GroupIndex, node: NodeId) -> (u32, u32) {
         match self.policy.strategy {
             Strategy::Preferred => (0, 0),
@@ -141,8 +142,8 @@ impl View<'_> {
                 let (load, coming) = self
                     .node(node)
                     .map_or((0, 0), |view| (view.load, view.coming));
-                // Each that is on its way, or has only just come, counts for a step: or all groups of a
-                // node that died would go to the same one.
+                // Each group that is on its way, or has only just come, counts for a step.
+                // Otherwise all groups of a dead node would go to the same node.
                 let coming = coming.saturating_sub(u32::from(self.is_there(group, node)));
                 let steps = u32::from(load / LOAD_STEP) + coming;
                 (steps, self.others(group, node))

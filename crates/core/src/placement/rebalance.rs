@@ -1,9 +1,9 @@
-//! When a group goes to where there is room, and which one: each node decides for its own, and hands
-//! over at most one.
+//! The time and the choice of a move to a node with room. Each node decides about its own groups,
+//! and hands over at most one at a time.
 //!
-//! All of this is to be rare and sure rather than soon: nothing moves unless all members are heard and
-//! nothing else has moved for a while. A group that was moved stays where it went, so that none goes
-//! round.
+//! Moves should be rare and sure rather than soon. No group moves unless all members reply and no
+//! other group has moved for a while. A moved group stays on its new node, so that no group moves
+//! in circles.
 
 use std::time::Duration;
 
@@ -12,66 +12,68 @@ use heartbeat_common::{time::Boottime, wire::NodeId};
 use super::{GroupSnapshot, NodeView, Rebalance, Running, View, rank::LOAD_STEP};
 use crate::{group::GroupPlan, index::GroupIndex, index_vec::ByGroup};
 
-/// A group that is to be handed over, by its index.
+/// A group to hand over, by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
     pub group: GroupIndex,
     pub to: NodeId,
 }
 
-/// How sure this node is of what it sees.
+/// The certainty of this node's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Calm {
-    /// Somebody is missing, or this node may be wrong about who is: what was held so far is forgotten.
+    /// A node is missing, or this node may be wrong about that: the time so far is forgotten.
     No,
-    /// A probe is overdue: nothing moves just now.
+    /// A probe is overdue: no group moves for now.
     Hardly,
     Yes,
 }
 
-/// The groups that a move may be found among, by their indices.
+/// The groups among which a move is searched, by their indices.
 pub trait Candidates {
     fn plan(&self, group: GroupIndex) -> &GroupPlan;
 
-    /// Whether a group that is here may be moved at all, alone or behind another.
+    /// Whether a group that is here may be moved at all, alone or as a follower.
     fn is_movable(&self, group: GroupIndex) -> bool;
 
-    /// Whether a node has been able to take a group for a while, if all it must follow were there.
+    /// Whether a node has been able to take a group for a while, if all groups that it must follow
+    /// were there.
     fn is_open(&self, group: GroupIndex, node: NodeId) -> bool;
 }
 
-/// What a node sees of the cluster when it looks for a move.
+/// A node's view of the cluster in the search for a move.
 #[expect(
     missing_debug_implementations,
     reason = "borrows what it is given for one call"
 )]
 pub struct RebalanceInput<'a, C> {
-    /// [`View::local`] is whose groups may move.
+    /// [`View::local`] is the node whose groups may move.
     pub view: View<'a>,
     pub calm: Calm,
     pub groups: &'a C,
 }
 
-/// What one node remembers between its looks.
+/// The memory of one node between two checks.
 #[derive(Clone, Debug, Default)]
 pub struct Rebalancer {
     /// By group, as last seen.
     owners: Vec<Option<NodeId>>,
-    /// Since when each of them has been seen not to run where it is.
+    /// The time since which each group has been seen not to run on its owner.
     idle_since: Vec<Option<Boottime>>,
-    /// When any of them last changed, or was on its way.
+    /// The last change of any owner, or the last time that a group was on its way.
     changed_at: Boottime,
-    /// Since when this node has had too much, without interruption.
+    /// The time since which this node has had too much load, without interruption.
     high_since: Option<Boottime>,
 }
 
 impl Rebalancer {
-    /// All that was seen is forgotten: the next look begins anew.
+    /// Forgets all that was seen: the next check begins anew.
     pub fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// Looks at the cluster at `now`, a few times a second: what this node is to hand over, if anything.
+    /// Checks the cluster at `now`, a few times a second. Returns the move that this node should
+    /// make, if there is one.
     pub fn step<C: Candidates>(
         &mut self,
         now: Boottime,
@@ -84,7 +86,7 @@ impl Rebalancer {
             self.owners.clear();
             self.owners.extend(owners);
         }
-        // What failed may never run again, and is to keep nothing from moving for ever.
+        // A failed group may never run again, and must not block all moves for ever.
         changed |= self.is_any_idle(now, input.view.seen, rules.hold + rules.cooldown);
         if changed {
             self.changed_at = now;
@@ -102,8 +104,8 @@ impl Rebalancer {
         input.best_move(rules)
     }
 
-    /// Whether any group is owned and does not run, for less than `patience`: it stops or starts, and
-    /// what its owner is about to release still counts as there.
+    /// Whether any group has an owner and does not run, for less than `patience`. Such a group
+    /// stops or starts, and a group that its owner is about to release still counts as there.
     fn is_any_idle(
         &mut self,
         now: Boottime,
@@ -124,7 +126,7 @@ impl Rebalancer {
 }
 
 impl<C: Candidates> RebalanceInput<'_, C> {
-    /// Whether this node has too much, and more than all others that serve.
+    /// Whether this node has too much load, and more than all others that serve.
     fn has_most(&self, high: u16) -> bool {
         let View {
             nodes, seen, local, ..
@@ -132,7 +134,7 @@ impl<C: Candidates> RebalanceInput<'_, C> {
         let Some(own) = self.view.node(local) else {
             return false;
         };
-        // Of nodes with about the same load only one is to act: views may differ by a little.
+        // Of nodes with about the same load only one must act: views may differ by a little.
         let rank = |load: u16, node: NodeId| (load / LOAD_STEP, std::cmp::Reverse(node));
         let serves = |node: NodeId| self.view.seen.iter().any(|seen| seen.owner == Some(node));
         let most = nodes
@@ -146,7 +148,7 @@ impl<C: Candidates> RebalanceInput<'_, C> {
     fn best_move(&self, rules: &Rebalance) -> Option<Move> {
         let local = self.view.local;
         let has_room = |node: &NodeView| node.node != local && node.load <= rules.low;
-        // Looked at first: this may go on for long, and the rest allocates.
+        // This check comes first: the search may repeat for long, and the rest allocates.
         if !self.view.nodes.iter().any(has_room) {
             return None;
         }
@@ -216,7 +218,7 @@ mod tests {
         layout: Layout,
         loads: [u16; 3],
         owners: ByGroup<NodeId>,
-        /// A group that does not run where it is.
+        /// A group that does not run on its owner.
         idle: Option<GroupIndex>,
         calm: Calm,
     }
@@ -290,7 +292,7 @@ mod tests {
             found.map(|found| (found.group, found.to))
         }
 
-        /// What moves once all has been the same for long enough.
+        /// The move after all has been the same for long enough.
         fn choice(&self) -> Option<(GroupIndex, NodeId)> {
             let mut rebalancer = Rebalancer::default();
             self.step(&mut rebalancer, 1);
@@ -309,7 +311,7 @@ mod tests {
             Case::new([900, 100, 100], &[1, 4, 4]).choice(),
             Some((GroupIndex(1), B))
         );
-        // 400 more would be too much for it.
+        // A further 400 would be too much for C.
         assert_eq!(
             Case::new([900, 500, 300], &[1, 4, 4]).choice(),
             Some((GroupIndex(0), C))
@@ -339,7 +341,7 @@ mod tests {
         let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
         let rebalancer = &mut Rebalancer::default();
         assert_eq!(case.step(rebalancer, 1), None);
-        // It stops at another node, which has its lease until it has.
+        // The group stops on another node, which keeps its lease until then.
         case.owners[GroupIndex(0)] = B;
         assert_eq!(case.step(rebalancer, 2), None);
         case.idle = Some(GroupIndex(0));
@@ -349,7 +351,7 @@ mod tests {
         assert_eq!(case.step(rebalancer, 51), None);
         assert_eq!(case.step(rebalancer, 79), None);
         assert!(case.step(&mut rebalancer.clone(), 80).is_some());
-        // One that never runs again is not waited for for ever.
+        // A group that never runs again does not block moves for ever.
         case.idle = Some(GroupIndex(0));
         for at in 80..149 {
             assert_eq!(case.step(rebalancer, at), None);
@@ -362,14 +364,14 @@ mod tests {
         let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
         let rebalancer = &mut Rebalancer::default();
         assert_eq!(case.step(rebalancer, 1), None);
-        // Long enough too full, but too soon after the start.
+        // The node had too much for long enough, but too soon after the start.
         assert_eq!(case.step(rebalancer, 30), None);
         let undecided = rebalancer.clone();
         assert_eq!(
             case.step(&mut undecided.clone(), 31),
             Some((GroupIndex(1), C))
         );
-        // A moment of less, of doubt, or of a change somewhere.
+        // A moment of less load, of doubt, or of a change on some node.
         case.loads[0] = 700;
         assert_eq!(case.step(rebalancer, 31), None);
         case.loads[0] = 900;

@@ -1,4 +1,4 @@
-//! Points for and against a node, as operators of Pacemaker know them.
+//! Points for and against a node, with the meaning that they have in Pacemaker.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Add};
@@ -13,11 +13,11 @@ impl Score {
     pub const NEVER: Self = Self(-1_000_000);
     pub const ZERO: Self = Self(0);
     pub const MUST: Self = Self(1_000_000);
-    /// More than all other points together, and finite: a group that sticks so stays for any better
-    /// node, and may be moved for load.
+    /// More than all other points together, and finite. A group with this stickiness leaves for no
+    /// better node, but may be moved for load.
     pub const STAYS: Self = Self(999_999);
 
-    /// More than [`Score::MUST`] is that, less than [`Score::NEVER`] is that.
+    /// Clamps the points to the range from [`Score::NEVER`] to [`Score::MUST`].
     pub const fn new(points: i32) -> Self {
         if points >= Self::MUST.0 {
             Self::MUST

@@ -1,4 +1,4 @@
-//! What one node sees of the whole cluster, as far as it matters for where groups go.
+//! One node's view of the whole cluster, as far as it matters for placement.
 
 use heartbeat_common::wire::{Health, NodeId};
 
@@ -14,20 +14,21 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeView {
     pub node: NodeId,
-    /// Why it can take no group at all, if it cannot.
+    /// The reason why the node can take no group at all, if there is one.
     pub ineligibility: Option<Ineligibility>,
     pub health: Health,
-    /// Per mille, as it said last.
+    /// Per mille, from its last reply.
     pub load: u16,
-    /// What it has, by kind; a kind that is missing, or `None`, has no limit.
+    /// Its capacity, by kind. A missing kind, or `None`, has no limit.
     pub capacity: Vec<Option<u32>>,
-    /// Groups that it has, and that its load shows.
+    /// The groups on the node that its load includes.
     pub groups: u32,
-    /// Groups that it has only just got, or is to get: its load does not show them.
+    /// The groups that the node has only just got, or is about to get: its load does not include
+    /// them.
     pub coming: u32,
-    /// What all of these need, by kind, and what is kept for those that must follow them.
+    /// The demand of all of these groups, by kind, and the room that is kept for their followers.
     pub used: Vec<u32>,
-    /// What is kept: for which group, of which kind, how much.
+    /// The kept room: for which group, of which kind, how much.
     pub kept: Vec<(GroupIndex, KindIndex, u32)>,
 }
 
@@ -41,26 +42,26 @@ impl NodeView {
         }
     }
 
-    /// It has nothing, for now.
+    /// Resets the counts of the node's groups.
     pub(crate) fn clear(&mut self) {
         (self.groups, self.coming) = (0, 0);
         self.used.fill(0);
         self.kept.clear();
     }
 
-    /// It has a group that needs this.
+    /// Adds a group with this demand.
     pub(crate) fn has(&mut self, demand: &[u32]) {
         self.groups += 1;
         self.needs(demand);
     }
 
-    /// It is to get a group that needs this.
+    /// Adds a coming group with this demand.
     pub(crate) fn awaits(&mut self, demand: &[u32]) {
         self.coming += 1;
         self.needs(demand);
     }
 
-    /// Room is kept for a group that must be here and is not, if there is any.
+    /// Keeps room for a group that must run here and does not, if the node has that room.
     fn keeps(&mut self, group: GroupIndex, demand: &[u32]) {
         if self
             .left(demand)
@@ -79,8 +80,8 @@ impl NodeView {
         }
     }
 
-    /// What is left of the kinds that have a limit, with their limits, once `burden` has come. Less
-    /// than nothing is what is missing.
+    /// The rest of each kind with a limit, and the limit, after `burden` has come. A negative rest
+    /// is a shortage.
     fn left(&self, burden: &[u32]) -> impl Iterator<Item = Left> {
         let kinds = self.capacity.iter().zip(&self.used).enumerate();
         kinds.filter_map(|(kind, (capacity, used))| {
@@ -104,7 +105,7 @@ pub(super) struct Left {
     pub(super) needed: u32,
 }
 
-/// All of it. Whoever has the same view ranks the same way.
+/// The view of all nodes and groups. Nodes with equal views rank equally.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub policy: &'a Policy,
@@ -113,9 +114,10 @@ pub struct View<'a> {
     pub nodes: &'a [NodeView],
     /// By group.
     pub seen: &'a ByGroup<GroupSnapshot>,
-    /// What each group needs with all that follow it, by group.
+    /// The demand of each group with all that follow it, by group.
     pub burdens: &'a ByGroup<Vec<u32>>,
-    /// Who looks: it knows of itself what is about to come and to go. Node 0 is nobody.
+    /// The viewing node. It knows by itself which groups are about to come and to go. Node 0 means
+    /// no node.
     pub local: NodeId,
 }
 
@@ -125,21 +127,21 @@ impl View<'_> {
         self.nodes.get(at.ok()?)
     }
 
-    /// Whether the group is there already, or as good as there.
+    /// Whether the group is on the node, or about to come there.
     pub(super) fn is_there(&self, group: GroupIndex, node: NodeId) -> bool {
         self.seen
             .get(group)
             .is_some_and(|seen| seen.place(self.local) == Some(node))
     }
 
-    /// Whether something is on `node` that keeps apart from the group.
+    /// Whether `node` has a group that must not share a node with this one.
     pub(crate) fn is_kept_away(&self, group: GroupIndex, node: NodeId) -> bool {
         let others = self.seen.iter_enumerated();
         let mut there = others.filter(|(_, other)| other.owner == Some(node));
         there.any(|(other, _)| self.constraints.keep_apart(group, other))
     }
 
-    /// Whether the group may only run while another does that is on the node that looks.
+    /// Whether the group may only run while another one does that is on the viewing node.
     pub(crate) fn comes_after_here(&self, group: GroupIndex) -> bool {
         self.constraints.orders.iter().any(|order| {
             let first = self.seen.get(order.first);
@@ -149,8 +151,8 @@ impl View<'_> {
         })
     }
 
-    /// The group with all that must follow it, if all of that is on the node that looks and may leave, and
-    /// so may all that stops there before.
+    /// The group with all that must follow it. `None` unless all of them are on the viewing node
+    /// and may leave, and so may all groups that stop there before them.
     pub(crate) fn train(
         &self,
         group: GroupIndex,
@@ -158,7 +160,7 @@ impl View<'_> {
     ) -> Option<Vec<GroupIndex>> {
         let is_here = |group: GroupIndex| self.seen[group].owner == Some(self.local);
         let mut train = self.constraints.train(group);
-        // Who follows and runs nowhere does not run there either.
+        // A follower that runs nowhere does not run on the target either.
         train.retain(|member| {
             self.seen
                 .get(*member)
@@ -180,7 +182,7 @@ impl View<'_> {
         self.burdens.get(group).map_or(&[], Vec::as_slice)
     }
 
-    /// What stands against `node` for the group with this plan and index.
+    /// The reason why `node` cannot have the group with this plan and index, if there is one.
     pub fn ineligibility(
         &self,
         plan: &GroupPlan,
@@ -200,7 +202,7 @@ impl View<'_> {
         }
     }
 
-    /// What stands against `node` for this group though it may be fit for others.
+    /// The reason why `node` cannot have this group, although it may be fit for others.
     fn bar_of_group(
         &self,
         plan: &GroupPlan,
@@ -221,8 +223,8 @@ impl View<'_> {
         } else if said.barred {
             Some(Ineligibility::Barred)
         } else if current && (said.settling || said.unknown) {
-            // One that does not have the group can take it no more than one that does not know yet
-            // what of it runs there.
+            // A node without the group in its configuration can take it no more than a node that
+            // has not determined yet which of its resources run there.
             Some(Ineligibility::Settling)
         } else if cut_off {
             Some(Ineligibility::CutOff)
@@ -233,14 +235,15 @@ impl View<'_> {
         }
     }
 
-    /// What is left on `node` once the group has come with all that follow it, or as it is if it has.
+    /// The rest on `node` after the group has come with all that follow it, or the present rest if
+    /// the group is there.
     pub(super) fn left(&self, group: GroupIndex, node: NodeId) -> impl Iterator<Item = Left> {
         let burden = match self.is_there(group, node) {
             true => &[],
             false => self.burden(group),
         };
         let view = self.node(node);
-        // What is kept for itself and its followers is counted already.
+        // The room that is kept for the group itself and its followers is counted already.
         let train = match view {
             Some(view) if !view.kept.is_empty() && !burden.is_empty() => {
                 self.constraints.train(group)
@@ -259,7 +262,7 @@ impl View<'_> {
         })
     }
 
-    /// What there is not enough of on `node` for the group, if the policy minds: a kind.
+    /// The kind of which `node` has too little for the group, if the policy checks the room.
     pub fn lacks(&self, group: GroupIndex, node: NodeId) -> Option<KindIndex> {
         if !self.policy.strategy.minds_room() || self.is_there(group, node) {
             return None;
@@ -269,8 +272,8 @@ impl View<'_> {
             .map(|kind| kind.kind)
     }
 
-    /// What the groups on `node` need of this kind that give way once the group comes there, each
-    /// with all that follow it. Each counts once, though several rules may say so.
+    /// The demand of this kind of the groups on `node` that give way once the group comes there,
+    /// each with all that follow it. Each counts once, although several rules may name it.
     fn given_way(&self, group: GroupIndex, node: NodeId, kind: KindIndex) -> i64 {
         let gives_way = |other: &GroupIndex| {
             self.is_there(*other, node)
@@ -295,7 +298,8 @@ impl View<'_> {
     }
 }
 
-/// Keeps room where groups are for `waiting` ones that must follow them and are nowhere yet.
+/// Keeps room for `waiting` groups, beside the groups that they must follow, if they run nowhere
+/// yet.
 pub(crate) fn keep_room<'a>(
     nodes: &mut [NodeView],
     waiting: impl Iterator<Item = (GroupIndex, &'a GroupPlan)>,
@@ -306,7 +310,7 @@ pub(crate) fn keep_room<'a>(
     let place = |group: GroupIndex| seen.get(group)?.place(local);
     for (group, plan) in waiting.filter(|(group, _)| place(*group).is_none()) {
         let leads = |follower: &GroupIndex| constraints.leaders(*follower).next();
-        // Followers of followers go there too. Contradictions that go round are cut off.
+        // Followers of followers go there too. Circular constraints are cut off.
         let mut leaders = std::iter::successors(leads(&group), leads).take(seen.len());
         let Some(node) = leaders.find_map(place) else {
             continue;
@@ -319,7 +323,8 @@ pub(crate) fn keep_room<'a>(
 }
 
 impl GroupSnapshot {
-    /// Where the group is, or is about to be: what is under way counts for the node that looks.
+    /// The node of the group, or the node to which it is about to come. A group on its way counts
+    /// for the viewing node.
     pub(crate) fn place(&self, local: NodeId) -> Option<NodeId> {
         self.owner.or(self.here.then_some(local))
     }

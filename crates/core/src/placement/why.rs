@@ -1,33 +1,33 @@
-//! What a node's rank comes from, in words.
+//! The reasons of a node's rank, as text.
 
 use std::fmt;
 
 use super::{Ineligibility, Score};
 use crate::index::KindIndex;
 
-/// One thing that speaks for or against a node.
+/// One reason for or against a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It cannot have the group at all.
+    /// The node cannot have the group at all.
     Ineligibility(Ineligibility),
     /// Points of the configuration.
     Location(Score),
-    /// Points from groups that are there.
+    /// Points from groups on the node.
     Colocation(Score),
-    /// Points for the node that serves it.
+    /// Points for the node that serves the group.
     Stickiness(Score),
-    /// Points for as many checks that fail.
+    /// Points for this number of failing checks.
     Failing(Score, u32),
     /// Per mille.
     Load(u16),
-    /// How many other groups it has, or is to get.
+    /// The number of other groups that the node has, or is about to get.
     Groups(u32),
-    /// What would be left of a kind, with the group.
+    /// The rest of a kind, with the group.
     Free { kind: KindIndex, left: u32 },
 }
 
 impl Why {
-    /// The same, with the names of the kinds.
+    /// The same reason, with the names of the kinds.
     pub fn named<'a>(&'a self, kinds: &'a [String]) -> impl fmt::Display + 'a {
         Named { why: self, kinds }
     }

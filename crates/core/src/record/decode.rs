@@ -4,14 +4,14 @@ use std::fmt;
 
 use super::{Entry, FRAME_LEN, HEADER_LEN, MAGIC, VERSION, check};
 
-/// Why bytes are not a record, or not to their end.
+/// The reason why bytes are not a record, or not to their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// It does not begin as a record does.
+    /// The first bytes differ from those of a record.
     Foreign,
-    /// It is of a release with another format.
+    /// The record is from a release with another format.
     Version(u16),
-    /// It ends within an entry, which begins at this byte.
+    /// The record ends within an entry, which begins at this byte.
     Truncated { at: usize },
     /// The entry that begins at this byte is damaged.
     Damaged { at: usize },
@@ -20,13 +20,13 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Foreign => f.write_str("it is no record of `heartbeat run --record`"),
+            Self::Foreign => f.write_str("not a record of `heartbeat run --record`"),
             Self::Version(found) => write!(
                 f,
-                "it was recorded in format {found}, and this release reads format {VERSION}: replay it with the \
+                "record format {found}, but this release reads format {VERSION}: replay it with the \
                  release that recorded it"
             ),
-            Self::Truncated { at } => write!(f, "it is cut off within the entry at byte {at}"),
+            Self::Truncated { at } => write!(f, "truncated within the entry at byte {at}"),
             Self::Damaged { at } => write!(f, "the entry at byte {at} is damaged"),
         }
     }
@@ -34,7 +34,8 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Reads a record from its beginning. It ends behind the last entry, or with the first error.
+/// Reads a record from its beginning. The iterator ends behind the last entry, or with the first
+/// error.
 #[derive(Clone, Debug)]
 pub struct Decoder<'a> {
     bytes: &'a [u8],
@@ -42,7 +43,7 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Of the whole record.
+    /// A decoder of a whole record.
     pub fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let magic = &bytes[..bytes.len().min(MAGIC.len())];
         if magic.is_empty() || !MAGIC.starts_with(magic) {

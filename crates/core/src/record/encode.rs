@@ -1,4 +1,5 @@
-//! Calls into the core as bytes. It must not allocate in the steady state: the pulse calls it.
+//! Calls into the core as bytes. The encoder must not allocate in the steady state: the pulse calls
+//! it.
 
 use std::borrow::Cow;
 
@@ -13,16 +14,16 @@ use crate::{
     index::PeerIndex,
 };
 
-/// There is no room for an entry.
+/// The error for too little room for an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// What an encoder remembers between two steps.
+/// The memory of an encoder between two steps.
 #[derive(Clone, Debug, Default)]
 pub struct Encoder {
-    /// The rows as they were encoded last.
+    /// The rows of the last step.
     rows: Vec<PeerRow>,
-    /// For reuse.
+    /// A buffer for reuse.
     changes: Vec<Change>,
 }
 
@@ -32,7 +33,7 @@ pub(super) fn words(rows: &[PeerRow]) -> &[u64] {
 }
 
 impl Encoder {
-    /// Writes `entry` to the beginning of `room`. Returns how many bytes that took.
+    /// Writes `entry` to the beginning of `room`. Returns the number of bytes written.
     pub fn entry(entry: &Entry<'_>, room: &mut [u8]) -> Result<usize, Full> {
         let (head, rest) = room.split_at_mut_checked(FRAME_LEN).ok_or(Full)?;
         let entry = postcard::to_slice(entry, rest).map_err(|_| Full)?;
@@ -42,7 +43,7 @@ impl Encoder {
         Ok(FRAME_LEN + entry.len())
     }
 
-    /// Writes votes, as [`crate::Cluster::count`] takes them.
+    /// Writes votes in the form of [`crate::Cluster::count`].
     pub fn votes(
         acceptor: Option<PeerIndex>,
         votes: &VoteEvent,
@@ -59,7 +60,7 @@ impl Encoder {
         Self::entry(&entry, room)
     }
 
-    /// Writes a step and what it decided.
+    /// Writes a step and its decisions.
     pub fn step(
         &mut self,
         input: &StepInput<'_>,
@@ -80,7 +81,7 @@ impl Encoder {
         Self::entry(&entry, room)
     }
 
-    /// Compares `rows` with those of the last step, and remembers them.
+    /// Compares `rows` with those of the last step, and stores them.
     fn note_rows(&mut self, rows: &[PeerRow]) {
         self.rows.resize(rows.len(), PeerRow::default());
         self.changes.clear();

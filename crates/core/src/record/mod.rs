@@ -1,8 +1,8 @@
-//! A run of the core as values: what went in, what was decided, and the same again from a file.
+//! A run of the core as values: its inputs and decisions, and the replay from a file.
 //!
-//! The caller that records encodes each call into the core with an [`Encoder`]. [`Decoder`] reads
-//! the entries back, and [`Replay`] runs a core over them and compares its decisions with the
-//! recorded ones. Nothing here does I/O. A record has no keys in it: the core is never given one.
+//! The caller encodes each call into the core with an [`Encoder`]. [`Decoder`] reads the
+//! entries back, and [`Replay`] runs a core over them and compares its decisions with the recorded
+//! ones. Nothing here does I/O. A record contains no keys, because the core never receives one.
 //!
 //! ```text
 //!   file    MAGIC | version: u16 | frame | frame | …
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Numbers are little-endian, an entry is encoded by postcard, and `check` is the 32-bit FNV-1a
-//! hash of the entry. Of the kernel's rows an entry has only the words that differ from the step
-//! before.
+//! hash of the entry. An entry contains only those words of the kernel's rows that differ from the
+//! step before.
 
 mod decode;
 mod encode;
@@ -39,17 +39,17 @@ pub use decode::{DecodeError, Decoder};
 pub use encode::{Encoder, Full};
 pub use replay::{Outcome, Replay, ReplayError};
 
-/// What a record begins with.
+/// The first bytes of a record.
 pub const MAGIC: &[u8; 16] = b"heartbeat-record";
-/// Grows whenever an entry changes, or anything that is part of one: `tests/record_format.rs` reads a
-/// record of this version, and says how to write one of the next.
+/// The version grows with each change of an entry, or of a part of one: `tests/record_format.rs`
+/// reads a record of this version, and explains how to write one of the next.
 pub const VERSION: u16 = 3;
-/// Bytes of a record before its first entry.
+/// The number of bytes before the first entry.
 pub const HEADER_LEN: usize = MAGIC.len() + size_of::<u16>();
-/// Bytes of a frame before its entry.
+/// The number of bytes of a frame before its entry.
 const FRAME_LEN: usize = 2 * size_of::<u32>();
 
-/// What a record begins with, as bytes.
+/// The bytes before the first entry.
 pub fn header() -> [u8; HEADER_LEN] {
     let mut header = [0; HEADER_LEN];
     let (magic, version) = header.split_at_mut(MAGIC.len());
@@ -96,8 +96,8 @@ pub enum Input {
 }
 
 impl Cluster {
-    /// Makes the call that `input` stands for. Returns a report that is of no use any more, for a
-    /// caller that must not free memory.
+    /// Makes the call that `input` describes. Returns an outdated report, for a caller that must
+    /// not free memory.
     pub fn apply(&mut self, input: Input) -> Option<Report> {
         match input {
             Input::Inherit { group, until } => self.inherit(group, until),
@@ -126,48 +126,48 @@ impl Cluster {
 /// One entry of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry<'a> {
-    /// The first entry of each record: what the core began with.
+    /// The first entry of each record: the initial plan of the core.
     Start(Box<Cow<'a, Plan>>),
     Input(Cow<'a, Input>),
     /// [`Cluster::count`].
     Votes {
         acceptor: Option<PeerIndex>,
-        /// When the probe left that asked for these votes.
+        /// The departure of the probe that requested these votes.
         left: Boottime,
         entries: Cow<'a, [LeaseEntry]>,
         now: Boottime,
     },
-    /// [`Cluster::step`], and what it decided.
+    /// [`Cluster::step`], and its decisions.
     Step {
         now: Boottime,
         late: Duration,
         control_tick_at: Boottime,
         votes_from: Boottime,
-        /// How many rows there are, and what changed in them.
+        /// The number of rows, and their changes.
         rows: usize,
         changes: Cow<'a, [Change]>,
         slots: Cow<'a, [ReadSlot]>,
         decided: Cow<'a, [Command]>,
     },
-    /// The last entry, where there is one.
+    /// The last entry, if there is one.
     End(End),
 }
 
 /// A word of the rows that differs from the last step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// How many words follow the one that changed before it.
+    /// The number of unchanged words between this word and the change before it.
     pub skip: u32,
-    /// By how much it grew, modulo 2^64.
+    /// The difference to the last step, modulo 2^64.
     pub by: u64,
 }
 
-/// Why a record ends.
+/// The reason for the end of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// The agent ended.
     Stopped,
-    /// The record is as large as it may become.
+    /// The record has reached its largest size.
     Limit,
     /// The disk was too slow: an entry was lost.
     Lost,

@@ -1,4 +1,4 @@
-//! The core once more over what was recorded.
+//! The replay: a core that runs over a record.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use heartbeat_common::{
 use super::{Change, End, Entry, Input};
 use crate::cluster::{Cluster, Command, StepInput};
 
-/// Why an entry cannot be replayed: no agent writes such a record.
+/// The reason why an entry cannot be replayed. No agent writes such a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayError {
     /// The core has not been started, or is started twice.
@@ -31,22 +31,22 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
-/// What came of one entry.
+/// The result of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing is decided by it.
+    /// The entry causes no decision.
     Nothing,
     Step {
         at: Boottime,
-        /// By this core.
+        /// The decisions of this core.
         decided: Vec<Command>,
-        /// By the one that was recorded.
+        /// The decisions of the recorded core.
         recorded: Vec<Command>,
     },
     End(End),
 }
 
-/// A core that is fed from a record.
+/// A core with a record as its input.
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
     cluster: Option<Cluster>,
@@ -54,12 +54,12 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The core as it is now: `None` before its start.
+    /// The core in its present state: `None` before its start.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()
     }
 
-    /// Does what the entry says.
+    /// Applies one entry.
     pub fn apply(&mut self, entry: Entry<'_>) -> Result<Outcome, ReplayError> {
         if let Entry::Start(plan) = entry {
             let again = self.cluster.replace(Cluster::new(plan.into_owned()));
@@ -143,7 +143,7 @@ fn ensure_group(cluster: &Cluster, input: &Input) -> Result<(), ReplayError> {
     }
 }
 
-/// Makes `rows` what they were in the recorded step.
+/// Restores `rows` to their values in the recorded step.
 fn change(rows: &mut Vec<PeerRow>, count: usize, changes: &[Change]) -> Result<(), ReplayError> {
     rows.resize(count, PeerRow::default());
     let words: &mut [u64] = bytemuck::cast_slice_mut(rows);

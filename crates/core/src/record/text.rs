@@ -1,5 +1,4 @@
-//! Decisions as text, one line each: what `heartbeat replay` prints and the traces of the tests are
-//! made of.
+//! Decisions as text, one line each, for `heartbeat replay` and for the traces of the tests.
 
 use std::fmt;
 
@@ -13,7 +12,7 @@ use crate::{
     resource::GroupState,
 };
 
-/// A decision at an instant, in milliseconds since another.
+/// A decision and its time, in milliseconds since `since`.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
     pub since: Boottime,
@@ -22,7 +21,7 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// When it was decided, in milliseconds.
+    /// The time of the decision, in milliseconds.
     pub fn when(self) -> impl fmt::Display {
         self.instant(self.at)
     }
@@ -45,11 +44,7 @@ impl<'a> Line<'a> {
     fn group(&self, event: &GroupEvent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match event {
             GroupEvent::LeaseAcquired { timeline, regained } => {
-                f.write_str(if *regained {
-                    "lease held again"
-                } else {
-                    "start"
-                })?;
+                f.write_str(if *regained { "lease regained" } else { "start" })?;
                 self.course(timeline, f)
             }
             GroupEvent::LeaseGivenUp(reason) => write!(f, "stop: {}", Why(*reason)),
@@ -58,9 +53,9 @@ impl<'a> Line<'a> {
             }
             GroupEvent::BallotsExhausted => f.write_str("no higher ballot is left"),
             GroupEvent::State(GroupState::Broken) => {
-                f.write_str("an interface of its addresses is broken")
+                f.write_str("an interface with its addresses is broken")
             }
-            GroupEvent::State(GroupState::Mended) => f.write_str("its interfaces are whole"),
+            GroupEvent::State(GroupState::Mended) => f.write_str("its interfaces work again"),
             GroupEvent::State(state) => f.write_str(state.name()),
         }
     }
@@ -108,15 +103,18 @@ impl fmt::Display for Decision<'_> {
                 write!(f, "node {}: {} failing checks", node.0, health.failing())
             }
             Command::LocalStallBegan { late } => {
-                write!(f, "this node stalled for {late:?}: it trusts no silence")
+                write!(
+                    f,
+                    "local stall: this step was {late:?} late, silence does not count"
+                )
             }
-            Command::LocalStallEnded => f.write_str("this node trusts silences again"),
+            Command::LocalStallEnded => f.write_str("local stall ended: silence counts again"),
             Command::QuorumChanged { quorate, alive } => {
                 let quorum = if *quorate { "quorum" } else { "no quorum" };
                 write!(f, "{quorum}: {alive} alive")
             }
             Command::Announce(state) => write!(f, "this node is {}", state.name()),
-            Command::Settled { version } => write!(f, "leases go by node list {version}"),
+            Command::Settled { version } => write!(f, "claims use node list {version}"),
             Command::Reach { link, reach } => {
                 write!(f, "link {} is {}", link.0, reach_name(*reach))
             }
@@ -139,7 +137,7 @@ impl fmt::Display for Millis {
     }
 }
 
-/// Why a group stops.
+/// The reason why a group stops.
 struct Why(Reason);
 
 impl fmt::Display for Why {
@@ -147,7 +145,7 @@ impl fmt::Display for Why {
         match self.0 {
             Reason::LeaseLost => f.write_str("lease lost"),
             Reason::Moved { to } => write!(f, "moved to node {} by an operator", to.0),
-            Reason::FailBack { to } => write!(f, "back to node {}", to.0),
+            Reason::FailBack { to } => write!(f, "failing back to node {}", to.0),
             Reason::NodeUnfit => f.write_str("this node may not serve"),
             Reason::Unhealthy => f.write_str("a check of this node fails"),
             Reason::Drained { to } => write!(f, "drained to node {}", to.0),
@@ -161,7 +159,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// Why a claim came to nothing.
+/// The reason why a claim failed.
 struct Refusal(Obstacle);
 
 impl fmt::Display for Refusal {
@@ -174,7 +172,7 @@ impl fmt::Display for Refusal {
                     owner.0
                 )
             }
-            Obstacle::Unheard => f.write_str("an acceptor has not heard of the release"),
+            Obstacle::Unheard => f.write_str("an acceptor has not received the release"),
             Obstacle::Promise { ballot, .. } => {
                 write!(f, "a majority promised it to {}", Number(ballot))
             }

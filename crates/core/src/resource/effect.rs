@@ -9,7 +9,7 @@ use heartbeat_common::time::Boottime;
 use super::{Action, Outcome};
 use crate::index::ResourceIndex;
 
-/// An action that did not do what it was to do, or a process that ended by itself.
+/// An action that failed, or a process that ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub resource: ResourceIndex,
@@ -18,54 +18,54 @@ pub struct Failure {
     pub at: Boottime,
 }
 
-/// To be carried out in order.
+/// An effect of a step. The caller executes effects in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Begin this; [`super::GroupRun::finished`] is to follow exactly once.
+    /// Begin this action; exactly one [`super::GroupRun::finished`] must follow.
     Act {
         resource: ResourceIndex,
         action: Action,
         timeout: Duration,
     },
-    /// A monitor that is in flight is to be ended at once: a stop does not wait for it. What
-    /// becomes of it is not asked for any more.
+    /// End a monitor in flight at once: a stop does not wait for it. Its outcome is not needed any
+    /// more.
     Cancel { resource: ResourceIndex },
-    /// To be recorded and shown.
+    /// Record and show this failure.
     Failed(Failure),
-    /// To be told to [`crate::Cluster`], recorded and shown.
+    /// Pass this state to [`crate::Cluster`], record it and show it.
     State(GroupState),
 }
 
 /// A change of a group's resources on one node, or of the interfaces with its addresses. The same
-/// value is decided on here, told to the core of the cluster, logged, and shown to operators by its
-/// name. `R` is what a resource of the group is known by.
+/// value is decided here, passed to the core of the cluster, logged, and shown to operators by its
+/// name. `R` identifies a resource of the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupState<R = ResourceIndex> {
-    /// Once, after `begin`: all is known, and nothing runs here that should not. The node may
-    /// contend for the lease, or goes on with the one that was inherited.
+    /// Once, after `begin`: all states are known, and no resource runs here that should not. The
+    /// node may contend for the lease, or goes on with the inherited one.
     Ready,
-    /// Everything that is to run runs: all resources, or those before the first that is disabled.
+    /// Every resource runs that should: all of them, or those before the first disabled one.
     Started,
-    /// That is over without `stop`: something failed, is restarted, or is to run in addition.
-    /// `Started` follows if it comes to that.
+    /// The group is no longer started, without a `stop`: a resource failed, is restarted, or must
+    /// run in addition. `Started` follows if all of them run again.
     Incomplete,
-    /// Answers `stop`: nothing of the group runs any more, and the lease may be released.
+    /// The answer to `stop`: no resource of the group runs any more, and the lease may be released.
     Stopped,
-    /// This node should give the group up: a start failed, a failure was hard, or this resource
-    /// failed too often. Nothing is started before `Fit`.
+    /// This node should release the group: a start failed, a failure was hard, or this resource
+    /// failed too often. No resource is started before `Fit`.
     Barred { resource: R },
-    /// The failures that made the group leave are forgotten: the node may take it again.
+    /// The failures that barred the group are forgotten: the node may take it again.
     Fit,
-    /// A stop failed, or has not ended long after it should have. What runs is not known: the lease
-    /// is to be kept and its guard closed, and no other node may start the group. Nothing is done
-    /// with the group until an operator cleans up, or what is overdue ends well after all.
+    /// A stop failed, or has not ended long after its timeout. The states are unknown: the lease
+    /// must be kept and its guard closed, and no other node may start the group. The group waits
+    /// until an operator cleans up, or until the overdue action ends well after all.
     Blocked { resource: R },
-    /// Every resource that could not be stopped is now known to be.
+    /// The state of every resource that could not be stopped is known again.
     Unblocked,
     /// An interface with one of the group's addresses is missing here, switched off or without
     /// carrier.
     Broken,
-    /// None is any more.
+    /// No such interface is broken any more.
     Mended,
 }
 
@@ -93,7 +93,7 @@ impl<R> GroupState<R> {
         }
     }
 
-    /// The same with resources under other names.
+    /// The same state with resources under other names.
     pub(crate) fn named<S>(self, name: impl Fn(R) -> S) -> GroupState<S> {
         match self {
             Self::Ready => GroupState::Ready,

@@ -1,4 +1,4 @@
-//! How often a resource failed on this node, for how long that counts, and whether it is too often.
+//! The failures of a resource on this node: their number, their duration, and their consequence.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -9,9 +9,9 @@ use super::ResourcePlan;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Failures {
     count: u32,
-    /// When the last of them happened.
+    /// The time of the last failure.
     last: Boottime,
-    /// This node is not to have the group as long as they count.
+    /// This node must not have the group as long as the failures count.
     banned: bool,
 }
 
@@ -24,7 +24,7 @@ impl Failures {
         self.banned
     }
 
-    /// One more. `fatal`: trying again on this node is of no use.
+    /// Adds one failure. `fatal`: another attempt on this node is useless.
     pub(super) fn add(&mut self, fatal: bool, plan: &ResourcePlan, now: Boottime) {
         if self.end(plan.failure_timeout).is_some_and(|end| end <= now) {
             self.forget();
@@ -39,7 +39,7 @@ impl Failures {
         *self = Self::default();
     }
 
-    /// When they are forgotten.
+    /// The time at which the failures are forgotten.
     pub(super) fn end(&self, timeout: Option<Duration>) -> Option<Boottime> {
         let timeout = timeout.filter(|_| self.count > 0)?;
         Some(self.last.after(timeout))

@@ -1,8 +1,8 @@
-//! The resources of a group on one node: what runs, what is to run, and the next step between the
-//! two.
+//! The resources of a group on one node: their states, the wanted states, and the next step between
+//! the two.
 //!
-//! Like all of the core it does nothing itself: actions go out as data, what became of them comes
-//! in.
+//! Like all of the core, this module executes nothing itself: actions go out as data, and their
+//! outcomes come in.
 
 pub mod effect;
 mod failures;

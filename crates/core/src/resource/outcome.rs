@@ -1,11 +1,12 @@
-//! What can be done to a resource, and what can become of it.
+//! The actions on a resource, and their outcomes.
 
 use std::fmt;
 
-/// What a resource agent is asked to do.
+/// A request to a resource agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A monitor before anything else: does it run here already? It is no failure if not.
+    /// A monitor before any other action, which determines whether the resource runs here already.
+    /// "Not running" is no failure.
     Probe,
     Start,
     Stop,
@@ -31,8 +32,8 @@ impl fmt::Display for Action {
     }
 }
 
-/// The exit code of a resource agent, as the Open Cluster Framework's resource agent API 1.1
-/// numbers them (resource-agent-api.md, "Exit status codes").
+/// The exit code of a resource agent, as numbered by the Open Cluster Framework's resource agent
+/// API 1.1 (resource-agent-api.md, "Exit status codes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExitCode(pub u8);
 
@@ -50,7 +51,7 @@ impl ExitCode {
     pub const DEGRADED: Self = Self(190);
     pub const DEGRADED_PROMOTED: Self = Self(191);
 
-    /// What the code means.
+    /// The meaning of the code.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::SUCCESS => "ok",
@@ -69,7 +70,7 @@ impl ExitCode {
         }
     }
 
-    /// Whether trying again on the same node is of no use.
+    /// Whether another attempt on the same node is useless.
     pub const fn is_hard(self) -> bool {
         matches!(
             self,
@@ -82,31 +83,31 @@ impl ExitCode {
     }
 }
 
-/// What became of an action.
+/// The outcome of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Exited(ExitCode),
-    /// It took too long and was killed, with all its children.
+    /// The action took too long and was killed, with all its children.
     TimedOut,
-    /// No end: a start or a stop took too long and was killed, but some of it waits in the kernel
-    /// and may yet do what it was to. The end follows.
+    /// The action has not ended: a start or a stop took too long and was killed, but a process of
+    /// it waits in the kernel and may still finish its work. The end follows.
     Lingers,
-    /// Its agent was ended by this signal, not by us.
+    /// The agent was ended by this signal, which this program did not send.
     Killed(i32),
-    /// Its agent could not be run at all.
+    /// The agent could not be run at all.
     NotStarted,
-    /// Not an action's end: a process of the resource was seen to end.
+    /// The end of a process of the resource, not of an action.
     Died,
 }
 
-/// What an outcome says of the resource.
+/// The conclusion about a resource from an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finding {
-    /// It does what it was asked to, or runs.
+    /// The resource runs, or the action succeeded.
     Well,
-    /// It is cleanly stopped.
+    /// The resource is cleanly stopped.
     NotRunning,
-    /// Whether it runs is not known.
+    /// The state of the resource is unknown.
     Failed,
 }
 
@@ -123,25 +124,25 @@ impl Outcome {
                     ExitCode::RUNNING_PROMOTED | ExitCode::DEGRADED | ExitCode::DEGRADED_PROMOTED,
                 ),
             ) => Finding::Well,
-            // To stop what does not run must succeed; an agent that reports it instead says no
-            // less.
+            // A stop of a stopped resource must succeed. An agent that answers "not running"
+            // instead says no less.
             (Action::Probe | Action::Monitor | Action::Stop, Self::NOT_RUNNING) => {
                 Finding::NotRunning
             }
-            // Nothing that is not installed can run.
+            // A resource that is not installed cannot run.
             (Action::Probe, Self::Exited(ExitCode::NOT_INSTALLED)) => Finding::NotRunning,
             (Action::Monitor, Self::Died) => Finding::NotRunning,
             _ => Finding::Failed,
         }
     }
 
-    /// Whether the resource had no say in it.
+    /// Whether the outcome does not depend on the resource.
     pub const fn tells_nothing(self) -> bool {
         matches!(self, Self::NotStarted)
     }
 
-    /// Whether the agent refused to look: that its parameters, its rights or its abilities do not
-    /// suffice says nothing of what runs.
+    /// Whether the agent refused the check. Bad parameters, missing rights or missing features say
+    /// nothing about the state of the resource.
     pub const fn is_refusal(self) -> bool {
         match self {
             Self::Exited(code) => code.is_hard() && code.0 != ExitCode::NOT_INSTALLED.0,
@@ -149,7 +150,7 @@ impl Outcome {
         }
     }
 
-    /// Whether trying again on the same node is of no use.
+    /// Whether another attempt on the same node is useless.
     pub const fn is_hard(self) -> bool {
         match self {
             Self::Exited(code) => code.is_hard(),

@@ -1,22 +1,24 @@
-//! The part of the configuration that a resource is run by.
+//! The configuration of a resource.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use super::Action;
 
-/// How a resource is to be treated.
+/// The times and limits of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourcePlan {
     pub start_timeout: Duration,
     pub stop_timeout: Duration,
-    /// Also that of the probe.
+    /// The timeout of a monitor, and of the probe.
     pub monitor_timeout: Duration,
-    /// From the end of a start or a monitor to the next monitor. Without one it is not monitored.
+    /// The time from the end of a start or a monitor to the next monitor. Without an interval there
+    /// is no monitor.
     pub monitor_interval: Option<Duration>,
-    /// The group is to leave the node at this many failures. Without one no number is too many.
+    /// The number of failures at which the group must leave the node. Without a threshold no number
+    /// suffices.
     pub migration_threshold: Option<NonZeroU32>,
-    /// Failures are forgotten when none was added for this long. Without one they count until an
-    /// operator cleans up.
+    /// The time without a new failure after which the failures are forgotten. Without one they
+    /// count until an operator cleans up.
     pub failure_timeout: Option<Duration>,
 }
 

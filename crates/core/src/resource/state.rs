@@ -1,4 +1,4 @@
-//! One resource of a group on this node: how it is to be treated, and what is known of it.
+//! One resource of a group on this node: its plan and its known state.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use heartbeat_common::time::Boottime;
 
 use super::{Action, ResourcePlan, failures::Failures};
 
-/// How much longer than its timeout an action may take, before whoever carries it out is taken to
-/// hang: to end what does not end by itself takes some seconds.
+/// The time after its timeout at which an unfinished action counts as hanging. The executor needs
+/// some seconds to kill an action that does not end by itself.
 const OVERDUE: Duration = Duration::from_secs(10);
-/// What could not be looked at is tried again after this time.
+/// The pause before a probe that could not be executed is repeated.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// What a resource does on this node, as far as is known.
+/// The state of a resource on this node, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResourceState {
-    /// Not looked at yet.
+    /// Not probed yet.
     Unknown,
     Stopped,
     Starting,
     Started,
-    /// It may run, wholly or in part, and is to be stopped before anything else.
+    /// It may run, wholly or in part, and must be stopped before anything else.
     Failed,
     Stopping,
     /// It could not be stopped.
@@ -41,16 +41,16 @@ impl ResourceState {
     }
 }
 
-/// What is known of a resource, apart from what is being done to it.
+/// The knowledge about a resource, apart from the action in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
-    /// To be probed.
+    /// A probe is due.
     Nothing,
     Stopped,
     Running,
-    /// It may run, wholly or in part: only a stop leads on.
+    /// It may run, wholly or in part: only a stop ends this state.
     Unsure,
-    /// It could not be stopped: only an operator leads on.
+    /// It could not be stopped: only an operator ends this state.
     Stuck,
 }
 
@@ -58,9 +58,9 @@ pub(super) enum Known {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
     pub(super) action: Action,
-    /// When it counts as one that may never end.
+    /// The time at which the action counts as one that may never end.
     overdue_at: Boottime,
-    /// It was killed and does not end.
+    /// The action was killed and does not end.
     pub(super) lingers: bool,
 }
 
@@ -70,23 +70,23 @@ pub(super) struct Resource {
     pub(super) known: Known,
     /// The action that was begun and has not ended.
     pub(super) in_flight: Option<InFlight>,
-    /// The operator looked at it meanwhile.
+    /// The operator cleaned up during the action.
     pub(super) cleaned: bool,
-    /// It was started, or seen to run or not to be well, and not seen to be stopped since.
+    /// The resource was started, or seen running or failed, and not seen stopped since.
     pub(super) ran: bool,
-    /// A probe found that it is not installed.
+    /// A probe found that the resource is not installed.
     missing: bool,
-    /// A probe could not be carried out. Another one follows then.
+    /// The time of the next probe after one that could not be executed.
     unseen_until: Option<Boottime>,
-    /// The operator lets it run.
+    /// The operator allows the resource to run.
     pub(super) enabled: bool,
-    /// The operator wants it to be stopped once.
+    /// The operator wants one stop of the resource.
     pub(super) restart: bool,
-    /// A stop failed or is overdue, and it was not seen to be stopped since.
+    /// A stop failed or is overdue, and the resource was not seen stopped since.
     pub(super) blocked: bool,
-    /// The probe in flight may have looked too early.
+    /// The probe in flight may have read an earlier state.
     pub(super) outdated: bool,
-    /// A process of it ended while it was started or probed, which may have gone unnoticed.
+    /// A process of the resource ended during a start or a probe, which may have missed it.
     pub(super) doubted: bool,
     pub(super) monitor_due: Option<Boottime>,
     pub(super) failures: Failures,
@@ -130,12 +130,12 @@ impl Resource {
         self.in_flight.map(|in_flight| in_flight.action)
     }
 
-    /// Whether that action was killed and does not end.
+    /// Whether the action in flight was killed and does not end.
     pub(super) fn lingers(&self) -> bool {
         self.in_flight.is_some_and(|in_flight| in_flight.lingers)
     }
 
-    /// An action begins.
+    /// Begins an action.
     pub(super) fn begins(&mut self, action: Action, now: Boottime) {
         self.in_flight = Some(InFlight {
             action,
@@ -146,7 +146,7 @@ impl Resource {
         self.missing = false;
     }
 
-    /// What is in flight was killed, and may never end.
+    /// Records that the action in flight was killed, and may never end.
     pub(super) fn linger(&mut self, now: Boottime) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.lingers = true;
@@ -154,8 +154,9 @@ impl Resource {
         }
     }
 
-    /// When what is in flight counts as a stop that may never end, unless that was said already.
-    /// `stopping`: all of the group is to stop, and waits for starts and probes, too.
+    /// The time at which the action in flight counts as a stop that may never end, unless that was
+    /// reported already. `stopping`: all of the group must stop, and waits for starts and probes,
+    /// too.
     pub(super) fn overdue_at(&self, stopping: bool) -> Option<Boottime> {
         let in_flight = self.in_flight?;
         let holds_up = match in_flight.action {
@@ -168,19 +169,19 @@ impl Resource {
         (holds_up && !self.blocked).then_some(in_flight.overdue_at)
     }
 
-    /// When it is to be probed, if it is.
+    /// The time of the next probe, if one is due.
     pub(super) fn probe_due(&self, now: Boottime) -> Option<Boottime> {
         let is_due = self.known == Known::Nothing && self.in_flight.is_none();
         is_due.then(|| self.unseen_until.unwrap_or(now))
     }
 
-    /// A probe could not be carried out.
+    /// Whether a probe could not be executed.
     pub(super) fn is_unseen(&self) -> bool {
         self.known == Known::Nothing && self.unseen_until.is_some()
     }
 
-    /// A probe could not be carried out: what it does is as unknown as before. `barred`: this node
-    /// is not to have the group until it is known.
+    /// Records a probe that could not be executed: the state stays unknown. `barred`: this node
+    /// must not have the group until the state is known.
     pub(super) fn unseen(&mut self, barred: bool, now: Boottime) {
         self.known = Known::Nothing;
         self.unseen_until = Some(now.after(LOOK_AGAIN));
@@ -189,25 +190,25 @@ impl Resource {
         }
     }
 
-    /// A probe told something. What kept it from telling before is over.
+    /// Records a probe with a result. The reason for the earlier lack of a result is over.
     pub(super) fn seen(&mut self) {
         if self.unseen_until.take().is_some() {
             self.failures.forget();
         }
     }
 
-    /// It is not installed on this node, and so cannot run.
+    /// Records that the resource is not installed on this node, and so cannot run.
     pub(super) fn not_installed(&mut self, now: Boottime) {
         self.stopped();
         self.missing = true;
         self.failures.add(true, &self.plan, now);
     }
 
-    /// Its failures count no longer.
+    /// Forgets the failures of the resource.
     pub(super) fn forget_failures(&mut self) {
         self.failures.forget();
         self.unseen_until = None;
-        // It may have been installed meanwhile.
+        // The resource may have been installed meanwhile.
         if std::mem::take(&mut self.missing) && self.known == Known::Stopped {
             self.look_anew();
         }
@@ -220,15 +221,15 @@ impl Resource {
         }
     }
 
-    /// Whether it runs, and nothing about it asks for a stop.
+    /// Whether the resource runs, and no restart is wanted.
     pub(super) fn is_kept(&self) -> bool {
         self.known == Known::Running && !self.restart
     }
 
-    /// It was seen to run.
+    /// Records that the resource was seen running.
     pub(super) fn runs(&mut self, now: Boottime) {
         self.ran = true;
-        // Whose stop failed is to be stopped, whatever else is wanted of it.
+        // A resource whose stop failed must be stopped, whatever else is wanted of it.
         self.known = match self.blocked {
             true => Known::Unsure,
             false => Known::Running,
@@ -239,13 +240,13 @@ impl Resource {
         }
     }
 
-    /// Its agent looked, and cannot tell.
+    /// Records that the agent ran, and cannot determine the state.
     pub(super) fn may_run(&mut self) {
         self.known = Known::Unsure;
         self.ran = true;
     }
 
-    /// It was seen not to run.
+    /// Records that the resource was seen stopped.
     pub(super) fn stopped(&mut self) {
         self.known = Known::Stopped;
         self.ran = false;
@@ -260,8 +261,8 @@ impl Resource {
             .map(|interval| now.after(interval));
     }
 
-    /// What was known of it may be outdated: it is to be probed, unless what is being done to it
-    /// will tell, or only the operator may.
+    /// Marks the known state as outdated, so that a probe follows. No probe follows if the action
+    /// in flight will show the state, or if only the operator may end it.
     pub(super) fn look_anew(&mut self) {
         match self.action() {
             Some(Action::Start | Action::Stop) => {}

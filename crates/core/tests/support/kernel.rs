@@ -77,7 +77,7 @@ impl Kernel {
     /// Its acceptor abstains until `votes_from`, grants at most `max_lease_ns`, and the node guards
     /// `groups` groups.
     pub(crate) fn with_leases(mut self, votes_from: u64, max_lease_ns: u64, groups: usize) -> Self {
-        let config = self.node.tables.config_mut();
+        let config = &mut self.node.tables.config;
         (config.votes_from, config.max_lease_ns) = (votes_from, max_lease_ns);
         self.guard = vec![0; groups];
         self
@@ -110,7 +110,7 @@ impl Kernel {
 
     /// What an agent does first: it says which life it is.
     pub(crate) fn introduce(&mut self, incarnation: Incarnation, state: NodeState) {
-        let local = self.node.tables.local_mut();
+        let local = &mut self.node.tables.local;
         local.incarnation = incarnation.0;
         local.nonce = incarnation.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         local.state = state as u8;
@@ -118,13 +118,12 @@ impl Kernel {
 
     /// What the agent tells its kernel, to be changed.
     pub(crate) fn local(&mut self) -> &mut Local {
-        self.node.tables.local_mut()
+        &mut self.node.tables.local
     }
 
     /// When the control task of the agent last ticked.
     pub(crate) fn reason_tick(&self) -> Boottime {
-        let local = self.node.tables.local.unwrap_or_default();
-        Boottime::from_nanos(local.reason_tick_at)
+        Boottime::from_nanos(self.node.tables.local.reason_tick_at)
     }
 
     pub(crate) fn rows(&self) -> &[PeerRow] {
@@ -137,10 +136,7 @@ impl Kernel {
 
     /// Until when its acceptor abstains.
     pub(crate) fn abstains_until(&self) -> u64 {
-        self.node
-            .tables
-            .config
-            .map_or(0, |config| config.votes_from)
+        self.node.tables.config.votes_from
     }
 
     /// The agent sends the next probe of `row` with at most [`MAX_LEASES`] `entries`; returns what
@@ -274,11 +270,11 @@ impl Kernel {
 /// The tables of a node with these links, which knows `peers`, and itself behind them.
 fn tables(ends: &[Endpoint], peers: &[Endpoint], timeout_ns: u64) -> Node {
     let mut node = Node::new(ends[0], peers);
-    ends[1..].iter().for_each(|end| node.tables.add_link(end));
-    node.tables.add_peer(&ends[0]);
-    node.tables.config_mut().timeout_ns = timeout_ns;
-    let key_id = node.tables.local_mut().key_id;
-    *node.tables.local_mut() = Local {
+    ends[1..].iter().for_each(|end| node.link(end));
+    node.know(&ends[0]);
+    node.tables.config.timeout_ns = timeout_ns;
+    let key_id = node.tables.local.key_id;
+    node.tables.local = Local {
         key_id,
         config_version: 1,
         counted_version: 1,

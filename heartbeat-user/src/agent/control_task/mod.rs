@@ -1,6 +1,7 @@
 //! The control task: one tokio task that keeps the view, the journal and the hooks, answers the
 //! control socket, and shows the pulse that it makes progress.
 
+mod configure;
 mod hooks;
 mod members;
 mod outdated;
@@ -39,8 +40,8 @@ use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{
-        mpsc::{self, UnboundedReceiver},
-        watch,
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        oneshot, watch,
     },
     time::MissedTickBehavior,
 };
@@ -56,7 +57,7 @@ use super::{
     graceful_restart::{self, Departure, Reply},
     groups::Groups,
     journal::Journal,
-    operate::Operator,
+    operate::{Operator, Origin},
     outages::Outages,
     outdated::Outdated,
     overdue::Overdue,
@@ -137,6 +138,7 @@ pub(super) struct ControlTask<'a> {
     /// The current reload, if any, and the steps that threads take for it.
     reload: Option<UnderWay>,
     steps: Steps,
+    stops: Stops,
     search: Search,
     /// The causes found for pauses without a processor.
     explained: UnboundedReceiver<Found>,
@@ -153,6 +155,19 @@ enum Shortage {
     OwnVote,
     /// A witness sends commands.
     Trust,
+}
+
+/// The requests to stop that passed the check, as the senders of their answers.
+struct Stops {
+    sender: UnboundedSender<oneshot::Sender<Response>>,
+    receiver: UnboundedReceiver<oneshot::Sender<Response>>,
+}
+
+impl Stops {
+    fn new() -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self { sender, receiver }
+    }
 }
 
 /// The operators' decisions on a group that have been applied.
@@ -320,6 +335,7 @@ impl<'a> ControlTask<'a> {
             search: Search::new(found_sender),
             reload: None,
             steps: Steps::new(),
+            stops: Stops::new(),
             explained,
             outages: Outages::default(),
             overdue: Overdue::default(),
@@ -403,15 +419,19 @@ impl<'a> ControlTask<'a> {
                     // The client may have disconnected.
                     match request {
                         Request::Reload => self.reload(Asker::Client(answer)),
-                        Request::Stop { keep, force } => {
-                            let refused = self.refuse_to_stop(keep || force || departure.is_some());
-                            let _ = answer.send(match refused {
-                                Some(message) => Response::Error { message },
-                                None => self.depart(keep, &threads, &mut departure),
-                            });
+                        Request::Configure { node, step } => {
+                            self.configure(node, step, Origin::Local, answer);
                         }
+                        Request::Stop { keep, force } if keep || force || departure.is_some() => {
+                            let _ = answer.send(self.depart(keep, &threads, &mut departure));
+                        }
+                        Request::Stop { .. } => self.judge_stop(answer),
                         request => self.answer(request, answer),
                     }
+                }
+                Some(answer) = self.stops.receiver.recv() => {
+                    // The client may have gone.
+                    let _ = answer.send(self.depart(false, &threads, &mut departure));
                 }
                 Some(asked) = peers_asked.recv() => self.answer_peer(asked),
                 Some(fetched) = self.fetched.recv() => self.fetched(fetched),
@@ -472,6 +492,17 @@ impl<'a> ControlTask<'a> {
         result
     }
 
+    /// Starts a task that asks the other nodes whether this one may stop.
+    fn judge_stop(&self, answer: oneshot::Sender<Response>) {
+        let (operator, may) = (Arc::clone(&self.operator), self.stops.sender.clone());
+        tokio::spawn(async move {
+            match operator.why_not_to_stop_now().await {
+                Some(message) => drop(answer.send(Response::Error { message })),
+                None => drop(may.send(answer)),
+            }
+        });
+    }
+
     /// Returns the reason against a stop of this node: too few votes would be left. With `may` the
     /// check is skipped.
     fn refuse_to_stop(&self, may: bool) -> Option<String> {
@@ -502,6 +533,8 @@ impl<'a> ControlTask<'a> {
                 self.supervisor.stopping();
                 self.note(clock::now(), EventKind::Stopping);
                 self.log_blocked_groups();
+                view::lock(&self.view).groups.stop();
+                self.publish();
                 *departure = Some(Departure::Draining(threads.drain()));
                 "stopping: the groups here are handed over"
             }

@@ -17,7 +17,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Applied, ControlTask, members::Reformed};
+use super::{Applied, ControlTask, configure::Examined, members::Reformed};
 use crate::{
     agent::{operate::Operator, setup, view},
     clock,
@@ -75,13 +75,15 @@ impl Asker {
 pub(super) enum Step {
     Read(Result<Box<Files>>),
     Prepared(Result<Box<Plan>>),
+    /// A configuration for a reload of all nodes was checked.
+    Examined(Box<Examined>),
 }
 
 /// The present contents of the files.
 #[derive(Debug)]
 pub(super) struct Files {
-    config: Config,
-    keys: Keys,
+    pub(super) config: Config,
+    pub(super) keys: Keys,
 }
 
 /// The planned changes.
@@ -125,7 +127,7 @@ impl Steps {
     }
 
     /// Runs `work` on a thread that may block for any time.
-    fn beside(&self, work: impl FnOnce() -> Step + Send + 'static) {
+    pub(super) fn beside(&self, work: impl FnOnce() -> Step + Send + 'static) {
         let done = self.sender.clone();
         spawn_blocking(move || drop(done.send(work())));
     }
@@ -148,7 +150,23 @@ fn half_way(version: u16, error: &anyhow::Error) -> anyhow::Error {
     )
 }
 
+impl Plan {
+    /// Returns the changes in words.
+    pub(super) fn summary(&self) -> Vec<String> {
+        let keys = self.keys.iter().map(|_| "keys changed".to_owned());
+        self.changes
+            .iter()
+            .map(ToString::to_string)
+            .chain(keys)
+            .collect()
+    }
+}
+
 impl ControlTask<'_> {
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reload.is_some()
+    }
+
     /// Begins to apply the present file. `asker` receives the result.
     pub(super) fn reload(&mut self, asker: Asker) {
         if let Some(under_way) = &self.reload {
@@ -176,6 +194,7 @@ impl ControlTask<'_> {
         ended: &UnboundedSender<Ended>,
     ) {
         let result = match step {
+            Step::Examined(examined) => return self.examined(*examined),
             Step::Read(read) => match read.and_then(|files| self.plan(*files)) {
                 Ok(Some(plan)) => return self.prepare(plan),
                 Ok(None) => Ok("nothing has changed".to_owned()),
@@ -201,7 +220,7 @@ impl ControlTask<'_> {
 
     /// Returns the changes that these files bring, if any. A change that needs a restart is an
     /// error.
-    fn plan(&self, files: Files) -> Result<Option<Box<Plan>>> {
+    pub(super) fn plan(&self, files: Files) -> Result<Option<Box<Plan>>> {
         let Files { config: new, keys } = files;
         servable::ensure(&new)?;
         let changes = self.file.difference(&new);

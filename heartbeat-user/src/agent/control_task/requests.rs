@@ -14,7 +14,7 @@ use crate::{
     },
     clock,
     config::Role,
-    control::protocol::{Ping, Report, Request, Response, Status},
+    control::protocol::{ConfigureStep, Ping, Report, Request, Response, Status},
     logging,
     peering::PeerAsked,
 };
@@ -35,7 +35,7 @@ impl ControlTask<'_> {
             }
             Request::Report => Ok(self.report_for_peers()),
             // The main loop handles these, because they need its state.
-            Request::Reload | Request::Stop { .. } => {
+            Request::Reload | Request::Configure { .. } | Request::Stop { .. } => {
                 Err(anyhow!("{request:?} is carried out elsewhere"))
             }
             Request::Move { .. }
@@ -77,6 +77,7 @@ impl ControlTask<'_> {
         let PeerAsked {
             from,
             payload,
+            secret,
             answer,
         } = asked;
         if answer.is_closed() {
@@ -111,10 +112,15 @@ impl ControlTask<'_> {
                 let command = logging::one_line(command.to_string().as_bytes());
                 logging::notice!("command from node {name}: {command}");
             }
+            Err(_) if secret => log::warn!("unknown command from node {name}"),
             Err(_) => log::warn!(
                 "unknown command from node {name}: {}",
                 logging::one_line(&payload)
             ),
+        }
+        if let Ok(Request::Configure { node, step }) = request {
+            self.configure_for_peer(node, step, secret, answer);
+            return;
         }
         tokio::spawn(async move {
             let response = match request {
@@ -124,6 +130,31 @@ impl ControlTask<'_> {
                 },
             };
             if let Ok(response) = serde_json::to_vec(&response) {
+                let _ = answer.send(response);
+            }
+        });
+    }
+
+    /// Takes a step of a reload of all nodes for a peer. A text that was sent in the open is refused.
+    fn configure_for_peer(
+        &mut self,
+        node: String,
+        step: ConfigureStep,
+        secret: bool,
+        answer: oneshot::Sender<Vec<u8>>,
+    ) {
+        let (sender, answered) = oneshot::channel();
+        if secret {
+            self.configure(node, step, Origin::Peer, sender);
+        } else {
+            let message = "a configuration is taken in secret only".to_owned();
+            let _ = sender.send(Response::Error { message });
+        }
+        tokio::spawn(async move {
+            // Without an answer the agent stops, and the channel says so.
+            if let Ok(response) = answered.await
+                && let Ok(response) = serde_json::to_vec(&response)
+            {
                 let _ = answer.send(response);
             }
         });

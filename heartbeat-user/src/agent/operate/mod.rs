@@ -35,7 +35,7 @@ use crate::{
     dataplane::{LeaseSlots, PeerRows},
     logging,
     messages::ResourceCommand,
-    peering,
+    peering::{self, AskError},
     pulse::{Directives, PulseStats, mailbox::Post},
 };
 use heartbeat_core::index::GroupIndex;
@@ -185,16 +185,37 @@ impl Operator {
         let answer = peering::ask(&self.config, &self.keys, node, &payload, peering::PATIENCE)
             .await
             .with_context(|| format!("could not ask node {name}"))?;
-        let answer = serde_json::from_slice(&answer)
-            .with_context(|| format!("the answer of node {name} is not understood"))?;
-        Ok(match answer {
-            Response::Done { text } => Response::Done {
-                text: logging::clean(&text),
-            },
-            Response::Error { message } => Response::Error {
-                message: logging::clean(&message),
-            },
-            other => bail!("node {name} answered something else: {other:?}"),
+        match understood(&answer, &name)? {
+            Response::Checked(_) => bail!("node {name} answered something else"),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Passes a step of a reload of all nodes to the agent of `node`, encrypted, because a
+    /// configuration may contain passwords.
+    pub(super) async fn configure(
+        &self,
+        node: &str,
+        request: &Request,
+        origin: Origin,
+    ) -> Response {
+        let asked = async {
+            let target = self.node(node)?;
+            if origin == Origin::Peer {
+                bail!("this is for node {node}: ask there");
+            }
+            let payload = serde_json::to_vec(request)?;
+            let (config, keys) = (&self.config, &self.keys);
+            let patience = peering::SECRET_PATIENCE;
+            let asked = peering::ask_in_secret(config, keys, target.id, &payload, patience).await;
+            if let Err(error @ AskError::Unreachable { .. }) = &asked {
+                let message = error.to_string();
+                return Ok(Response::NotReached { message });
+            }
+            understood(&asked?, node)
+        };
+        asked.await.unwrap_or_else(|error| Response::Error {
+            message: format!("{error:#}"),
         })
     }
 
@@ -245,6 +266,24 @@ impl Operator {
             .node(node)
             .map_or_else(|| node.0.to_string(), |node| node.name.clone())
     }
+}
+
+/// Parses the answer of another node, and removes control characters from its texts.
+fn understood(answer: &[u8], name: &str) -> Result<Response> {
+    let answer = serde_json::from_slice(answer)
+        .with_context(|| format!("the answer of node {name} is not understood"))?;
+    Ok(match answer {
+        Response::Done { text } => Response::Done {
+            text: logging::clean(&text),
+        },
+        Response::Error { message } => Response::Error {
+            message: logging::clean(&message),
+        },
+        Response::Checked(checked) => {
+            Response::Checked(Box::new(checked.map_texts(logging::clean)))
+        }
+        other => bail!("node {name} answered something else: {other:?}"),
+    })
 }
 
 /// Fails if only an operator can unblock the group.

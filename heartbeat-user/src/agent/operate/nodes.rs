@@ -8,7 +8,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use heartbeat_common::wire::{Health, NodeState};
+use heartbeat_common::{
+    maps::PeerRow,
+    time::Boottime,
+    wire::{Health, NodeState},
+};
 use heartbeat_core::cluster::Intent;
 use heartbeat_sys::files::atomic_file;
 use tokio::time::sleep;
@@ -39,11 +43,12 @@ impl Operator {
         origin: Origin,
     ) -> Result<Response> {
         if self.node(node)?.id == self.config.local().id && !force && !self.stats.is_idle() {
+            let asked = self.hear_all().await;
             let others = self.config.members();
             let others = others.filter(|other| other.id != self.config.local().id);
             let mut why = Vec::new();
             for other in others {
-                match self.why_not_to_take(other) {
+                match self.why_not_to_take(other, asked) {
                     None => return self.turn(node, true, request, origin).await,
                     Some(reason) => why.push(reason),
                 }
@@ -57,17 +62,41 @@ impl Operator {
         self.turn(node, true, request, origin).await
     }
 
-    /// Returns the reason against a stop of this node, if any.
+    /// Returns the reason against a stop of this node, if any, by the last known state of the others.
     pub(in crate::agent) fn why_not_to_stop(&self) -> Option<String> {
-        let voters = view::lock(&self.view).voters(clock::now());
+        self.loss_since(Boottime::default())
+    }
+
+    /// Returns the same reason by fresh answers of the others. A node that has just stopped counts as
+    /// alive until `timeout`, so its last answer is not enough.
+    pub(in crate::agent) async fn why_not_to_stop_now(&self) -> Option<String> {
+        let asked = self.hear_all().await;
+        self.loss_since(asked)
+    }
+
+    fn loss_since(&self, asked: Boottime) -> Option<String> {
+        let voters = view::lock(&self.view).voters(clock::now(), asked);
         voters::loss(&voters, self.config.local().id)
     }
 
+    /// Waits until every live peer has answered, for `timeout` at most. Returns the time of its
+    /// begin.
+    async fn hear_all(&self) -> Boottime {
+        let asked = clock::now();
+        let until = asked.after(self.config.timeout);
+        while clock::now() < until && view::lock(&self.view).is_any_silent_since(asked) {
+            sleep(POLL).await;
+        }
+        asked
+    }
+
     /// Returns the reason why another member cannot acquire any group, if any. A starting node
-    /// counts as able.
-    fn why_not_to_take(&self, other: &Node) -> Option<String> {
+    /// counts as able. An answer from before `asked` does not count.
+    fn why_not_to_take(&self, other: &Node, asked: Boottime) -> Option<String> {
         let name = &other.name;
-        let Some(row) = self.latest(other.id) else {
+        let row = self.latest(other.id);
+        let answered = |row: &PeerRow| Boottime::from_nanos(row.last_reply_at) >= asked;
+        let Some(row) = row.filter(answered) else {
             return Some(format!("{name} does not answer"));
         };
         match announced_state(&row) {

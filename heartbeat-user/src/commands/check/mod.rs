@@ -23,9 +23,9 @@ use crate::{
 
 /// What an examination of a configuration found.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Findings {
-    errors: Vec<String>,
-    warnings: Vec<String>,
+pub(crate) struct Findings {
+    pub(crate) errors: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     summary: String,
 }
 
@@ -83,18 +83,24 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
             };
         }
     };
+    findings(&config, is_here(&config, node))
+}
+
+/// Returns the findings about a configuration that could be read. `here` means that its local node
+/// is this host.
+pub(crate) fn findings(config: &Config, here: bool) -> Findings {
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-    warnings.extend(host::warnings(&config, is_here(&config, node)));
-    warnings.extend(servable::oddities(&config));
-    warnings.extend(agents::warnings(&config));
+    warnings.extend(host::warnings(config, here));
+    warnings.extend(servable::oddities(config));
+    warnings.extend(agents::warnings(config));
     let keys = Keys::load(&config.key).err();
     let keys = keys.map(|error| error.to_string()).into_iter();
-    let errors = servable::refused(&config).into_iter().chain(keys);
+    let errors = servable::refused(config).into_iter().chain(keys);
     let errors = errors.collect();
     Findings {
         errors,
         warnings,
-        summary: summary::summary(&config),
+        summary: summary::summary(config),
     }
 }
 

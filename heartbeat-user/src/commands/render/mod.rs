@@ -501,4 +501,53 @@ mod tests {
         assert_eq!(long(950_000_000), "950 ms");
         assert_eq!(long(200_000_000_000), "3 min");
     }
+
+    #[test]
+    fn breaches_of_security_have_lines_of_their_own_and_good_days_have_none() {
+        let status = |more: &serde_json::Value| -> Status {
+            let mut status = serde_json::json!({
+                "version": "", "cluster": "", "instance": "", "node": "a", "pid": 1, "at_ns": 1,
+                "uptime_ns": 1, "interval_ns": 1, "timeout_ns": 1, "state": "active", "vips": [],
+                "nodes": [], "counters": {},
+                "quorum": { "quorate": true, "alive": 3, "needed": 2, "configured": 3 },
+                "pulse": {
+                    "realtime_priority": 1, "memory_locked": true, "ticks": 1, "missed_ticks": 0,
+                    "max_lateness_ns": 0, "deaf": false, "deaf_count": 0, "send_errors": 0,
+                },
+            });
+            if let (Some(all), Some(more)) = (status.as_object_mut(), more.as_object()) {
+                all.extend(more.clone());
+            }
+            serde_json::from_value(status).unwrap()
+        };
+        let lines = |more: &serde_json::Value| {
+            let page = super::status(&status(more), false);
+            let ours = ["Confinement:", "Commands:", "Decisions:"];
+            let lines = page
+                .lines()
+                .filter(|line| ours.iter().any(|name| line.contains(name)));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let good = serde_json::json!({
+            "confinement": { "seccomp": true, "landlock": 5 }, "witness_commands": 0,
+            "decisions_lost": false,
+        });
+        assert_eq!(lines(&good), Vec::<String>::new());
+        let bad = serde_json::json!({
+            "confinement": { "seccomp": true, "missing": ["landlock: none"] },
+            "witness_commands": 3, "decisions_lost": true,
+        });
+        let bad = lines(&bad);
+        assert_eq!(
+            bad[..2],
+            [
+                "  * Confinement:   MISSING: landlock: none",
+                "  * Commands:      3 commands of witnesses REFUSED",
+            ]
+        );
+        assert!(
+            bad[2].starts_with("  * Decisions:     LOST: their file was damaged"),
+            "{bad:?}"
+        );
+    }
 }

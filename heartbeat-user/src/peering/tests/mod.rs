@@ -125,6 +125,7 @@ impl Agent {
             from,
             payload,
             answer,
+            ..
         } = self.next().await;
         let said = format!("{} asked {}", from.0, String::from_utf8_lossy(&payload));
         answer.send(said.into_bytes()).unwrap();
@@ -181,6 +182,31 @@ async fn a_question_reaches_the_agent_and_its_answer_comes_back() {
         agent.next().await.answer.send(Vec::new()).unwrap();
     });
     assert_eq!(answer.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn question_in_secret_and_its_answer_arrive_as_such() {
+    let net = Net::new(13, 1);
+    let keys = keys(OLD);
+    let mut agent = net.agent(&keys, 0).await;
+    let config = net.config("a");
+    let long = vec![b'x'; super::MAX_SECRET];
+    let asking = super::ask_in_secret(&config, &keys, B, &long, PATIENCE);
+    let (answer, ()) = tokio::join!(asking, async {
+        let asked = agent.next().await;
+        assert!(asked.secret && asked.payload == long);
+        asked.answer.send(asked.payload).unwrap();
+    });
+    assert!(answer.unwrap() == long);
+    let (answer, ()) = tokio::join!(net.ask_b(&keys, b"x"), async {
+        let asked = agent.next().await;
+        assert!(!asked.secret);
+        asked.answer.send(Vec::new()).unwrap();
+    });
+    answer.unwrap();
+    let longer = vec![0; super::MAX_SECRET + 1];
+    let answer = super::ask_in_secret(&config, &keys, B, &longer, PATIENCE).await;
+    assert!(matches!(answer, Err(AskError::TooLong(..))));
 }
 
 #[tokio::test]
@@ -293,7 +319,7 @@ async fn nobody_asks_itself_or_an_unknown_node() {
     }
     let long = vec![0; super::MAX_PAYLOAD + 1];
     let answer = net.ask_b(&keys(OLD), &long).await;
-    assert!(matches!(answer, Err(AskError::TooLong(_))));
+    assert!(matches!(answer, Err(AskError::TooLong(..))));
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
-//! One group on one node: begins the actions on its resources, in order, and decides by what
-//! becomes of them.
+//! One group on one node: begins the actions on its resources in order, and decides from their
+//! outcomes.
 //!
-//! It never decides where the group is served: it is told to start and to stop, and says when this
-//! node should rather not have it. Whether anything runs it knows from the agents alone.
+//! A group run never decides which node serves the group. It receives start and stop commands, and
+//! reports when this node should rather not have the group. Its only source about running resources
+//! is the agents.
 //!
-//! One resource, as its agent tells:
+//! The states of one resource, as its agent reports them:
 //!
 //! ```text
 //!   unknown ──probe──▶ started, stopped, or failed if the agent cannot tell
@@ -18,38 +19,40 @@
 //!      └────────────────────────────────────┘ └────────▶ blocked ─────────▶ unknown
 //! ```
 //!
-//! Whatever of a failed one runs is stopped before anything else, also after "not running": agents
-//! clean up. One that was blocked is not trusted again before it was seen to be stopped.
+//! A failed resource is stopped before anything else, also after "not running": agents clean up. A
+//! resource that was blocked is not trusted again before it was seen stopped.
 //!
-//! What is done next follows from what is known, and from nothing else: no plan is kept that could
-//! become outdated. *Kept* are the resources from the first on that are to run and do.
+//! The next action follows from the known states alone: there is no stored plan that could become
+//! outdated. *Kept* resources are those from the first on that should run and do.
 //!
-//! 1. Who is unknown is probed, all at once.
+//! 1. All unknown resources are probed at once.
 //! 2. While one is unknown or blocked, or a start or a stop is in flight, neither begins.
-//! 3. Of those after the kept ones that may run, the last is stopped. Its monitor is cancelled.
-//! 4. If there are none, the first after the kept ones is started, if it is to run.
+//! 3. Of the resources after the kept ones that may run, the last is stopped. Its monitor is
+//!    cancelled.
+//! 4. If there are none, the first after the kept ones is started, if it should run.
 //! 5. The kept ones are monitored, unless one is blocked.
 //!
-//! Whoever is started finds all before it running and none after it, and whoever is stopped has
-//! none after it. A resource that runs behind one that does not is stopped first: it may have lost
-//! what it needs. Only what is kept, or is being started next to it, can fail: an agent that fails
-//! on a resource about to be stopped says nothing that counts, for what it needs may be gone.
+//! At the start of a resource, all resources before it run and none after it. At its stop, none
+//! after it runs. A resource that runs behind a stopped one is stopped first: it may have lost its
+//! dependencies. Only a kept resource, or the one being started next to them, can fail. A failure
+//! of a resource that is about to be stopped does not count, because its dependencies may be gone.
 //!
-//! The group, between what it is told and what it says:
+//! The states of the group, between its commands and its reports:
 //!
 //! ```text
 //!   begin ─▶ settling ──Ready──▶ idle ──start──▶ serving ──stop──▶ stopping ──Stopped──▶ idle
 //! ```
 //!
-//! A start or a stop that was killed and does not end blocks the group, too: it may yet come about.
-//! It is over when its end is told, which is that of one that timed out.
+//! A killed start or stop that does not end blocks the group too: it may still take effect. The
+//! block is over when the action's end is reported, as the end of a timed-out action.
 //!
-//! A stop that has not ended long after its timeout blocks the group, and so does whatever a stop
-//! of the group waits for. It is still waited for, and if it ends well after all the group goes on.
+//! A stop that has not ended long after its timeout blocks the group, and so does every action for
+//! which a stop of the group waits. The group still waits for the end, and goes on if it is a good
+//! one.
 //!
-//! Settling without an inherited lease nothing is to run; with one, all is. A `start` that comes
-//! while the group stops takes effect after `Stopped`. In maintenance all that is told is
-//! remembered, and nothing is said.
+//! While the group settles without an inherited lease, no resource should run. With one, all
+//! should. A `start` during a stop of the group takes effect after `Stopped`. In maintenance all
+//! commands are remembered, and nothing is reported.
 
 mod reconcile;
 mod results;
@@ -73,7 +76,7 @@ enum Phase {
     Ready,
 }
 
-/// What was said last.
+/// The last reports.
 #[derive(Clone, Copy, Debug, Default)]
 struct Said {
     started: bool,
@@ -83,15 +86,16 @@ struct Said {
     blocked: bool,
 }
 
-/// One group on this node. Resources are numbered from 0 in the order in which they start; numbers
-/// beyond the last are ignored by whatever changes something, and are a panic for whatever looks.
+/// One group on this node. Resources are numbered from 0 in the order of starting. Methods that
+/// change something ignore numbers beyond the last, and methods that read panic.
 #[derive(Clone, Debug)]
 pub struct GroupRun {
     resources: IndexVec<ResourceIndex, Resource>,
     phase: Phase,
-    /// It is to be served: the last of `start` and `stop` was `start`.
+    /// The last command of `start` and `stop` was `start`.
     wanted: bool,
-    /// `stop` is not answered yet: all is stopped first, whatever came after it.
+    /// A `stop` without an answer yet: all resources are stopped first, whatever command came after
+    /// it.
     stopping: bool,
     maintenance: bool,
     said: Said,
@@ -109,9 +113,9 @@ impl GroupRun {
         }
     }
 
-    /// The agent begins; nothing but `maintain` and `enable` may come before, and it begins once.
-    /// `inherited`: an earlier agent of this node was granted the lease and it still lives. What
-    /// runs goes on then, what does not is started; otherwise whatever is found running is stopped.
+    /// Begins the run, once. Only `maintain` and `enable` may come before it. `inherited`: an
+    /// earlier agent of this node holds a lease that still lasts. Running resources then go on, and
+    /// the others are started. Otherwise every running resource is stopped.
     pub fn begin(&mut self, inherited: bool, now: Boottime, out: &mut Vec<Effect>) {
         if self.phase == Phase::New {
             self.phase = Phase::Settling { inherited };
@@ -121,16 +125,16 @@ impl GroupRun {
         }
     }
 
-    /// The lease was acquired: serve.
+    /// Starts the group, whose lease was acquired.
     pub fn start(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.wanted = true;
-        // Whoever did not hear it then hears it again.
+        // A caller that missed the last report gets it again.
         self.said.leave = false;
         self.step(now, out);
     }
 
-    /// Stop everything, in reverse. May come at any time, also during a start; a start in flight is
-    /// waited for. Answered by one [`super::GroupState::Stopped`], also if nothing runs.
+    /// Stops all resources, in reverse. The call may come at any time, also during a start, which
+    /// then ends first. The answer is one [`super::GroupState::Stopped`], also if no resource runs.
     pub fn stop(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.wanted = false;
         self.stopping = true;
@@ -138,14 +142,15 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// Time has come to [`Self::next_deadline`]: a monitor is due, failures no longer count, or an
-    /// action is overdue.
+    /// Acts on the time in [`Self::next_deadline`]: a monitor is due, failures no longer count, or
+    /// an action is overdue.
     pub fn wake(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.step(now, out);
     }
 
-    /// The operator forgets the failures of one resource, or of all, and lets what is blocked be
-    /// looked at: if it does not run the group goes on, and otherwise its stop is tried again.
+    /// Cleans up for the operator: forgets the failures of one resource, or of all, and probes
+    /// blocked resources. If such a resource does not run, the group goes on. Otherwise its stop is
+    /// repeated.
     pub fn cleanup(
         &mut self,
         resource: Option<ResourceIndex>,
@@ -164,9 +169,10 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// While maintenance is on no action begins and nothing is said; what is in flight ends, and
-    /// its result is noted but counts for nothing. As anything may have been done by hand
-    /// meanwhile, all is probed when it ends, but for what is blocked: that waits for `cleanup`.
+    /// Switches maintenance. In maintenance no action begins and nothing is reported. An action in
+    /// flight ends, and its result is recorded but counts for nothing. At the end of maintenance
+    /// all resources are probed, because an operator may have changed them by hand. A blocked
+    /// resource waits for `cleanup` instead.
     pub fn maintain(&mut self, on: bool, now: Boottime, out: &mut Vec<Effect>) {
         if self.maintenance == on {
             return;
@@ -178,8 +184,8 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// The operator stops a resource, and with it those after it in the group, or lets them run
-    /// again.
+    /// Disables a resource for the operator, and with it those after it in the group, or enables
+    /// them again.
     pub fn enable(
         &mut self,
         resource: ResourceIndex,
@@ -193,8 +199,8 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// The operator wants a resource stopped, after those behind it in the group, and all of them
-    /// started again. Nothing happens if it does not run.
+    /// Restarts a resource for the operator: stops it, after those behind it in the group, and
+    /// starts all of them again. Has no effect if the resource does not run.
     pub fn restart(&mut self, resource: ResourceIndex, now: Boottime, out: &mut Vec<Effect>) {
         if let Some(resource) = self.resources.get_mut(resource) {
             resource.restart = resource.known != Known::Stopped;
@@ -202,8 +208,8 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// The configuration has new times for a resource, which is not touched. Failures count by the
-    /// new threshold from the next one on.
+    /// Changes the times of a resource, which is not touched. Failures count by the new threshold
+    /// from the next one on.
     pub fn replan(
         &mut self,
         resource: ResourceIndex,
@@ -228,17 +234,17 @@ impl GroupRun {
         self.resources[resource].state()
     }
 
-    /// The action on it that was begun and has not ended.
+    /// The action on the resource that was begun and has not ended.
     pub fn in_flight(&self, resource: ResourceIndex) -> Option<Action> {
         self.resources[resource].action()
     }
 
-    /// How many failures of it count.
+    /// The number of its failures that count.
     pub fn failures(&self, resource: ResourceIndex) -> u32 {
         self.resources[resource].failures.count()
     }
 
-    /// Whether it is why the group is to leave this node.
+    /// Whether this resource makes the group leave this node.
     pub fn is_banned(&self, resource: ResourceIndex) -> bool {
         self.resources[resource].failures.is_banned()
     }
@@ -257,13 +263,13 @@ impl GroupRun {
         self.wanted
     }
 
-    /// Whether a `stop` is not answered yet.
+    /// Whether a `stop` has no answer yet.
     pub fn is_stopping(&self) -> bool {
         self.stopping
     }
 
-    /// Whether nothing of it was seen to run, nor started: also what could not be looked at, which
-    /// is what may be wrong with it.
+    /// Whether no resource of the group was seen running, or was started. A resource that could not
+    /// be probed counts as untouched too: the failed probe may be its only fault.
     pub fn is_untouched(&self) -> bool {
         let untouched = |of: &Resource| {
             matches!(of.known, Known::Nothing | Known::Stopped)
@@ -281,17 +287,17 @@ impl GroupRun {
         self.maintenance
     }
 
-    /// Whether a stop failed and nothing is known to have ended what it was to end.
+    /// Whether a stop failed, and the end of its resource is not known.
     pub fn is_blocked(&self) -> bool {
         self.resources.iter().any(|of| of.blocked)
     }
 
-    /// Whether everything that is to run does, as was last said.
+    /// Whether every resource runs that should, by the last report.
     pub fn is_started(&self) -> bool {
         self.said.started
     }
 
-    /// Whether all of it runs, and not only what the operator lets run.
+    /// Whether all resources run, and not only those that the operator enabled.
     pub fn is_whole(&self) -> bool {
         self.said.started && self.resources.iter().all(|of| of.enabled)
     }

@@ -1,4 +1,4 @@
-//! The next step from what is known to what is wanted, and what there is to say on the way.
+//! The next action between the known and the wanted states, and the reports on the way.
 
 use heartbeat_common::time::Boottime;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl GroupRun {
-    /// When to call [`Self::wake`].
+    /// The time of the next [`Self::wake`].
     pub fn next_deadline(&self) -> Option<Boottime> {
         if self.stands_still() {
             return None;
@@ -62,7 +62,7 @@ impl GroupRun {
         may && self.wanted && !self.stopping
     }
 
-    /// How many, from the first on, the operator lets run.
+    /// The number of resources, from the first on, that the operator enabled.
     fn enabled(&self) -> usize {
         let first_disabled = self.resources.position(|of| !of.enabled);
         first_disabled.map_or(self.resources.len(), |first| first.0)
@@ -72,7 +72,7 @@ impl GroupRun {
         self.resources.position(|of| of.failures.is_banned())
     }
 
-    /// How many, from the first on, are to run.
+    /// The number of resources, from the first on, that should run.
     pub(super) fn goal(&self) -> usize {
         if !self.is_to_serve() {
             return 0;
@@ -82,13 +82,13 @@ impl GroupRun {
             .map_or(enabled, |banned| banned.0.min(enabled))
     }
 
-    /// How many, from the first on, are to run and do.
+    /// The number of resources, from the first on, that should run and do.
     pub(super) fn kept(&self) -> usize {
         let goal = self.resources.iter().take(self.goal());
         goal.take_while(|of| of.is_kept()).count()
     }
 
-    /// How many, from the first on, are monitored.
+    /// The number of resources, from the first on, that are monitored.
     fn watched(&self) -> usize {
         match self.phase {
             Phase::Ready if !self.has(Known::Stuck) => self.kept(),
@@ -113,8 +113,8 @@ impl GroupRun {
         }
     }
 
-    /// Says of a stop that it may never end. It is waited for all the same. Nor can a stop be
-    /// confirmed of what cannot be looked at.
+    /// Reports a stop that may never end, and goes on waiting for it. A resource that cannot be
+    /// probed counts too, because its stop cannot be confirmed.
     fn block_overdue(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         for resource in self.resources.indices() {
             let of = &self.resources[resource];
@@ -142,7 +142,7 @@ impl GroupRun {
             self.said.leave = false;
             out.push(Effect::State(GroupState::Fit));
         }
-        // Before the node is said to be ready to have it.
+        // This report comes before `Ready`.
         if !self.is_to_serve() {
             self.announce_bar(out);
         }
@@ -222,7 +222,7 @@ impl GroupRun {
         of.begins(action, now);
         match action {
             Action::Probe => of.doubted = false,
-            // From here on any part of it may run.
+            // From here on any part of the resource may run.
             Action::Start => {
                 of.known = Known::Unsure;
                 of.doubted = false;

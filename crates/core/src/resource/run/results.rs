@@ -1,4 +1,4 @@
-//! What became of actions, and what was seen of resources meanwhile.
+//! The outcomes of actions, and the ends of processes meanwhile.
 
 use heartbeat_common::time::Boottime;
 
@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl GroupRun {
-    /// An action has ended, or lingers and ends later. One that is not in flight is ignored.
+    /// Handles the end of an action, or an action that lingers and ends later. An action that is
+    /// not in flight is ignored.
     pub fn finished(
         &mut self,
         resource: ResourceIndex,
@@ -48,16 +49,16 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// A process of the resource was seen to end. May come late or twice: it only counts for what
-    /// runs and is to run.
+    /// Handles the end of a process of the resource. The report may come late or twice: it only
+    /// counts for a resource that runs and should run.
     pub fn died(&mut self, resource: ResourceIndex, now: Boottime, out: &mut Vec<Effect>) {
         let counts = self.counts(resource, Action::Monitor);
         let Some(of) = self.resources.get_mut(resource) else {
             return;
         };
         match (of.action(), of.known) {
-            // It may be an earlier process, or one that the agent took for well: a monitor will
-            // tell.
+            // The process may be an earlier one, or the agent may have missed its end: a monitor
+            // will show.
             (Some(Action::Start | Action::Probe), _) => of.doubted = true,
             (_, Known::Running) => {
                 let failure = Failure {
@@ -73,7 +74,7 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// Whether a failure of it would count: everything before it runs, and it is to run.
+    /// Whether a failure of the resource would count: everything before it runs, and it should run.
     fn counts(&self, resource: ResourceIndex, action: Action) -> bool {
         let kept = self.kept();
         let is_to_run = match action {
@@ -91,7 +92,7 @@ impl GroupRun {
         }
         let again = of.is_unseen();
         let not_to_serve = !self.wanted && !self.stopping;
-        // What ran may still run without the agent that could tell.
+        // A resource that ran may still run, although its agent is gone.
         let hidden = failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED)
             && (of.ran || of.blocked || inherited);
         let refused = failure.outcome.is_refusal() && not_to_serve;
@@ -112,7 +113,7 @@ impl GroupRun {
         }
     }
 
-    /// `said`: its failure was told when it began to linger.
+    /// Handles the end of a start. `said`: its failure was reported when it began to linger.
     fn start_ended(&mut self, failure: Failure, counts: bool, said: bool, out: &mut Vec<Effect>) {
         let of = &mut self.resources[failure.resource];
         if failure.outcome.finding(Action::Start) == Finding::Well {
@@ -122,13 +123,13 @@ impl GroupRun {
         if failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED) {
             of.ran = false;
         }
-        // It stays unsure: it may have started half.
+        // The state stays unsure: a part of the resource may have started.
         if !said {
             self.failed(failure, counts, out);
         }
     }
 
-    /// A start or a stop failed. A start that counts is one too many.
+    /// Reports the failure of a start or a stop. A counting failure of a start bans the node.
     fn failed(&mut self, failure: Failure, counts: bool, out: &mut Vec<Effect>) {
         if self.maintenance {
             return;
@@ -148,7 +149,7 @@ impl GroupRun {
             of.stopped();
             return;
         }
-        // In maintenance it stays unsure, and is probed afterwards.
+        // In maintenance the state stays unsure, and a probe follows.
         if self.maintenance {
             return;
         }

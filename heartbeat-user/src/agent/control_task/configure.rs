@@ -1,0 +1,337 @@
+//! The steps of `heartbeat reload --all` on this node: checks a configuration that another node
+//! offers, has it written, and takes it over.
+//!
+//! The text of the other node is taken except for this node's own settings, and only if this node's
+//! configuration allows that (`accept_configuration`): a configuration names programs, which run as
+//! root. A text that says the same as the file needs no consent.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::{sync::oneshot, task::spawn_blocking};
+
+use super::{
+    ControlTask,
+    reload::{Asker, Files, Step},
+};
+use crate::{
+    agent::operate::{Origin, refused_witness},
+    commands::check,
+    config::{Change, Config, ConfigError, Role, key::Keys, with_own_settings},
+    control::protocol::{Checked, ConfigureStep, Request, Response},
+    helper, logging,
+};
+
+/// A configuration that a thread has checked, before the running agent judges it.
+#[derive(Debug)]
+pub(super) struct Examined {
+    checked: Checked,
+    /// Absent if it cannot be used whatever the agent does.
+    files: Option<Box<Files>>,
+    answer: oneshot::Sender<Response>,
+}
+
+/// Where this node's file is, and what it allows.
+#[derive(Clone, Debug)]
+struct Target {
+    path: PathBuf,
+    node: String,
+    accepts: bool,
+}
+
+impl ControlTask<'_> {
+    pub(super) fn configure(
+        &mut self,
+        node: String,
+        step: ConfigureStep,
+        origin: Origin,
+        answer: oneshot::Sender<Response>,
+    ) {
+        let local = self.config.local();
+        if local.role == Role::Witness && origin == Origin::Local {
+            let _ = answer.send(refused_witness(&local.name));
+            return;
+        }
+        if node != local.name {
+            let operator = Arc::clone(&self.operator);
+            tokio::spawn(async move {
+                let request = Request::Configure {
+                    node: node.clone(),
+                    step,
+                };
+                let _ = answer.send(operator.configure(&node, &request, origin).await);
+            });
+            return;
+        }
+        let target = Target {
+            path: self.file.path.clone(),
+            node,
+            accepts: self.file.accept_configuration,
+        };
+        match step {
+            ConfigureStep::Check { text } => self.steps.beside(move || {
+                let (checked, files) = target.examine(&text);
+                Step::Examined(Box::new(Examined {
+                    checked,
+                    files,
+                    answer,
+                }))
+            }),
+            ConfigureStep::Write { text, replaces } => drop(spawn_blocking(move || {
+                let response = match target.write(&text, replaces) {
+                    Ok(kept) => Response::Done {
+                        text: kept.display().to_string(),
+                    },
+                    Err(error) => Response::Error {
+                        message: format!("{error:#}"),
+                    },
+                };
+                let _ = answer.send(response);
+            })),
+            ConfigureStep::Reload => self.reload(Asker::Client(answer)),
+        }
+    }
+
+    /// Adds the running agent's objections and changes, and answers.
+    pub(super) fn examined(&self, examined: Examined) {
+        let Examined {
+            mut checked,
+            files,
+            answer,
+        } = examined;
+        if self.is_reloading() {
+            checked.errors.push(
+                "a reload is under way\n  try again when `heartbeat status` shows that it is done"
+                    .to_owned(),
+            );
+        } else if let Some(files) = files {
+            let needs_restart = self.file.difference(&files.config);
+            let needs_restart = needs_restart
+                .iter()
+                .any(|change| matches!(change, Change::Restart(_)));
+            match self.plan(*files) {
+                Ok(plan) => checked.changes = plan.map_or_else(Vec::new, |plan| plan.summary()),
+                Err(error) => checked.errors.push(match needs_restart {
+                    true => format!(
+                        "{}: {error:#}\n  restart the agents one by one for that, or leave it as it is; names of \
+                         interfaces that one node has otherwise go into its [[node]], as `interfaces`",
+                        checked.path
+                    ),
+                    false => format!("{}: {error:#}", checked.path),
+                }),
+            }
+        }
+        // The asker may have gone.
+        let _ = answer.send(Response::Checked(Box::new(checked)));
+    }
+}
+
+impl Target {
+    /// Checks `text` as far as that is possible without the running agent.
+    fn examine(&self, text: &str) -> (Checked, Option<Box<Files>>) {
+        let mut checked = Checked {
+            path: self.path.display().to_string(),
+            ..Checked::default()
+        };
+        let files = self.judge(text, &mut checked);
+        let files = files.unwrap_or_else(|error| {
+            checked
+                .errors
+                .push(format!("{}: {error:#}", self.path.display()));
+            None
+        });
+        let usable = checked.errors.is_empty();
+        (checked, files.filter(|_| usable))
+    }
+
+    fn judge(&self, text: &str, checked: &mut Checked) -> Result<Option<Box<Files>>> {
+        let old = self.read()?;
+        checked.file = helper::content_number(old.as_bytes());
+        let new = with_own_settings(text, &old)?;
+        let parsed = self.parse(&new);
+        let says_the_same = || match (self.parse(&old), &parsed) {
+            (Ok(old), Ok(new)) => old.difference(new).is_empty(),
+            _ => false,
+        };
+        if !self.accepts && old != new && !says_the_same() {
+            bail!(self.not_accepted());
+        }
+        checked.write = self.accepts && old != new;
+        let config = match parsed {
+            Ok(config) => config,
+            Err(error) => {
+                checked.errors.extend(error.each());
+                return Ok(None);
+            }
+        };
+        if let Err(error @ ConfigError::Unguarded(_)) = Config::load(&self.path, Some(&self.node)) {
+            checked.errors.extend(error.each());
+        }
+        if checked.write {
+            checked.errors.extend(helper::may_install(&self.path).err());
+        }
+        let findings = check::findings(&config, true);
+        checked.errors.extend(findings.errors);
+        checked.warnings.extend(findings.warnings);
+        let keys = Keys::load(&config.key).ok();
+        Ok(keys.map(|keys| Box::new(Files { config, keys })))
+    }
+
+    /// Replaces the file, and returns the path of the old one. Consent and syntax are checked once
+    /// more, because another release may lead the reload.
+    fn write(&self, text: &str, replaces: u64) -> Result<PathBuf> {
+        ensure!(self.accepts, self.not_accepted());
+        let new = with_own_settings(text, &self.read()?)?;
+        self.parse(&new)?;
+        let kept = helper::install(&self.path, new, replaces).map_err(anyhow::Error::msg)?;
+        logging::notice!(
+            "configuration file {} replaced; the old one is {}",
+            self.path.display(),
+            kept.display()
+        );
+        Ok(kept)
+    }
+
+    fn read(&self) -> Result<String> {
+        fs::read_to_string(&self.path).context("could not read the file that is there")
+    }
+
+    fn parse(&self, text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new(&self.path), Some(&self.node), "")
+    }
+
+    fn not_accepted(&self) -> String {
+        format!(
+            "the file differs, and this node takes none from other nodes (accept_configuration = false)\n  copy the \
+             file to {0}:{1} and try again; or allow it: accept_configuration = true in [cluster] of that file, and \
+             `heartbeat reload` there",
+            self.node,
+            self.path.display()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::key::file_text;
+    use heartbeat_common::siphash::SipKey;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// A directory with node b's file and key.
+    struct Node(PathBuf);
+
+    impl Node {
+        fn new(test: &str, cluster: &str) -> Self {
+            let name = format!("heartbeat-configure-{test}-{}", std::process::id());
+            let node = Self(std::env::temp_dir().join(name));
+            fs::create_dir_all(&node.0).unwrap();
+            let key = node.0.join("key");
+            fs::write(&key, file_text(&[(1, SipKey::from_bytes([9; 16]))])).unwrap();
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+            let own = format!("node = \"b\"\nkey = \"{}\"\n{cluster}", key.display());
+            fs::write(node.path(), text(&own, "")).unwrap();
+            node
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.join("heartbeat.toml")
+        }
+
+        fn target(&self, accepts: bool) -> Target {
+            Target {
+                path: self.path(),
+                node: "b".to_owned(),
+                accepts,
+            }
+        }
+
+        fn content(&self) -> String {
+            fs::read_to_string(self.path()).unwrap()
+        }
+    }
+
+    impl Drop for Node {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn text(cluster: &str, more: &str) -> String {
+        let nodes = [1, 2, 3].map(|id| {
+            let name = ["a", "b", "c"][id - 1];
+            format!("[[node]]\nname = \"{name}\"\nid = {id}\naddresses = [\"192.0.2.{id}\"]\n")
+        });
+        format!(
+            "[cluster]\nname = \"x\"\n{cluster}[[link]]\ninterface = \"hb-none0\"\n{}{more}",
+            nodes.concat()
+        )
+    }
+
+    const HOOK: &str = "[[hook]]\non = \"peer-down\"\nexec = [\"/bin/true\"]\n";
+
+    #[test]
+    fn changed_file_is_checked_and_written_with_this_nodes_own_settings() {
+        let node = Node::new("accepts", "");
+        let target = node.target(true);
+        let new = text("node = \"a\"\nkey = \"/a/key\"\n# new\n", HOOK);
+        let (checked, files) = target.examine(&new);
+        assert_eq!(checked.errors, Vec::<String>::new());
+        assert!(checked.write && files.is_some());
+        assert_eq!(files.unwrap().config.hooks.len(), 1);
+        let before = node.content();
+        let kept = target.write(&new, checked.file).unwrap();
+        assert_eq!(fs::read_to_string(kept).unwrap(), before);
+        let is = node.content();
+        assert!(is.contains("# new") && is.contains("node = \"b\"") && !is.contains("/a/key"));
+        // Once more there is nothing to write.
+        assert!(!target.examine(&new).0.write);
+    }
+
+    #[test]
+    fn node_that_takes_no_files_takes_one_that_says_the_same() {
+        let node = Node::new("refuses", "");
+        let target = node.target(false);
+        let same = text("node = \"a\"\nport = 694\n", "# another comment\n");
+        let (checked, files) = target.examine(&same);
+        assert_eq!((checked.errors, checked.write), (Vec::new(), false));
+        assert!(files.is_some());
+        let new = text("node = \"a\"\n", HOOK);
+        let (checked, files) = target.examine(&new);
+        assert!(files.is_none() && !checked.write);
+        let [error] = checked.errors.as_slice() else {
+            panic!("{:?}", checked.errors);
+        };
+        for part in [
+            "heartbeat.toml: the file differs",
+            "takes none from other nodes (accept_configuration = false)\n  copy the file to b:/",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        let before = node.content();
+        let refused = target.write(&new, checked.file).unwrap_err().to_string();
+        assert!(refused.contains("takes none"), "{refused}");
+        assert_eq!(node.content(), before);
+    }
+
+    #[test]
+    fn file_that_cannot_be_used_here_is_refused_with_its_places() {
+        let node = Node::new("bad", "");
+        let target = node.target(true);
+        let new = text("colour = 1\n", "[[hook]]\non = \"x\"\n");
+        let (checked, files) = target.examine(&new);
+        assert!(files.is_none());
+        assert_eq!(checked.errors.len(), 3, "{:?}", checked.errors);
+        assert!(checked.errors[0].contains("heartbeat.toml:5:1: "));
+        assert!(target.write(&new, checked.file).is_err());
+        fs::set_permissions(node.path(), fs::Permissions::from_mode(0o666)).unwrap();
+        let (checked, _) = target.examine(&text("", ""));
+        let owner = nix::unistd::geteuid().is_root();
+        let said = checked.errors.iter().any(|error| error.contains("chmod"));
+        assert_eq!(said, owner, "{:?}", checked.errors);
+    }
+}

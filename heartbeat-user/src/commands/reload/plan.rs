@@ -1,0 +1,277 @@
+//! Whether a configuration may be distributed, to whom, and in which order the nodes take it over.
+//!
+//! The plan is a pure function of the nodes' answers. The nodes that serve least reload first, so that
+//! a mistake shows where it costs least. Among equals the node that was asked is the last, because it
+//! leads.
+
+use std::collections::BTreeMap;
+
+use crate::control::protocol::Checked;
+
+/// A node before anything is changed.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) name: String,
+    /// Whether it is the node that was asked.
+    pub(super) local: bool,
+    /// How many groups it serves.
+    pub(super) groups: u16,
+    pub(super) answer: Answer,
+}
+
+/// The answer to the question whether a node can use the configuration.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Checked(Checked),
+    /// The node was asked, and did not answer the question.
+    Refused(String),
+    NotReached(String),
+    /// There is nobody to ask; the text says why.
+    NoAgent(&'static str),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The nodes in the order in which they take the configuration over.
+    pub(super) steps: Vec<Step>,
+    /// The nodes that are left out, each with the reason.
+    pub(super) left_out: Vec<(String, String)>,
+    /// Those of them that should have been reached.
+    pub(super) unreached: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) node: String,
+    pub(super) path: String,
+    /// The number of the file that is to be replaced, if it is.
+    pub(super) replaces: Option<u64>,
+    /// Whether a reload has nothing to do.
+    pub(super) in_force: bool,
+}
+
+/// Returns the plan, or all objections. With `force`, unreached nodes and files with settings of
+/// their own are no objections.
+pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<String>> {
+    let mut against: Vec<String> = candidates.iter().flat_map(refusals).collect();
+    if !force {
+        against.extend(candidates.iter().filter_map(not_reached));
+        against.extend(unlike(candidates));
+    }
+    if !against.is_empty() {
+        return Err(against);
+    }
+    let mut order: Vec<(&Candidate, &Checked)> = Vec::new();
+    let mut left_out = Vec::new();
+    for candidate in candidates {
+        let why = match &candidate.answer {
+            Answer::Checked(checked) => {
+                order.push((candidate, checked));
+                continue;
+            }
+            Answer::NoAgent(why) => *why,
+            Answer::NotReached(_) => {
+                "not reached: it keeps the old configuration; once it is back, `heartbeat reload --all` again"
+            }
+            Answer::Refused(why) => why,
+        };
+        left_out.push((candidate.name.clone(), why.to_owned()));
+    }
+    order.sort_by_key(|(candidate, _)| (candidate.groups, candidate.local));
+    let unreached = candidates
+        .iter()
+        .filter(|candidate| matches!(candidate.answer, Answer::NotReached(_)));
+    let step = |(candidate, checked): &(&Candidate, &Checked)| Step {
+        node: candidate.name.clone(),
+        path: checked.path.clone(),
+        replaces: checked.write.then_some(checked.file),
+        in_force: checked.changes.is_empty(),
+    };
+    Ok(Plan {
+        steps: order.iter().map(step).collect(),
+        left_out,
+        unreached: unreached.map(|candidate| candidate.name.clone()).collect(),
+    })
+}
+
+fn refusals(candidate: &Candidate) -> Vec<String> {
+    let name = &candidate.name;
+    match &candidate.answer {
+        Answer::Checked(checked) => {
+            let errors = checked.errors.iter();
+            errors
+                .map(|error| format!("node {name}: {error}"))
+                .collect()
+        }
+        Answer::Refused(why) => vec![format!("node {name}: {why}")],
+        Answer::NotReached(_) | Answer::NoAgent(_) => Vec::new(),
+    }
+}
+
+fn not_reached(candidate: &Candidate) -> Option<String> {
+    let Answer::NotReached(why) = &candidate.answer else {
+        return None;
+    };
+    Some(format!(
+        "node {}: {why}\n  start its agent, or leave it out with --force: it keeps the old configuration then",
+        candidate.name
+    ))
+}
+
+/// Returns the objection that the nodes would change in different ways, if one of the files is
+/// replaced: it may have settings that are meant for its node alone.
+fn unlike(candidates: &[Candidate]) -> Option<String> {
+    let mut changes: BTreeMap<&[String], Vec<&str>> = BTreeMap::new();
+    let mut written = false;
+    for candidate in candidates {
+        if let Answer::Checked(checked) = &candidate.answer
+            && !checked.changes.is_empty()
+        {
+            written |= checked.write;
+            changes
+                .entry(&checked.changes)
+                .or_default()
+                .push(&candidate.name);
+        }
+    }
+    if !written || changes.len() < 2 {
+        return None;
+    }
+    let each = changes
+        .iter()
+        .map(|(changes, nodes)| format!("on {}: {}", nodes.join(", "), changes.join(", ")));
+    Some(format!(
+        "the files of the nodes differ in more than what is new, so that nodes would change in different ways\n  {}\n  \
+         a node that has settings of its own (hooks, health checks, load) would lose them: reload such nodes by hand, \
+         or replace their files with --force; the old ones are kept",
+        each.collect::<Vec<_>>().join("\n  ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(changes: &[&str], write: bool) -> Checked {
+        Checked {
+            path: "/etc/hb.toml".to_owned(),
+            file: 7,
+            write,
+            changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+            ..Checked::default()
+        }
+    }
+
+    fn candidate(name: &str, groups: u16, answer: Answer) -> Candidate {
+        Candidate {
+            name: name.to_owned(),
+            local: name == "a",
+            groups,
+            answer,
+        }
+    }
+
+    fn good(name: &str, groups: u16) -> Candidate {
+        let answer = Answer::Checked(checked(&["hooks changed"], name != "a"));
+        candidate(name, groups, answer)
+    }
+
+    fn order(candidates: &[Candidate]) -> String {
+        let plan = plan(candidates, false).unwrap();
+        plan.steps.iter().map(|step| step.node.as_str()).collect()
+    }
+
+    #[test]
+    fn nodes_that_serve_less_come_first_and_the_asked_one_last_among_equals() {
+        for (groups, expected) in [
+            ([0, 0, 0], "bca"),
+            ([1, 0, 0], "bca"),
+            ([0, 2, 1], "acb"),
+            ([1, 1, 0], "cba"),
+            ([1, 2, 1], "cab"),
+        ] {
+            let [a, b, c] = groups;
+            let nodes = [good("a", a), good("b", b), good("c", c)];
+            assert_eq!(order(&nodes), expected, "{groups:?}");
+        }
+    }
+
+    #[test]
+    fn step_replaces_only_a_file_that_differs_and_knows_what_is_in_force() {
+        let done = candidate("c", 0, Answer::Checked(checked(&[], false)));
+        let plan = plan(&[good("a", 1), good("b", 0), done], false).unwrap();
+        let steps: Vec<_> = plan
+            .steps
+            .iter()
+            .map(|step| (step.node.as_str(), step.replaces, step.in_force))
+            .collect();
+        assert_eq!(
+            steps,
+            [("b", Some(7), false), ("c", None, true), ("a", None, false)]
+        );
+    }
+
+    #[test]
+    fn error_on_any_node_is_against_it_whatever_is_forced() {
+        let mut bad = checked(&[], false);
+        bad.errors = vec!["/f:3:1: no\n  mend it".to_owned(), "/f:4:1: no".to_owned()];
+        let nodes = [
+            good("a", 1),
+            candidate("b", 0, Answer::Checked(bad)),
+            candidate("c", 0, Answer::Refused("it is older".to_owned())),
+        ];
+        for force in [false, true] {
+            let against = plan(&nodes, force).unwrap_err();
+            assert_eq!(
+                against,
+                [
+                    "node b: /f:3:1: no\n  mend it",
+                    "node b: /f:4:1: no",
+                    "node c: it is older"
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn node_that_is_not_reached_takes_force_and_is_left_out() {
+        let nodes = [
+            good("a", 0),
+            good("b", 1),
+            candidate("c", 0, Answer::NotReached("gone".to_owned())),
+            candidate("w", 0, Answer::NoAgent("a witness")),
+        ];
+        let against = plan(&nodes, false).unwrap_err();
+        assert_eq!(against.len(), 1);
+        assert!(against[0].starts_with("node c: gone\n") && against[0].contains("--force"));
+        let forced = plan(&nodes, true).unwrap();
+        assert_eq!(forced.steps.len(), 2);
+        let names: Vec<_> = forced.left_out.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["c", "w"]);
+        assert_eq!(forced.unreached, ["c"]);
+    }
+
+    #[test]
+    fn file_with_settings_of_its_own_is_replaced_by_force_only() {
+        let own = ["hooks changed", "health checks changed"];
+        let differs = |write| candidate("c", 0, Answer::Checked(checked(&own, write)));
+        let nodes = [good("a", 0), good("b", 0), differs(true)];
+        let against = plan(&nodes, false).unwrap_err();
+        let [said] = against.as_slice() else {
+            panic!("{against:?}");
+        };
+        for part in [
+            "on a, b: hooks changed\n",
+            "on c: hooks changed, health checks changed\n",
+            "--force",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert!(plan(&nodes, true).is_ok());
+        // Nobody loses anything where no file is replaced, or where a node is done already.
+        let same = |name| candidate(name, 0, Answer::Checked(checked(&["hooks changed"], false)));
+        assert!(plan(&[same("a"), same("b"), differs(false)], false).is_ok());
+        let done = candidate("a", 0, Answer::Checked(checked(&[], false)));
+        assert!(plan(&[done, good("b", 0), good("c", 0)], false).is_ok());
+    }
+}

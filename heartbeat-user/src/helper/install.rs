@@ -1,0 +1,185 @@
+//! Replaces the configuration file, and keeps the old one beside it.
+//!
+//! The agent may not write there (`agent/confine.rs`). What is written was checked by the agent, and a
+//! crash at any moment leaves the old file or the new one.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, Metadata, OpenOptions, Permissions},
+    hash::{DefaultHasher, Hasher as _},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{AccessFlags, access, geteuid};
+
+/// What is added to the name of the file that was there before.
+const OLD: &str = ".old";
+/// The same while a file is written.
+const NEW: &str = ".new";
+/// The permissions of others, which a configuration must not have.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// A number by which this release tells one content of a file from another.
+pub fn content_number(content: &[u8]) -> u64 {
+    let mut hash = DefaultHasher::new();
+    hash.write(content);
+    hash.finish()
+}
+
+/// Fails if the file at `path` could not be replaced.
+pub(super) fn may_install(path: &Path) -> Result<PathBuf, String> {
+    let path = followed(path)?;
+    let directory = path.parent().unwrap_or(&path);
+    access(directory, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
+        format!(
+            "files in {} cannot be replaced: {error}\n  is it mounted read-only, or does the unit of the \
+             service say so (ProtectSystem=)? Copy the file there by hand instead",
+            directory.display()
+        )
+    })?;
+    Ok(path)
+}
+
+/// Puts `text` in the place of the file at `path`, if that still has the content with the number
+/// `replaces`. Returns where the old one is.
+pub(super) fn install(path: &Path, text: &str, replaces: u64) -> Result<PathBuf, String> {
+    let path = followed(path)?;
+    let failed = |what: &str, path: &Path, error: &io::Error| {
+        format!("could not {what} {}: {error}", path.display())
+    };
+    let old = fs::read(&path).map_err(|error| failed("read", &path, &error))?;
+    if content_number(&old) != replaces {
+        return Err(format!(
+            "{} was changed meanwhile: nothing is written\n  see who changes it, then try again",
+            path.display()
+        ));
+    }
+    let like = fs::metadata(&path).map_err(|error| failed("read", &path, &error))?;
+    let kept = beside(&path, OLD);
+    replace(&kept, &old, &like).map_err(|error| failed("write", &kept, &error))?;
+    replace(&path, text.as_bytes(), &like).map_err(|error| failed("write", &path, &error))?;
+    Ok(kept)
+}
+
+/// Not a link, but the file that it leads to.
+fn followed(path: &Path) -> Result<PathBuf, String> {
+    fs::canonicalize(path).map_err(|error| format!("could not find {}: {error}", path.display()))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// Replaces a file as a whole by one of root's, with the group and the permissions of `like`.
+fn replace(path: &Path, content: &[u8], like: &Metadata) -> io::Result<()> {
+    let new = beside(path, NEW);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = write(&new, content, like).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written?;
+    path.parent()
+        .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+fn write(path: &Path, content: &[u8], like: &Metadata) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)?;
+    if geteuid().is_root() {
+        fchown(&file, Some(0), Some(like.gid()))?;
+    }
+    let mode = like.mode() & 0o7777 & !OTHERS_WRITE;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(test: &str) -> Self {
+            let name = format!("heartbeat-install-{test}-{}", std::process::id());
+            let place = Self(std::env::temp_dir().join(name));
+            fs::create_dir_all(&place.0).unwrap();
+            fs::write(place.file(), "old").unwrap();
+            place
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join("heartbeat.toml")
+        }
+
+        fn files(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn file_is_replaced_with_its_permissions_and_the_old_one_is_kept() {
+        let place = Place::new("replaced");
+        fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
+        // What a crash has left.
+        fs::write(place.0.join("heartbeat.toml.new"), "half").unwrap();
+        assert_eq!(may_install(&place.file()), Ok(place.file()));
+        let kept = install(&place.file(), "new", content_number(b"old")).unwrap();
+        assert_eq!(fs::read_to_string(place.file()).unwrap(), "new");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "old");
+        assert_eq!(place.files(), ["heartbeat.toml", "heartbeat.toml.old"]);
+        for file in [&place.file(), &kept] {
+            assert_eq!(fs::metadata(file).unwrap().mode() & 0o7777, 0o640);
+        }
+        install(&place.file(), "newer", content_number(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "new");
+    }
+
+    #[test]
+    fn link_stays_and_what_it_leads_to_is_replaced() {
+        let place = Place::new("link");
+        let link = place.0.join("link");
+        symlink("heartbeat.toml", &link).unwrap();
+        install(&link, "new", content_number(b"old")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(place.file()).unwrap(), "new");
+    }
+
+    #[test]
+    fn file_that_was_changed_meanwhile_or_cannot_be_written_stays() {
+        let place = Place::new("stays");
+        let error = install(&place.file(), "new", content_number(b"other")).unwrap_err();
+        assert!(error.contains("was changed meanwhile"), "{error}");
+        // As good as a full disk: a directory that is not empty is in the way.
+        let way = place.0.join("heartbeat.toml.new");
+        fs::create_dir_all(way.join("x")).unwrap();
+        let error = install(&place.file(), "new", content_number(b"old")).unwrap_err();
+        assert!(error.starts_with("could not write"), "{error}");
+        assert_eq!(fs::read_to_string(place.file()).unwrap(), "old");
+        let missing = may_install(&place.0.join("none")).unwrap_err();
+        assert!(missing.starts_with("could not find"), "{missing}");
+    }
+}
