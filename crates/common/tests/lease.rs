@@ -1,4 +1,4 @@
-//! What an acceptor says, one named case for each rule. `lease_histories` is about all of them
+//! The answers of an acceptor, with one named case for each rule. `lease_histories` tests all rules
 //! together.
 
 use heartbeat_common::{
@@ -10,13 +10,13 @@ use heartbeat_common::{
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
 const C: NodeId = NodeId(65_535);
-/// Of every lease in the stories, in nanoseconds.
+/// The length of every lease in the stories, in nanoseconds.
 const LEASE: u64 = 60_000_000;
 const LIMITS: Limits = Limits {
     votes_from: 1_000,
     max_lease_ns: LEASE,
 };
-/// When the acceptor of [`LIMITS`] votes.
+/// The start of voting of the acceptor of [`LIMITS`].
 const NOW: Boottime = Boottime::from_nanos(5_000);
 
 /// One acceptor's slot and its clock, for the stories.
@@ -59,7 +59,7 @@ impl Acceptor {
     }
 }
 
-/// The answer that gives a lease, and says how long a one.
+/// The answer that grants a lease, with its length.
 fn granted(ballot: Ballot) -> Answer {
     Answer {
         micros: (LEASE / 1_000) as u32,
@@ -67,7 +67,7 @@ fn granted(ballot: Ballot) -> Answer {
     }
 }
 
-/// The same to what gives none: a promise, or a release.
+/// The answer that grants no lease: a promise, or a release.
 fn agreed(ballot: Ballot) -> Answer {
     Answer {
         vote: Vote::Granted,
@@ -126,7 +126,7 @@ fn renewals_keep_the_lease_and_those_that_come_late_do_not_shorten_it() {
     acceptor.now = LEASE - 1;
     assert_eq!(acceptor.ask(Operation::Renew, ballot), granted(ballot));
     assert_eq!(acceptor.slot.expires, LEASE - 1 + LEASE);
-    // Taken by another processor, which read the clock earlier and got the lock later.
+    // Another processor read the clock earlier and got the lock later.
     acceptor.now = LEASE / 2;
     assert_eq!(acceptor.ask(Operation::Renew, ballot), granted(ballot));
     assert_eq!(acceptor.slot.expires, LEASE - 1 + LEASE);
@@ -150,7 +150,7 @@ fn a_node_that_restarts_takes_its_own_lease_over() {
     assert_eq!(acceptor.ask(Operation::Prepare, after), agreed(after));
     assert_eq!(acceptor.ask(Operation::Accept, after), granted(after));
     assert_eq!(acceptor.owner(), Some(A));
-    // Nothing of its earlier life moves the lease any more.
+    // No request of its earlier incarnation affects the lease any more.
     for operation in [Operation::Prepare, Operation::Accept, Operation::Release] {
         assert_eq!(acceptor.ask(operation, before), refused(after.0, 0));
     }
@@ -225,7 +225,7 @@ fn nothing_overflows_at_the_ends_of_the_clock_and_of_the_ballots() {
     assert_eq!(acceptor.ask(Operation::Release, last), agreed(last));
     assert_eq!(acceptor.owner(), None);
     assert_eq!(acceptor.slot.promised, u64::MAX);
-    // There is no ballot above it to promise: its own node, and no other, may have the lease again.
+    // There is no higher ballot to promise. Only the same node may have the lease again.
     assert_eq!(acceptor.ask(Operation::Accept, below), refused(last.0, 0));
     assert_eq!(acceptor.ask(Operation::Accept, last), granted(last));
 }
@@ -281,7 +281,7 @@ fn a_fair_entry_is_read_as_it_was_meant() {
         (read.operation, read.ballot, read.lease_ns),
         (Operation::Accept, ballot, LEASE)
     );
-    // A release carries no time: what it says there may be longer than any lease.
+    // A release carries no time: its field may be larger than any lease.
     for successor in [
         Successor::default(),
         Successor::fit(C),

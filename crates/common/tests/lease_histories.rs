@@ -1,4 +1,4 @@
-//! What an acceptor never does, whatever it is asked and in whatever order.
+//! The properties of an acceptor under any requests in any order.
 
 use heartbeat_common::{
     lease::{Ballot, Limits, Operation, Request, Slot, Successor, Vote, decide},
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(65_535)];
 
-/// A step of a random history: time passes, then somebody asks.
+/// A step of a random history: time passes, then a node sends a request.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     passes: u64,
@@ -26,7 +26,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
 }
 
 fn any_ballot() -> impl Strategy<Value = Ballot> {
-    // So few that they meet, and now and then one that leaves no room above it.
+    // The rounds are few, so that they collide, and now and then one leaves no room above it.
     let round = prop_oneof![
         20 => 0..6u64,
         1 => Just(Ballot::MAX_ROUND),
@@ -58,8 +58,8 @@ fn any_history() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(any_step(), 1..80)
 }
 
-/// What was said aloud and still binds: each lease that was granted, and until when. Kept apart from
-/// the slot, as the nodes that were answered would keep it.
+/// The grants that still bind: each lease, and its end. The list is separate from the slot, as the
+/// answered nodes would keep it.
 #[derive(Default)]
 struct Ledger(Vec<(NodeId, u64)>);
 
@@ -95,14 +95,14 @@ proptest! {
             }
             let owners: Vec<_> = ledger.owners_at(now).collect();
             prop_assert!(owners.windows(2).all(|pair| pair[0] == pair[1]), "{:?}", owners);
-            // The slot holds at least as long as anybody may count on it.
+            // The slot lasts at least as long as any node may count on it.
             if let Some(owner) = owners.first() {
                 prop_assert_eq!(slot.live_owner(Boottime::from_nanos(now)), Some(*owner));
             }
         }
     }
 
-    /// Processors read the clock before they get the lock, so that instants need not come in order.
+    /// Processors read the clock before they get the lock, so instants need not come in order.
     #[test]
     fn nor_do_they_if_the_instants_come_out_of_order(
         history in any_history(), late in prop::collection::vec(0..40u64, 80),

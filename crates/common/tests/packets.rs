@@ -39,13 +39,13 @@ impl Bench {
         self.a.frame(&self.b.at, &self.header, &[], Some(KEY))
     }
 
-    /// A probe with its header changed, sealed afterwards.
+    /// A probe with a changed header, sealed afterwards.
     fn probe(&mut self, change: impl FnOnce(&mut Header)) -> Vec<u8> {
         change(&mut self.header);
         self.spec().build()
     }
 
-    /// A probe whose finished frame is changed: offsets count from where `base` says.
+    /// A probe whose finished frame is changed: offsets count from `base`.
     fn patched(&self, base: fn(&FrameSpec) -> usize, at: usize, bytes: &[u8]) -> Vec<u8> {
         let spec = self.spec();
         let mut frame = spec.build();
@@ -221,7 +221,7 @@ const ARRIVALS: &[Case] = &[
     }),
 ];
 
-/// Name, verdict, instant of arrival, and what happened to the nodes before.
+/// The name, the verdict, the instant of arrival, and the earlier changes of the nodes.
 type Return = (&'static str, Verdict, u64, fn(&mut Bench));
 
 /// Replies that come back to A, which has sent one probe at [`NOW`].
@@ -248,7 +248,7 @@ const RETURNS: &[Return] = &[
     }),
 ];
 
-/// Probes that leave A's agent at [`NOW`]. `None` is "not ours".
+/// Probes that leave A's agent at [`NOW`]. `None` means "not a heartbeat of this node".
 #[rustfmt::skip]
 const DEPARTURES: &[(&str, Option<Verdict>, Arrange)] = &[
     ("a probe", Some(Verdict::Stamped), |b| b.probe(|_| {})),
@@ -333,7 +333,7 @@ fn every_frame_that_arrives_ends_as_it_should() {
             verdict,
             Verdict::UnknownKey | Verdict::BadMac | Verdict::ReplayedProbe | Verdict::Answered
         );
-        // Of a malformed frame it depends on what is wrong: the kind is looked at last.
+        // For a malformed frame the field decides: the kind is checked last.
         if verdict != Verdict::Malformed {
             assert_eq!(row, known.then_some(0), "{name}");
         }
@@ -345,7 +345,8 @@ fn every_frame_that_arrives_ends_as_it_should() {
     }
 }
 
-/// The rows after a frame that met `verdict`: if nobody with the key sealed it that is counted, and nothing else.
+/// The rows after a frame with `verdict`. A frame with a bad tag or an unknown key is counted, and
+/// nothing else changes.
 fn with_refusal(rows: &[PeerRow], verdict: Verdict, frame: &[u8]) -> Vec<PeerRow> {
     let mut rows = rows.to_vec();
     match verdict {

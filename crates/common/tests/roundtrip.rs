@@ -1,5 +1,5 @@
-//! Properties of the packet's way: stamped by A, answered by B, recorded by A, over every shape of
-//! frame; and of what happens to a frame that was damaged on it.
+//! Properties of a packet's round trip: stamped by A, answered by B, recorded by A, over every
+//! shape of frame, with and without damage on the way.
 
 mod support;
 
@@ -27,7 +27,7 @@ use support::{
 
 const NOW: u64 = 7_000_000_000;
 
-/// Everything in which two heartbeats' frames can differ in shape.
+/// All differences of shape between two heartbeats' frames.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     family: Family,
@@ -56,7 +56,8 @@ fn any_shape() -> impl Strategy<Value = Shape> {
     })
 }
 
-/// Mostly what node 1 could ask for: few groups and ballots, so that the entries of one frame meet.
+/// Mostly entries that node 1 could send: few groups and ballots, so that the entries of one frame
+/// collide.
 fn lease(seed: u64) -> LeaseEntry {
     LeaseEntry {
         group: seed as u16 % 3,
@@ -67,7 +68,7 @@ fn lease(seed: u64) -> LeaseEntry {
     }
 }
 
-/// The votes of an acceptor that was never asked before.
+/// The votes of an acceptor without earlier requests.
 fn votes(asked: &[LeaseEntry], from: NodeId, config: &Config, at: u64) -> Vec<LeaseEntry> {
     let limits = Limits {
         votes_from: config.votes_from,
@@ -94,7 +95,7 @@ fn votes(asked: &[LeaseEntry], from: NodeId, config: &Config, at: u64) -> Vec<Le
     asked.iter().map(vote).collect()
 }
 
-/// A and B, and a probe from A to B as A's agent hands it to its kernel.
+/// A and B, and a probe from A to B as A's agent passes it to its kernel.
 struct Trip {
     a: Node,
     b: Node,
@@ -144,7 +145,7 @@ fn assert_sealed(seen: &Seen) {
     assert_eq!(wire::verify(&seen.payload, KEY), Ok(()), "tag: {seen:?}");
 }
 
-/// Each field has a value of its own: none is read from another's place.
+/// Each field has a value of its own, so that no field is read from another's place.
 #[test]
 fn a_reply_says_how_its_sender_is_field_by_field() {
     const NOW_AT_B: u64 = 9_000_000_000;
@@ -347,7 +348,7 @@ proptest! {
     }
 }
 
-/// Whether a verdict means that the frame was believed.
+/// Whether a verdict means that the frame was accepted.
 fn taken(verdict: Verdict) -> bool {
     use Verdict::{Answered, LateReply, Recorded};
     matches!(verdict, Answered | Recorded | LateReply)
@@ -410,7 +411,7 @@ fn no_changed_byte_under_the_tag_is_believed() {
     }
 }
 
-/// Trailing bytes behind the IP packet, as a driver's padding would be, are no part of it.
+/// Trailing bytes behind the IP packet, such as a driver's padding, are no part of it.
 #[test]
 fn padding_behind_the_datagram_is_left_alone() {
     for shape in every_shape() {
@@ -425,7 +426,7 @@ fn padding_behind_the_datagram_is_left_alone() {
     }
 }
 
-/// RFC 768: a UDP checksum that comes to zero is sent as all ones, since zero says "none".
+/// RFC 768: a UDP checksum of zero is sent as all ones, because zero means "none".
 #[test]
 fn a_checksum_of_zero_is_sent_as_ones() {
     for family in [Family::V4, Family::V6] {

@@ -1,5 +1,5 @@
-//! Lease entries on a packet's way: asked by A, voted on by B, told to A's agent; and a node that
-//! asks itself.
+//! Lease entries on a packet's way: requested by A, voted on by B, passed to A's agent; and a node
+//! that probes itself.
 
 mod support;
 
@@ -13,9 +13,9 @@ use heartbeat_common::{
 use support::{Endpoint, Family, KEY, Node, TIMEOUT_NS, frames::Seen, pair};
 
 const NOW: u64 = 7_000_000_000;
-/// Of every lease, in microseconds.
+/// The length of every lease, in microseconds.
 const LEASE: u32 = 60_000;
-/// What a probe takes to arrive, and by how much the clock there is ahead, in nanoseconds.
+/// The latency of a probe, and the lead of the receiver's clock, in nanoseconds.
 const TRAVEL: u64 = 1_000;
 const OFFSET: u64 = 3_000_000_000;
 const WEB: u16 = 40_001;
@@ -51,8 +51,8 @@ fn probe(from: &mut Node, to: &Node, now: u64, entries: &[LeaseEntry]) -> Vec<u8
     frame
 }
 
-/// The reply to a probe that leaves at `now`, as `to` sends it when the probe has arrived: later,
-/// and on a clock of its own.
+/// The reply to a probe that leaves at `now`. `to` sends it after the arrival of the probe, and on
+/// a clock of its own.
 fn reply(from: &mut Node, to: &mut Node, now: u64, entries: &[LeaseEntry]) -> Vec<u8> {
     let mut frame = probe(from, to, now, entries);
     let received = to.receive_at(now + OFFSET + TRAVEL, &mut frame);
@@ -60,7 +60,7 @@ fn reply(from: &mut Node, to: &mut Node, now: u64, entries: &[LeaseEntry]) -> Ve
     frame
 }
 
-/// The vote for it, which says how long the lease is that was granted.
+/// The vote for it, with the length of the granted lease.
 fn granted(entry: LeaseEntry) -> LeaseEntry {
     let grants = matches!(
         Operation::from_wire(entry.operation),
@@ -81,7 +81,8 @@ fn the_votes_reach_the_agent_that_asked() {
         ask(WEB, Operation::Accept, of_b(9)),
     ];
     reply(&mut b, &mut a, NOW, &owned);
-    // B's acceptor knows nothing of what A's granted, and grants: hence the majorities.
+    // B's acceptor does not know the grants of A's, and grants: therefore the protocol needs
+    // majorities.
     let asked = [
         ask(WEB, Operation::Prepare, of_a(3)),
         ask(MAIL, Operation::Renew, of_a(4)),
@@ -237,7 +238,7 @@ fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() 
         (5, 3, false),
         (5, 6, false),
         (5, 0, false),
-        // Nobody claims by no list.
+        // No node claims by no list.
         (1, 0, false),
         (u16::MAX, u16::MAX - 1, true),
         (u16::MAX, u16::MAX, true),
@@ -251,11 +252,11 @@ fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() 
         if votes {
             assert_eq!(seen.leases(), [granted(accept)], "{version} {counted}");
         } else {
-            // As it was asked, and with no vote.
+            // The entry as requested, and without a vote.
             assert_eq!(seen.leases(), [accept], "{version} {counted}");
             assert!(b.tables.slots.is_empty(), "{version} {counted}");
         }
-        // It is a sign of life all the same, and says why.
+        // The reply is a sign of life all the same, and carries the reason.
         assert_eq!(seen.header().liveness.voter_set.version, version);
     }
 }
@@ -287,8 +288,8 @@ fn an_unsaid_vote_is_not_taken_from_the_asker() {
     assert_eq!(Seen::of(&frame).leases(), [abstained]);
 }
 
-/// A node that has an entry for itself on its allow-list, as the loader makes it; its own row is the
-/// last.
+/// A node that has an entry for itself on its allow-list, as the loader makes it. Its own row is
+/// the last.
 fn alone() -> Node {
     let at = Endpoint::of(1, Family::V4);
     let mut node = Node::new(at, &[Endpoint::of(2, Family::V4)]);
@@ -297,7 +298,7 @@ fn alone() -> Node {
     node
 }
 
-/// What its agent gives to the program to have its own vote.
+/// The frame by which its agent gets its own vote from the program.
 fn from_itself(node: &Node, sequence: u64, entries: &[LeaseEntry]) -> Vec<u8> {
     let header = Header {
         sequence: Sequence(sequence),

@@ -1,5 +1,5 @@
-//! The wire format as bytes: what is written is read back, nothing else is read, and version 1 stays
-//! what it is.
+//! The wire format as bytes: the reader accepts the written bytes and no others, and version 1
+//! stays as it is.
 
 mod support;
 
@@ -20,7 +20,7 @@ use support::frames::heartbeat;
 const KEY_BYTES: [u8; 16] = *b"0123456789abcdef";
 const KEY: SipKey = SipKey::from_bytes(KEY_BYTES);
 
-/// SipHash-2-4 by the reference crate, as it stands on the wire.
+/// SipHash-2-4 by the reference crate, in wire order.
 fn reference_tag(covered: &[u8]) -> [u8; TAG_LEN] {
     let mut hash = siphasher::sip::SipHasher24::new_with_key(&KEY_BYTES);
     hash.write(covered);
@@ -158,7 +158,7 @@ proptest! {
     }
 }
 
-/// A heartbeat with one byte changed, as the reader finds it.
+/// A heartbeat with one changed byte, through the reader.
 fn decode_with(at: usize, value: u8) -> Result<Header, WireError> {
     let mut payload = golden_bytes();
     payload[at] = value;
@@ -234,7 +234,7 @@ fn sealing_needs_whole_words_and_room_for_the_tag() {
     }
 }
 
-/// Version 1, written down. Once it is released, what changes this is not version 1 any more.
+/// Version 1, written down. After its release, any change here needs a new version.
 #[rustfmt::skip]
 const GOLDEN: &[&str] = &[
     "48525442",         //   0 magic, "HRTB"

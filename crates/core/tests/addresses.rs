@@ -1,5 +1,5 @@
-//! The leases of addresses: no two nodes serve one, whatever their configurations call the group that has it.
-//! Three nodes, interval 10 ms, timeout 30 ms, lease 60 ms; a frame takes 50 us.
+//! The leases of addresses: no two nodes serve one, whatever group name their configurations give
+//! it. Three nodes, interval 10 ms, timeout 30 ms, lease 60 ms; a frame takes 50 us.
 
 mod support;
 
@@ -23,10 +23,11 @@ use support::{
 };
 
 const SHARED: GroupId = GroupId(0x2000);
-/// Of the first of the two groups alone.
+/// The address of the first of the two groups alone.
 const OWN: GroupId = GroupId(0x2001);
 
-/// Nodes 1 and 3 know the shared address by group 0, node 2 by group 1: a changed configuration is on its way.
+/// Nodes 1 and 3 have the shared address in group 0, node 2 in group 1: a changed configuration is
+/// on its way.
 fn two_names(bugs: Bugs) -> World {
     let mut world = World::new(3, 1, timing(10, 30), &[&[1, 3], &[2]], 1);
     world.net.latency = LATENCY;
@@ -92,7 +93,7 @@ fn an_address_goes_to_the_other_name_once_its_owner_is_gone() {
     no_storm(&world);
 }
 
-/// Node 2 hears of the owner of the address only by what node 3 refuses.
+/// Node 2 learns of the owner of the address only from the refusals of node 3.
 #[test]
 fn an_address_is_not_taken_by_a_node_that_cannot_hear_its_owner() {
     let mut world = two_names(Bugs::default());
@@ -118,7 +119,7 @@ fn a_group_waits_for_each_of_its_addresses() {
     run(&mut world, 500 * MS).expect("one server");
     let [_, other] = served(&world);
     if other == [1] {
-        // Node 3 could have group 0 and the address that is in no other, and has neither.
+        // Node 3 could have group 0 and its unshared address, and has neither.
         assert!(world.servers(0).is_empty());
         let group = &world.cluster(2).expect("an agent").groups()[GroupIndex(0)];
         assert_eq!(group.address_open_until(AddressIndex(0)).as_nanos(), 0);
@@ -147,12 +148,12 @@ fn a_move_hands_over_the_addresses_as_fast_as_the_group() {
     };
     let (without, with) = (moved_within(false), moved_within(true));
     println!("moved within {without} ns without and {with} ns with addresses");
-    // Two more ways to and fro: the addresses are asked for when the group was promised.
+    // Two more round trips: the addresses are requested after the promise of the group.
     assert!(with <= without + 6 * LATENCY, "{without} {with}");
 }
 
-/// Nodes 1 and 2 serve a group with two addresses each, and each gives its own to the other at the same time.
-/// Node 3 is off, so that each repeats what it gives back for one lease.
+/// Nodes 1 and 2 serve a group with two addresses each, and each gives its own to the other at the
+/// same time. Node 3 is off, so that each repeats its release for one lease.
 fn swapped() -> World {
     let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2], &[2, 1]], 1);
     world.net.latency = LATENCY;
@@ -183,12 +184,12 @@ fn a_release_that_is_repeated_is_answered_by_one_round() {
         let of_node = |round: &&Round| round.machine == node && round.urgent;
         world.rounds.iter().filter(of_node).count()
     });
-    // The release, the claim to the group, the claims to its addresses, and what wins them.
+    // The release, the claim to the group, the claims to its addresses, and their accepts.
     assert!(urgent.iter().all(|rounds| *rounds <= 4), "{urgent:?}");
     no_storm(&world);
 }
 
-/// The plan of group 0 as node 1 has it, with these addresses.
+/// Gives node 1 a plan of group 0 with these addresses.
 fn replan(world: &mut World, addresses: &[GroupId]) {
     world.groups[0].addresses = addresses.to_vec();
     let layout = Layout {
@@ -201,7 +202,8 @@ fn replan(world: &mut World, addresses: &[GroupId]) {
     world.run_for(20 * MS);
 }
 
-/// Node 1 serves an address of its own, and node 2 the one that node 1 is about to know as well.
+/// Node 1 serves an address of its own, and node 2 the address that node 1 is about to get in its
+/// configuration as well.
 fn served_apart() -> World {
     let mut world = two_names(Bugs::default());
     world.groups[0].addresses = vec![OWN];
@@ -215,7 +217,8 @@ fn served_apart() -> World {
 #[test]
 fn an_inherited_guard_opens_no_address_that_comes_later() {
     let mut world = served_apart();
-    // As after a restart in place: the former agent left the guard of the group open for long.
+    // The state after a graceful restart: the former agent left the guard of the group open for
+    // long.
     let until = Boottime::from_nanos(u64::MAX / 2);
     let agent = world.machines[0].agent.as_mut();
     agent

@@ -1,4 +1,5 @@
-//! No ballot is used twice: not by a later life of a node, nor for a group that went and came back.
+//! No ballot is used twice: neither by a later incarnation of a node, nor for a group that was
+//! removed and added again.
 
 mod support;
 
@@ -13,7 +14,7 @@ use support::{MS, story::settled, world::World};
 /// Nanoseconds of wall-clock time to a round: see `docs/design/leases.md`.
 const ROUND: u64 = 1 << 20;
 
-/// What the node with the lease asks with.
+/// The ballot of the owner's requests.
 fn ballot(world: &World, machine: usize) -> Ballot {
     let asks = world.machines[machine].asks();
     Ballot(asks.first().expect("it asks").ballot)
@@ -37,7 +38,7 @@ fn the_ballots_of_a_life_begin_behind_its_incarnation_and_those_of_the_last() {
         );
         assert!(first > last);
         last = first;
-        // An empty acceptor says nothing of what was used before.
+        // An empty acceptor does not know the ballots of before.
         world.crash(0);
         world.run_for(10 * MS);
         world.boot(0);

@@ -1,6 +1,6 @@
-//! What a cluster sees, as stories of three nodes with the exact commands that each gives: interval
-//! 10 ms, timeout 30 ms, lease 60 ms, a group that node 1 serves best, then node 2, then node 3. Where
-//! the group goes is in `leases.rs`.
+//! The views of a cluster, as stories of three nodes with the exact commands of each. Interval 10
+//! ms, timeout 30 ms, lease 60 ms, a group that node 1 serves best, then node 2, then node 3. The
+//! moves of the group are in `leases.rs`.
 
 mod support;
 
@@ -39,7 +39,7 @@ fn three_nodes_start_and_the_first_serves_once_the_acceptors_vote() {
         told([
             (10_000, [&up(2)[..], &up(3), &[quorate]].concat()),
             (40_000, vec![active]),
-            // They abstain for 60 ms.
+            // The acceptors abstain for 60 ms.
             (60_200, vec![start(START, 40_000, 60_200)]),
         ])
     );
@@ -80,7 +80,7 @@ fn a_minority_lets_go_before_the_majority_takes_over() {
     let last_reply = since + 2 * LATENCY;
     world.cut(&[0], &[1, 2]);
     world.run_for(55 * MS - 121_000);
-    // 59.88 ms after the last renewal left: a lease less what two clocks may drift apart in it.
+    // 59.88 ms after the departure of the last renewal: a lease less the drift of two clocks in it.
     assert_eq!(world.servers(0), [0]);
     world.run_for(1_000);
     assert_eq!(world.servers(0), []);
@@ -134,7 +134,7 @@ fn a_node_that_cannot_speak_blames_nobody_but_loses_its_lease() {
             (80_000, vec![stop(Reason::LeaseLost)]),
         ])
     );
-    // The others hear it well.
+    // The other nodes receive its heartbeats.
     assert_eq!(
         said_since(&world, 2, since),
         [(60_250, start(since, 60_050, 60_250))]
@@ -147,8 +147,8 @@ fn a_deaf_node_takes_nothing_over_before_it_hears_again() {
     let mut world = settled(1);
     world.crash(0);
     world.run_for(23 * MS);
-    // Two of node 2's probes to the dead owner went unanswered; now it stands still past the deadline
-    // and the end of the lease.
+    // Two of node 2's probes to the dead owner went unanswered. Now node 2 is paused past the
+    // deadline and the end of the lease.
     let stood_from = world.now;
     world.take_log();
     world.pause(1, 50 * MS);
@@ -169,7 +169,7 @@ fn a_deaf_node_takes_nothing_over_before_it_hears_again() {
     let expected = [
         (50_000, Command::LocalStallBegan { late }),
         (52_000, LocalStallEnded),
-        // The lease ended at 32 ms, and an interval after the stand-still has to pass.
+        // The lease ended at 32 ms, and an interval after the pause has to pass.
         (60_200, start(START + 228 * MS, 32_050, 60_200)),
     ];
     assert_eq!(decisions, expected.iter().collect::<Vec<_>>(), "{log:?}");
@@ -185,7 +185,7 @@ fn a_kernel_that_answers_for_a_dead_agent_is_found_out() {
     assert_eq!(
         said_since(&world, 2, since),
         told([
-            // Last tick at 200 ms; at 240 ms a reply of 230 ms says "30 ms and the way here ago".
+            // The last tick was at 200 ms. At 240 ms a reply of 230 ms carries the age of 30 ms.
             (
                 40_000,
                 vec![peer(1, PeerState::Up, PeerState::AgentStalled)]
@@ -206,7 +206,7 @@ fn a_host_that_only_votes_makes_a_majority_but_serves_nothing() {
         world.boot(1);
         world.run_for(200 * MS);
         let down_at = Boottime::from_nanos(START + 30 * MS);
-        // Only a witness is what it should be without an agent.
+        // Only a witness is complete without an agent.
         let is = match witness {
             true => PeerState::Up,
             false => PeerState::AgentStalled,

@@ -1,5 +1,5 @@
-//! Groups that have to do with each other, or with what runs in them, as stories of three nodes: interval
-//! 10 ms, lease 60 ms.
+//! Groups with constraints between them or with their resources, as stories of three nodes:
+//! interval 10 ms, lease 60 ms.
 
 mod support;
 
@@ -42,13 +42,13 @@ fn tied(score: Score) -> World {
     })
 }
 
-/// Where both are: machines by index.
+/// The machines of both groups, by index.
 fn places(world: &World) -> [Vec<usize>; 2] {
     [world.servers(WEB.0), world.servers(DB.0)]
 }
 
-/// What all machines were told about groups since the log was taken last: machine, group, why it stops
-/// or nothing if it starts.
+/// The commands about groups since the last read of the log: machine, group, and the reason of a
+/// stop or nothing for a start.
 fn course(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
     let course = world.log.iter().filter_map(|entry| match entry.command {
         Command::Group { group, event } => match event {
@@ -111,7 +111,7 @@ fn those_that_keep_apart_are_never_together() {
     let [web, db] = places(&world);
     assert_eq!((web.len(), db.len()), (1, 1));
     assert_ne!(web, db);
-    // The better of the two nodes that are left has the other group.
+    // The better of the two remaining nodes has the other group.
     let (web, db) = (web[0], db[0]);
     world.crash(web);
     world.run_for(500 * MS);
@@ -137,11 +137,11 @@ fn who_gives_way_has_stopped_before_the_other_starts() {
     let [web, db] = places(&world);
     assert_eq!((web.len(), db.len()), (1, 1), "{web:?} {db:?}");
     let (web, db) = (web[0], db[0]);
-    // The leader's node goes: the leader displaces the follower, which has nowhere else to be.
+    // The leader's node fails: the leader displaces the follower, which has no other node.
     world.crash(db);
     never_together(&mut world, 1_000);
     assert_eq!(places(&world), [vec![], vec![web]]);
-    // The follower is back first, and the leader, which runs, makes nobody give way to be at home.
+    // The follower is back first, and the running leader displaces no group to be at home.
     world.take_log();
     world.boot(db);
     never_together(&mut world, 2_000);
@@ -212,7 +212,7 @@ fn points_say_where_and_stickiness_that_it_stays() {
     world.crash(2);
     world.run_for(300 * MS);
     assert_eq!(places(&world), [[0], [1]]);
-    // It is better by 10, and staying is worth 9.
+    // Node 3 is better by 10, and staying is worth 9.
     world.boot(2);
     world.run_for(500 * MS);
     assert_eq!(places(&world), [[2], [1]]);
@@ -239,7 +239,8 @@ fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
     world.run_for(200 * MS);
     assert_eq!(places(&world), [[1], [0]]);
     assert_eq!(course(&world)[0], (0, WEB, Some(Reason::Failed)));
-    // Nobody told the others; whoever hands it back finds that it is not taken.
+    // The other nodes have no message about it. The node that hands the group back finds that it is
+    // not taken.
     world.run_for(500 * MS);
     assert_eq!(places(&world), [[1], [0]]);
 }
@@ -273,7 +274,7 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
     assert_eq!(world.servers(DB.0), [0; 0], "its guard is closed, too");
 }
 
-/// A word that comes late, or twice.
+/// A message that comes late, or twice.
 #[test]
 fn a_group_that_is_served_is_not_released_because_it_is_said_to_have_stopped() {
     let mut world = two_groups(|_| {});
@@ -306,7 +307,7 @@ fn in_maintenance_a_group_is_kept_and_none_is_taken() {
     assert_eq!(places(&world), [[1], [1]]);
 }
 
-/// A node that looks after nothing says so, and is no candidate until it does again.
+/// A node in maintenance reports so, and is no candidate until maintenance ends.
 #[test]
 fn a_node_that_looks_after_nothing_says_so() {
     let mut world = two_groups(|_| {});

@@ -1,5 +1,5 @@
-//! The failure detector of one link, as stories: rows are written by the real per-packet functions,
-//! time passes as the story says. What follows from a stall of this node is in `stalls.rs`.
+//! The failure detector of one link, as stories. The real per-packet functions write the rows, and
+//! time passes as the story says. The consequences of a stall of this node are in `stalls.rs`.
 
 mod support;
 
@@ -62,14 +62,15 @@ fn however_many_probes_leave_at_a_tick_the_dead_are_down_on_time() {
     }
 }
 
-/// They may all be lost at once.
+/// All frames of a burst may be lost at once.
 #[test]
 fn the_probes_of_one_tick_are_one_chance() {
     for mut link in every_timing() {
         let (interval, timeout) = (ns(link.timing.interval), ns(link.timing.timeout));
         link.frames = 3;
         link.run_for(5 * interval);
-        // Every tick but one in so many as a timeout forgives; and then only the first probe of the tick.
+        // Loses as many ticks in a row as a timeout tolerates, and then leaves only the first probe
+        // of a tick.
         let forgiven = timeout / interval - 2;
         let (first, rtt) = (link.kernel.row(0).last_probe_seq + 1, interval / 10);
         link.peer_answers(move |n| {
@@ -159,8 +160,7 @@ fn copies_of_old_replies_do_not_keep_a_dead_peer_alive() {
 }
 
 proptest! {
-    /// However replies overtake each other and however often they come: each is in time, so the peer
-    /// is alive.
+    /// In any order and any number of the replies, each is in time, so the peer is alive.
     #[test]
     fn reordered_and_repeated_replies_are_all_evidence(
         which in 0..TIMINGS.len(),
@@ -168,7 +168,7 @@ proptest! {
     ) {
         let (interval, timeout) = TIMINGS[which];
         let mut link = Observer::new(timing(interval, timeout));
-        // Thousandths of the timeout less an interval: the longest that a first reply may take.
+        // Thousandths of the timeout less an interval: the longest time of a first reply.
         let unit = ((timeout - interval) * MS / 1_000).max(1);
         let count = delays.len() as u64;
         link.peer_answers(move |n| {

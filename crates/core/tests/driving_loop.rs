@@ -1,4 +1,4 @@
-//! The loop that the first comment of the crate shows compiles, and is shown as it is here.
+//! The loop in the first comment of the crate compiles, and is the same as here.
 
 use heartbeat_common::wire::{GroupId, LeaseEntry};
 use heartbeat_common::{
@@ -13,7 +13,7 @@ use heartbeat_core::{
     record::Input,
 };
 
-/// What stands around the core: the kernel, the network and the rest of the agent.
+/// The surroundings of the core: the kernel, the network and the rest of the agent.
 trait Kernel {
     fn now(&self) -> Boottime;
     fn wait_until(&mut self, at: Boottime) -> bool;

@@ -1,7 +1,8 @@
-//! Clusters in which resource managers, operators and peers say anything at any time, in simulated
-//! time: no two nodes serve, and every change of phase keeps the rules that the core asserts.
+//! Clusters in which resource managers, operators and peers report anything at any time, in
+//! simulated time: no two nodes serve, and every change of phase keeps the rules that the core
+//! asserts.
 //!
-//! Nothing else is looked at: where facts change at random, nobody has to serve.
+//! Nothing else is checked: if facts change at random, no node has to serve.
 
 mod support;
 
@@ -19,7 +20,7 @@ use heartbeat_core::{
 use support::{MS, TIMINGS, US, invariants::one_owner, net::Rng, ns, timing, world::World};
 
 const SEEDS: u64 = 60;
-/// Facts and faults in one run.
+/// The number of facts and faults in one run.
 const CHANGES: usize = 60;
 
 // docs/design/leases.md#rule-4
@@ -88,7 +89,7 @@ fn turned(rng: &mut Rng, nodes: &[u16]) -> Vec<u16> {
     nodes
 }
 
-/// Says where groups go, and what they need.
+/// Sets the locations and the demand of the groups.
 fn place(rng: &mut Rng, world: &mut World) {
     world.policy.strategy = rng.pick(&Strategy::ALL);
     let nodes = 1..=world.machines.len() as u16;
@@ -133,7 +134,7 @@ fn constrain(rng: &mut Rng, world: &mut World) {
     }
 }
 
-/// Most of the agents are told that nothing runs there that should not.
+/// Reports to most of the agents that no resource runs there that should not.
 fn say_that_all_are_ready(rng: &mut Rng, world: &mut World) {
     let groups = world.groups.len();
     for machine in &mut world.machines {
@@ -146,7 +147,7 @@ fn say_that_all_are_ready(rng: &mut Rng, world: &mut World) {
     }
 }
 
-/// Some of the agents are told something of a group.
+/// Reports a fact about a group to some of the agents.
 fn say(rng: &mut Rng, world: &mut World) {
     let group = rng.below(world.groups.len() as u64) as usize;
     let note = note(rng);
@@ -183,7 +184,7 @@ fn note(rng: &mut Rng) -> Note {
     }
 }
 
-/// An operator, or a peer, tells one agent something.
+/// Sends one agent a command of an operator, or a message of a peer.
 fn operate(rng: &mut Rng, world: &mut World) {
     let machine = rng.below(world.machines.len() as u64) as usize;
     let group = rng.below(world.groups.len() as u64) as usize;
@@ -202,7 +203,7 @@ fn operate(rng: &mut Rng, world: &mut World) {
     }
 }
 
-/// An agent is given another configuration of the same groups.
+/// Gives an agent another configuration of the same groups.
 fn replan(rng: &mut Rng, world: &mut World, machine: usize) {
     for group in &mut world.groups {
         let by = rng.below(group.ranked.len() as u64) as usize;
@@ -219,7 +220,7 @@ fn replan(rng: &mut Rng, world: &mut World, machine: usize) {
     }
 }
 
-/// An agent is told what another node reported.
+/// Gives an agent the report of another node.
 fn report(rng: &mut Rng, world: &mut World, machine: usize) {
     let other = rng.below(world.machines.len() as u64) as usize;
     let node = NodeId(world.machines[other].id);
@@ -240,7 +241,7 @@ fn report(rng: &mut Rng, world: &mut World, machine: usize) {
     }
 }
 
-/// Misfortune befalls a machine.
+/// Injects a fault into a machine.
 fn fault(rng: &mut Rng, world: &mut World) {
     let victim = rng.below(world.machines.len() as u64) as usize;
     let length = rng.below(2 * scale(world));

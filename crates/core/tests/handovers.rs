@@ -1,5 +1,5 @@
-//! Planned hand-overs on links that delay and reorder what they carry: each is much shorter than a
-//! lease, whoever hears last of the release.
+//! Planned hand-overs on links that delay and reorder frames: each is much shorter than a lease,
+//! whichever acceptor is the last to receive the release.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::{
 };
 
 const NODES: usize = 3;
-/// Hand-overs of each kind and timing.
+/// The number of hand-overs of each kind and timing.
 const HAND_OVERS: usize = 100;
 /// Interval and timeout in milliseconds: a lease lasts for six intervals.
 const TIMINGS: [(u64, u64); 2] = [(10, 30), (100, 200)];
@@ -32,8 +32,8 @@ fn cluster(interval_ms: u64, timeout_ms: u64) -> World {
     world
 }
 
-/// Each way takes up to a twentieth of a lease more, another time each, and the owner asks its own
-/// acceptor as much later.
+/// Adds up to a twentieth of a lease to the latency of each path, at random each time, and delays
+/// the owner's request to its own acceptor by as much.
 fn delay(world: &mut World, rng: &mut Rng) {
     let most = ns(world.timing.lease) / 20;
     let all: Vec<usize> = (0..NODES).collect();
@@ -47,8 +47,7 @@ fn delay(world: &mut World, rng: &mut Rng) {
     }
 }
 
-/// Runs until the group is served by another node than `from`; returns for how long nobody served
-/// it.
+/// Runs until another node than `from` serves the group. Returns the time without a server.
 fn gap(world: &mut World, from: usize) -> u64 {
     let mut closed = None;
     for _ in 0..100_000 {
@@ -68,7 +67,7 @@ fn gap(world: &mut World, from: usize) -> u64 {
     panic!("nobody took the group from machine {from}");
 }
 
-/// Hands the group over a hundred times, on other links each time.
+/// Hands the group over a hundred times, with other latencies each time.
 fn hand_over(interval_ms: u64, timeout_ms: u64, leave: fn(&mut World, usize, &mut Rng)) {
     let mut world = cluster(interval_ms, timeout_ms);
     let mut rng = Rng(interval_ms);
@@ -95,7 +94,7 @@ fn hand_over(interval_ms: u64, timeout_ms: u64, leave: fn(&mut World, usize, &mu
     );
 }
 
-/// All acceptors but that of `to` hear of what `from` releases a twentieth of a lease later.
+/// Delays the release of `from` by a twentieth of a lease for all acceptors but that of `to`.
 fn hears_first(world: &mut World, from: usize, to: usize) {
     let late = ns(world.timing.lease) / 20;
     for path in world.paths(&[from], &[0, 1, 2]) {
@@ -105,8 +104,8 @@ fn hears_first(world: &mut World, from: usize, to: usize) {
     world.machines[from].own_vote_takes = late;
 }
 
-/// A new agent of the owner: the old one would wait before it hands the group to a node that did
-/// not keep it.
+/// Starts a new agent of the owner: the old one would wait before it hands the group to a node that
+/// did not keep it.
 fn forget_the_last_one(world: &mut World, owner: usize) {
     world.restart_agent(owner);
     world.run_for(3 * ns(world.timing.lease));
@@ -125,7 +124,7 @@ fn a_hundred_moves_on_slow_links_take_less_than_half_a_lease_each() {
     }
 }
 
-/// Standby, and the fail-back when the best node is online again: in turns.
+/// Standby, and the fail-back when the best node is online again, in turns.
 #[test]
 fn a_hundred_standbys_and_failbacks_on_slow_links_take_less_than_half_a_lease_each() {
     for (interval, timeout) in TIMINGS {
@@ -193,14 +192,14 @@ fn a_successor_that_hears_first_of_the_release_asks_again_before_its_next_tick()
     );
 }
 
-/// Another node has taken the lease since, and has it: that is no release on its way.
+/// Another node has taken the lease since, and holds it: no release is on its way.
 #[test]
 fn a_claim_refused_for_a_newer_lease_is_given_up_and_told_by_the_successor() {
     let mut world = cluster(10, 100);
     world.move_to(0, 0, NodeId(2));
     world.run_for(60 * US);
-    // Node 2 has heard of the release, and hears of nothing else: the others do not wait for it
-    // longer than the lease would have lasted.
+    // Node 2 has received the release, and receives nothing else. The others do not wait for it
+    // longer than the original end of the lease.
     world.cut(&[1], &[0, 2]);
     world.run_for(80 * MS);
     assert_eq!(world.servers(0), [0]);

@@ -1,4 +1,4 @@
-//! A group that a reload brings is claimed once all nodes that run have it.
+//! A new group of a reload is claimed after all running nodes have it.
 
 mod support;
 
@@ -11,9 +11,9 @@ use heartbeat_core::{
 };
 use support::{MS, ns, story::LATENCY, timing, world::World};
 
-/// Enough for any claim.
+/// A time that suffices for any claim.
 const SOON: u64 = 300 * MS;
-/// Index of the group that comes later.
+/// The index of the group that comes later.
 const NEW: usize = 1;
 
 /// Three nodes that serve a first group, and get a second one.
@@ -49,7 +49,8 @@ impl Story {
         story
     }
 
-    /// A node takes the new configuration over, and is told which others have it.
+    /// Loads the new configuration on a node, which then receives the reports of `others` that have
+    /// it.
     fn reload(&mut self, machine: usize, others: &[usize]) {
         self.apply(machine, Input::Replan(self.layout.clone()));
         for other in (0..3).filter(|other| *other != machine) {
@@ -57,7 +58,7 @@ impl Story {
         }
     }
 
-    /// A node is told whether another has the new group.
+    /// Gives a node the report whether another has the new group.
     fn tell(&mut self, machine: usize, other: usize, has: bool) {
         let said = GroupReport {
             unknown: !has,
@@ -66,7 +67,7 @@ impl Story {
         self.tell_of(machine, other, said);
     }
 
-    /// A node is told what another says of the new group.
+    /// Gives a node the report of another about the new group.
     fn tell_of(&mut self, machine: usize, other: usize, said: GroupReport) {
         let mut groups = vec![GroupReport::default(); self.layout.groups.len()];
         groups[NEW] = said;
@@ -139,7 +140,7 @@ fn group_that_all_had_once_is_taken_over_whatever_others_have() {
     }
     story.world.run_for(SOON);
     assert_eq!(story.servers(), [2]);
-    // An older configuration comes back to a node, which says so.
+    // An older configuration returns to a node, which reports so.
     story.tell(1, 0, false);
     story.world.crash(2);
     story.world.run_for(SOON);

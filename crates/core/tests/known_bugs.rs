@@ -1,4 +1,4 @@
-//! Known bugs put back: the invariants of the simulation see each of them.
+//! Known bugs put back: the invariants of the simulation detect each of them.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{
     world::{Bugs, World},
 };
 
-/// What is seen first within a few seeds of a network that falls apart and heals.
+/// The first violation within a few seeds of a network that falls apart and heals.
 fn seen(bugs: Bugs, watch: fn(Run) -> Run) -> Violation {
     let faults = [Fault::Partition, Fault::Heal];
     let violation = |seed| watch(Run::new(seed, &faults, bugs)).go().err();
@@ -41,7 +41,8 @@ fn a_vote_that_counts_from_its_arrival() {
     assert!(cause.starts_with("the guard of group"), "{cause}");
 }
 
-/// Patience that lets go of what has not stopped: docs/design/leases.md#rule-4.
+/// A time limit on stops that releases a lease before the stop is confirmed:
+/// docs/design/leases.md#rule-4.
 #[test]
 fn a_lease_that_is_given_up_when_a_stop_takes_too_long() {
     let faults = [Fault::Move, Fault::Standby, Fault::Online];
@@ -57,7 +58,7 @@ fn a_lease_that_is_given_up_when_a_stop_takes_too_long() {
     assert!(harm.starts_with("twice: group"), "{harm}");
 }
 
-/// Both voters of the owner reboot, forget it, and cannot hear it.
+/// Both voters of the owner reboot, forget it, and do not receive its heartbeats.
 fn both_others_reboot(bugs: Bugs, watch: fn(&World) -> Result<(), Violation>) -> Option<Violation> {
     let mut world = settled(1);
     world.bugs = bugs;

@@ -1,5 +1,5 @@
-//! Agents that get the CPU too late whenever they wake: they take over all the same, and stop what
-//! they lost. Three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
+//! Agents that get the CPU too late at each wake-up: they take over all the same, and stop the
+//! groups that they lost. Three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
 
 mod support;
 
@@ -10,9 +10,9 @@ use support::{
     world::World,
 };
 
-/// What each wake-up is late by, and by up to how much more by chance, in milliseconds.
+/// The lateness of each wake-up, and its greatest random addition, in milliseconds.
 const LATENESS: [(u64, u64); 6] = [(6, 0), (8, 0), (15, 0), (40, 0), (0, 50), (0, 100)];
-/// Clusters for each.
+/// The number of clusters for each.
 const SEEDS: u64 = 20;
 /// The longest takeover, in milliseconds: a few wake-ups beside the lease.
 const TAKEOVER: u64 = 1_000;
@@ -25,7 +25,7 @@ fn late(lateness: u64, by_chance: u64, seed: u64) -> World {
     world
 }
 
-/// Runs until `done`, and returns for how many milliseconds.
+/// Runs until `done`. Returns the milliseconds.
 fn until(world: &mut World, most: u64, done: fn(&World) -> bool) -> u64 {
     let watch = |world: &World| {
         one_owner::check(world)?;

@@ -1,5 +1,5 @@
-//! Where a group goes, as stories of three nodes: interval 10 ms, timeout 30 ms, lease 60 ms, and node 1
-//! serves best, then node 2, then node 3. A frame takes 50 us.
+//! The moves of a group, as stories of three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
+//! Node 1 serves best, then node 2, then node 3. A frame takes 50 us.
 
 mod support;
 
@@ -57,7 +57,7 @@ fn the_first_returns_and_is_handed_the_group() {
             (115_250, vec![start(since, 115_050, 115_250)]),
         ])
     );
-    // It has seen node 1 active at 55 ms, and waits for a lease.
+    // Node 2 has seen node 1 active at 55 ms, and waits for a lease.
     assert_eq!(
         groups_since(&world, 2, since),
         [(115_000, stop(Reason::FailBack { to: NodeId(1) }))]
@@ -72,7 +72,8 @@ fn who_returns_is_handed_nothing_before_its_acceptor_votes() {
     let since = world.now;
     world.boot(0);
     world.run_for(600 * MS);
-    // Before it would not hear that the lease is free: nobody would serve until it would have ended.
+    // Earlier, node 1 would not receive the release, and no node would serve until the original end
+    // of the lease.
     assert_eq!(
         groups_since(&world, 2, since),
         [(515_000, stop(Reason::FailBack { to: NodeId(1) }))]
@@ -182,7 +183,7 @@ fn an_agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_o
     assert_eq!(groups_since(&world, 1, SINCE), []);
 }
 
-/// Else another node could start it while it still runs here.
+/// Without the wait, another node could start the group while it still runs here.
 #[test]
 fn an_agent_that_parts_renews_what_begins_to_stop_until_it_has() {
     let mut world = settled_with_long_leases();
@@ -212,7 +213,7 @@ fn an_agent_that_parts_takes_nothing() {
     assert_eq!(world.servers(0), [2]);
 }
 
-/// The guard that an earlier agent left open is that of a lease which this one has handed over.
+/// The open guard of an earlier agent belongs to a lease that this agent has handed over.
 #[test]
 fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
     let mut world = settled_with_long_leases();
@@ -235,7 +236,7 @@ fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
     assert_eq!(world.servers(0), [1]);
 }
 
-/// Whatever the control task says: only what was told to stop has stopped.
+/// Whatever the control task reports, only a group that was told to stop has stopped.
 // docs/design/leases.md#rule-4
 #[test]
 fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
@@ -246,7 +247,8 @@ fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
         world.run_for(10 * MS);
         assert_eq!(world.servers(0), [0]);
     }
-    // Twice for one stop: the second while another has it, and when it is back.
+    // Two confirmations of one stop: the second while another node has the group, and when it is
+    // back.
     world.move_to(0, 0, NodeId(2));
     world.run_for(100 * MS);
     let now = Boottime::from_nanos(world.now);
@@ -266,7 +268,7 @@ fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
     );
 }
 
-/// What is left alone is not stopped, lease or not: the guard closes, and that is all.
+/// A group in maintenance is not stopped, lease or not: only the guard closes.
 #[test]
 fn a_maintained_group_is_not_stopped_when_its_lease_has_run_out() {
     let mut world = settled(1);
@@ -303,8 +305,8 @@ fn an_agent_restarted_too_late_finds_its_address_taken_away() {
     assert_eq!(world.servers(0), [1]);
 }
 
-/// Whoever finds, after it stood still, that another had the lease and gave it back says so: its addresses are
-/// to be announced anew though nothing of it stopped.
+/// A node finds after its pause that another node had the lease and gave it back. It reports so:
+/// its addresses must be announced anew although none of its resources stopped.
 #[test]
 fn who_has_its_lease_again_before_it_had_to_stop_says_so() {
     let mut world = settled(1);
@@ -399,7 +401,8 @@ fn a_node_on_standby_hands_over_and_gets_the_group_back_online() {
     assert_eq!(world.servers(0), [0]);
 }
 
-/// Its address cannot be removed: the guard closes, and it must not keep the lease until it can.
+/// The address cannot be removed. The guard closes, and the node must not keep the lease until the
+/// removal.
 // docs/design/leases.md#rule-6
 #[test]
 fn a_node_whose_slow_side_hangs_loses_the_group() {
@@ -418,7 +421,7 @@ fn a_node_whose_slow_side_hangs_loses_the_group() {
     assert_eq!(world.servers(0), [1]);
 }
 
-/// Whether all machines leave the group alone from now on.
+/// Puts the group into maintenance on all machines, or ends it.
 fn maintain(world: &mut World, on: bool) {
     for machine in 0..3 {
         if let Some(agent) = &mut world.machines[machine].agent {
@@ -439,7 +442,7 @@ fn maintained_group_of_a_node_whose_slow_side_hangs_is_served_there_and_nowhere_
         assert_eq!(world.servers(0), [0]);
     }
     assert_eq!(groups_since(&world, 1, SINCE), []);
-    // The operator looks after it again: what cannot is no owner any more.
+    // The operator ends maintenance. A node that cannot manage the group is no owner any more.
     maintain(&mut world, false);
     world.run_for(200 * MS);
     assert_eq!(world.servers(0), [1]);
@@ -469,7 +472,7 @@ fn a_machine_that_stood_still_wakes_to_a_closed_guard() {
     assert_eq!(world.servers(0), [1]);
     assert_eq!(groups_since(&world, 1, SINCE), []);
     world.run_for(280 * MS);
-    // It wakes at 505 ms, and may still hope for a renewal for two intervals.
+    // The node wakes at 505 ms, and may wait for a renewal for two intervals.
     assert_eq!(
         groups_since(&world, 1, SINCE)[0],
         (530_000, stop(Reason::LeaseLost))
@@ -477,8 +480,8 @@ fn a_machine_that_stood_still_wakes_to_a_closed_guard() {
     assert_eq!(world.servers(0), [0], "handed back");
 }
 
-/// Each of nodes 1 and 2 gives its group to the other, and neither is heard by one of the acceptors that the other needs:
-/// node 5 is off.
+/// Each of nodes 1 and 2 gives its group to the other, and the frames of neither reach one of the
+/// acceptors that the other needs: node 5 is off.
 #[test]
 fn a_release_that_is_repeated_does_not_hurry_a_claim_each_time() {
     let mut world = World::new(5, 1, timing(10, 30), &[&[1, 2], &[2, 1]], 1);

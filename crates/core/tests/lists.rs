@@ -1,5 +1,6 @@
-//! Lists of nodes as one node goes by them: when claims go by the next one, whose votes count, and
-//! what a change leaves alone. That two owners are never made by it is in `membership.rs`.
+//! Lists of nodes on one node: the time at which claims use the next list, the votes that count,
+//! and the effects that a change must not have. `membership.rs` shows that a change never makes two
+//! owners.
 
 mod support;
 
@@ -25,7 +26,7 @@ fn list(version: u16, nodes: &[u16]) -> Voters {
     }
 }
 
-/// `count` machines that go by these lists, the first of which those of its nodes claim by already.
+/// `count` machines with these lists. The nodes of the first list claim by it already.
 fn cluster(count: u16, lists: &[&[u16]]) -> World {
     let mut world = World::new(count, 1, timing(10, 30), &[&[1, 2, 3]], 1);
     world.net.latency = 50 * US;
@@ -46,7 +47,8 @@ fn agent(world: &World, machine: usize) -> &Cluster {
     world.cluster(machine).expect("its agent lives")
 }
 
-/// By how many versions of the list each machine's claims went since the log was taken.
+/// The versions of the list by which each machine's claims were made since the last read of the
+/// log.
 fn settled(world: &World, machine: usize) -> Vec<u16> {
     let of_machine = world.log.iter().filter(|entry| entry.machine == machine);
     let version = |command| match command {
@@ -61,8 +63,8 @@ fn settled(world: &World, machine: usize) -> Vec<u16> {
 #[test]
 fn claims_go_by_the_new_list_when_clocks_that_drift_apart_have_seen_the_longest_lease_end() {
     const MAX: Duration = Duration::from_secs(3);
-    // 1,000 parts per million, three times: the acceptor's clock, ours, and what their product
-    // rounds up to.
+    // 1,000 parts per million, three times: the acceptor's clock, this node's, and the rounding of
+    // their product.
     const SETTLE: Duration = Duration::from_millis(3_009);
     const SINCE: Boottime = Boottime::from_nanos(1_000_000_000);
     let (old, new) = (list(1, &[1, 2, 3]), list(2, &[1, 2, 3, 4]));
@@ -102,7 +104,7 @@ fn nodes_without_a_vote_make_no_quorum() {
     assert_eq!(world.servers(0), [1]);
 }
 
-/// Once claims go by the new list its majority decides on each group, not that of the old one.
+/// After the switch the majority of the new list decides on each group, not that of the old one.
 #[test]
 fn a_settled_list_decides_on_every_group() {
     let mut world = cluster(4, &[&[1, 2, 3], &[1, 2, 3, 4]]);

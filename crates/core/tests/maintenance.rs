@@ -1,17 +1,17 @@
-//! Groups that are left alone on nodes whose control task hangs, which are cut off, or which die: at
-//! no moment do two nodes serve one, whoever has heard of the maintenance.
+//! Groups in maintenance on nodes whose control task hangs, which are cut off, or which die. At no
+//! moment do two nodes serve one, whichever nodes have received the decision.
 
 mod support;
 
 use heartbeat_core::{group::Note, index::GroupIndex};
 use support::{MS, net::Rng, story::settled, world::World};
 
-/// Ways in which things go.
+/// The number of random histories.
 const SEEDS: u64 = 300;
-/// What happens in each.
+/// The number of events in each.
 const TURNS: usize = 12;
 
-/// Tells one node whether the group is left alone, as a decision reaches one after the other.
+/// Switches maintenance of the group on one node, as a decision reaches one after the other.
 fn maintain(world: &mut World, machine: usize, on: bool) {
     if let Some(agent) = &mut world.machines[machine].agent {
         agent.cluster.note(GroupIndex(0), Note::Maintained(on));

@@ -1,14 +1,18 @@
-//! Every way in which a list of nodes can change under traffic: never two owners, whoever was told of it and when.
+//! Every way in which a list of nodes can change under traffic: never two owners, whichever nodes
+//! load the change and when.
 //!
-//! The candidates decide by `Membership`, the acceptors by `VoterSet::votes_on`, as the agent and the kernel do. What is
-//! modelled is who goes by which list. That a lease ends for its owner before it ends for its acceptors is the matter of
-//! `model.rs`: here all clocks agree and probes take no time.
+//! The candidates decide by `Membership`, the acceptors by `VoterSet::votes_on`, as the agent and
+//! the kernel do. The model covers the use of lists by nodes. The rule that a lease ends for its
+//! owner before it ends for its acceptors is the subject of `model.rs`: here all clocks agree and
+//! probes take no time.
 //!
-//! - A lease lasts for one tick. An acceptor grants it to whom it likes while nobody has it.
-//! - A node's acceptor goes to the next list at any time; that of a candidate when its claims go by the list so far.
-//! - A candidate knows at once what all others go by, which is the most that it can know.
-//! - A candidate's agent restarts at any time, and knows no more how far it was.
-//! - A guard is open for as long as its owner ever had reason to open it, as if it then stood still.
+//! - A lease lasts for one tick. An acceptor grants it to any node while no node has it.
+//! - A node's acceptor moves to the next list at any time. A candidate's acceptor moves only when
+//!   the claims use the list so far.
+//! - A candidate knows at once the lists of all other nodes, which is the most that it can know.
+//! - A candidate's agent restarts at any time, and then no longer knows its progress.
+//! - A guard is open for as long as its owner ever had reason to open it, as after a pause of the
+//!   owner.
 
 use std::time::Duration;
 
@@ -24,47 +28,48 @@ use stateright::{Checker, Model, Property};
 enum Flaw {
     /// Acceptors vote on claims by any list.
     VotesOnAll,
-    /// Claims go by the new list without waiting for what was granted before.
+    /// Claims use the new list without waiting for the end of earlier grants.
     DoesNotWait,
-    /// A majority of the new list is enough to go by it.
+    /// A majority of the new list is enough for the switch.
     AsksTheNewList,
-    /// An acceptor that restarts goes by the list before.
+    /// An acceptor that restarts uses the list before.
     GoesBack,
 }
 
-/// Lists by their numbers, from 1; where two have the same number, some nodes are told of the one and some of the other.
+/// Lists by their numbers, from 1. If two have the same number, some nodes load the one and some
+/// the other.
 #[derive(Clone, Copy)]
 struct Story {
     lists: &'static [(u16, &'static [u16])],
-    /// The nodes that want the lease, and the list that each begins with.
+    /// The nodes that want the lease, and the first list of each.
     candidates: [(u16, usize); 2],
-    /// The other nodes, and the list that each begins with.
+    /// The other nodes, and the first list of each.
     others: &'static [(u16, usize)],
     /// Whether agents restart.
     restarts: bool,
 }
 
-/// Nodes come, one after the other.
+/// Nodes are added, one after the other.
 const GROWS: Story = Story {
     lists: &[(1, &[1, 2, 3]), (2, &[1, 2, 3, 4]), (3, &[1, 2, 3, 4, 5])],
     candidates: [(1, 0), (5, 2)],
     others: &[(2, 0), (3, 0), (4, 1)],
     restarts: true,
 };
-/// The second candidate was there all the time.
+/// The second candidate was a member all the time.
 const GROWS_UNDER_BOTH: Story = Story {
     candidates: [(1, 0), (3, 0)],
     others: &[(2, 0), (4, 1), (5, 2)],
     ..GROWS
 };
-/// Nodes go, one after the other, and the last to hear of it is one of them.
+/// Nodes are removed, one after the other, and one of them is the last to learn of it.
 const SHRINKS: Story = Story {
     lists: &[(1, &[1, 2, 3, 4, 5]), (2, &[1, 2, 3, 4]), (3, &[1, 2, 3])],
     candidates: [(5, 0), (1, 0)],
     others: &[(2, 0), (3, 0), (4, 0)],
     restarts: true,
 };
-/// Two operators add one node each, and do not know of each other.
+/// Two operators add one node each, without knowledge of each other.
 const PARTS: Story = Story {
     lists: &[
         (1, &[1, 2, 3, 4]),
@@ -77,21 +82,21 @@ const PARTS: Story = Story {
 };
 const STORIES: [Story; 4] = [GROWS, GROWS_UNDER_BOTH, SHRINKS, PARTS];
 
-/// Of a lease, in nanoseconds: one tick.
+/// The length of a lease, in nanoseconds: one tick.
 const LEASE: Duration = Duration::from_nanos(1);
-/// What the clock says, always: the state has ages and not times.
+/// The constant time of the clock: the state has ages and not times.
 const NOW: u64 = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Node {
     id: u16,
-    /// Index of the list that its acceptor goes by.
+    /// The index of its acceptor's list.
     list: usize,
-    /// Whether it has for as long as a lease lasts.
+    /// Whether the acceptor has used the list for as long as a lease lasts.
     long: bool,
-    /// Which candidate has its vote until the next tick.
+    /// The candidate that has its vote until the next tick.
     granted: Option<usize>,
-    /// Whether that candidate's agent was told so, and not an earlier one.
+    /// Whether that candidate's present agent received the vote, and not an earlier one.
     told: bool,
 }
 
@@ -99,7 +104,7 @@ struct Node {
 struct State {
     /// The candidates first.
     nodes: Vec<Node>,
-    /// By candidate: index of the list that its claims go by.
+    /// By candidate: the index of the list of its claims.
     counted: [Option<usize>; 2],
     /// By candidate: whether its guard is open until the next tick.
     open: [bool; 2],
@@ -132,7 +137,7 @@ enum Action {
 struct Lists {
     story: Story,
     flaw: Option<Flaw>,
-    /// The lists of the story, and what heartbeats say of each.
+    /// The lists of the story, and the voter set of each in heartbeats.
     voters: Vec<Voters>,
     digests: Vec<u32>,
 }
@@ -177,7 +182,7 @@ impl Lists {
         }
     }
 
-    /// What the agent of this candidate knows by now.
+    /// The membership of this candidate's agent by now.
     fn membership(&self, state: &State, candidate: usize) -> Membership {
         let Node { id, list, .. } = state.nodes[candidate];
         let lease = if self.has(Flaw::DoesNotWait) {
@@ -195,7 +200,7 @@ impl Lists {
         let mut membership =
             Membership::new(NodeId(id), self.voters[list].clone(), counted, lease, 0);
         for (index, node) in state.nodes.iter().enumerate() {
-            // What is not on its list it does not hear.
+            // The agent receives no heartbeats from nodes that are not on its list.
             if self.has_on(list, node) {
                 let since = if node.long { NOW - 1 } else { NOW };
                 let said = self.voter_set(state, index);
@@ -218,7 +223,7 @@ impl Lists {
 
     fn votes(&self, state: &State, node: usize, candidate: usize) -> bool {
         let asked = self.voter_set(state, node);
-        // Who is not on its list is not answered.
+        // A node that is not on its list gets no answer.
         let known = self.has_on(state.nodes[node].list, &state.nodes[candidate]);
         let claims = self.voter_set(state, candidate).counted;
         known && claims != 0 && (self.has(Flaw::VotesOnAll) || asked.votes_on(claims))
@@ -241,7 +246,7 @@ impl Model for Lists {
         let others = self.story.others.iter().copied();
         vec![State {
             nodes: candidates.chain(others).map(first).collect(),
-            // A node that comes later knows nothing.
+            // A node that comes later has no record.
             counted: self
                 .story
                 .candidates
@@ -341,7 +346,7 @@ impl Model for Lists {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(Self::ONE_OWNER, |_, state: &State| state.open != [true; 2]),
-            // Or nothing is proved.
+            // Without this property the model proves nothing.
             Property::sometimes(
                 "an owner by the last list",
                 |model: &Self, state: &State| {
@@ -372,7 +377,7 @@ fn whoever_is_told_first_of_a_changed_list_there_is_one_owner() {
     }
 }
 
-/// There is a story in which it makes two owners.
+/// Shows that some story of the flaw makes two owners.
 fn splits(flaw: Flaw) {
     let found = STORIES.into_iter().find_map(|story| {
         let model = Lists::new(story, Some(flaw));

@@ -1,24 +1,24 @@
 //! Every interleaving of the lease protocol: never two owners, at no instant, on no clocks.
 //!
-//! The acceptors run `lease::decide` and the candidates `Proposer`, as the kernel and the agent do; what
-//! is modelled is what lies between: time, the network, guards and faults. Three voters, two of which
-//! are candidates, and one group.
+//! The acceptors run `lease::decide` and the candidates `Proposer`, as the kernel and the agent do.
+//! The model covers everything between them: time, the network, guards and faults. There are three
+//! voters, two of which are candidates, and one group.
 //!
-//! - Clocks go at rates that are further apart than the drift bound allows by a little, so that a vote's
+//! - The rates of the clocks differ a little more than the drift bound allows, so that a vote's
 //!   time ends for its owner at the very instant at which it ends for the acceptor.
-//! - A candidate asks at every instant. Its probes get lost, are doubled and come out of order: the last
-//!   probe of every ask may reach any acceptor at any later time, any number of times, or never. (An
-//!   earlier probe of the same ask is granted alike and counts for less.)
-//! - The answer is counted at once, late (at any age, however old), several times, or never. Answers
-//!   from one's own acceptor are no different.
-//! - Candidates claim, abandon claims for new ones and release at any time. They serve, and stop at once
-//!   when told to: a guard is open as long as it was last written to be. A paused candidate does
-//!   nothing; its guard stays as it is.
-//! - An acceptor restarts with an empty slot, an agent with a new proposer and the old guard. Before that
-//!   it may ask for a lease that is twice as long.
+//! - A candidate sends a request at every instant. Its probes get lost, are doubled and come out of
+//!   order: the last probe of every request may reach any acceptor at any later time, any number of
+//!   times, or never. (An earlier probe of the same request is granted alike and counts for less.)
+//! - The answer is counted at once, late (at any age), several times, or never. Answers from a
+//!   node's own acceptor are no different.
+//! - Candidates claim, abandon claims for new ones and release at any time. They serve, and stop at
+//!   once when told to: a guard is open until the last written time. A paused candidate does
+//!   nothing, and its guard stays as it is.
+//! - An acceptor restarts with an empty slot, an agent with a new proposer and the old guard.
+//!   Before that it may ask for a lease that is twice as long.
 //!
-//! What is bounded is in [`Bounds`]. No one bound holds in all of the tests: each widens some and
-//! narrows the others, so that all of them together take a minute of one processor.
+//! The limits of the model are in [`Bounds`]. No one bound holds in all of the tests: each widens
+//! some and narrows the others, so that all of them together take a minute of one processor.
 
 #[path = "model/protocol.rs"]
 mod protocol;
@@ -37,16 +37,16 @@ const TIMING: Timing = Timing {
     timeout: Duration::from_micros(3),
     agent_stall: Duration::from_micros(3),
     lease: Duration::from_micros(4),
-    // The fast clocks below go at twice the rate of the slow ones.
+    // The fast clocks below run at twice the rate of the slow ones.
     drift_ppm: 250_000,
 };
 
-/// The owner that takes the lease first is the slow one, the worst case; then both candidates are, with
-/// a fast witness between them; then the first is the only fast one.
+/// First, the owner that takes the lease first is the slow one, which is the worst case. Then both
+/// candidates are slow, with a fast witness between them. Then the first is the only fast one.
 const RATES: [Rates; 3] = [[1, 2, 2], [1, 1, 2], [2, 1, 1]];
 const SLOW_OWNER: &[Rates] = &[RATES[0]];
 
-/// What the tests below widen.
+/// The bounds that the tests below widen.
 const NARROW: Bounds = Bounds {
     rates: SLOW_OWNER,
     ticks: 3,
@@ -61,7 +61,7 @@ const NARROW: Bounds = Bounds {
     partings: 0,
     pauses: 0,
 };
-/// More than there can be.
+/// A number above every possible one.
 const ALL: usize = usize::MAX - 1;
 
 const TAKEOVER: Goal = ("takeover from an owner that stands still", |_, state| {
@@ -115,7 +115,7 @@ fn explore(bounds: Bounds, goals: &'static [Goal]) {
     checker.assert_properties();
 }
 
-/// Without the flaw there are no two owners within the same bounds.
+/// Shows that the flaw makes two owners, and that there are none without it within the same bounds.
 fn splits(flaw: Flaw, bounds: Bounds) {
     explore(bounds, &[]);
     let checker = Leases::new(&TIMING, bounds, &[], Some(flaw))
@@ -310,8 +310,8 @@ fn the_checker_sees_that_the_guard_must_close_before_the_lease_is_released() {
     splits(Flaw::ServesOn, bounds);
 }
 
-/// A refusal that only tells that the acceptor has yet to hear of a release is asked again, and is
-/// no vote.
+/// A refusal because of a release that the acceptor has not received leads to another request, and
+/// is no vote.
 #[test]
 fn a_refusal_by_an_acceptor_that_has_not_heard_of_a_release_gives_nobody_the_lease() {
     let bounds = Bounds {

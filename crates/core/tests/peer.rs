@@ -1,4 +1,4 @@
-//! What a peer is, by its links and by what its kernel says of its agent.
+//! The state of a peer, from its links and from its kernel's data about its agent.
 
 mod support;
 
@@ -16,7 +16,7 @@ use heartbeat_core::{
 };
 use support::{MS, START, timing};
 
-/// A row whose probe was answered just now, by a node that says this of itself.
+/// A row with a fresh reply of a node with this state and these ages.
 fn answered(state: NodeState, pulse_age_us: u32, control_age_us: u32) -> PeerRow {
     PeerRow {
         last_probe_at: START,
@@ -30,7 +30,7 @@ fn answered(state: NodeState, pulse_age_us: u32, control_age_us: u32) -> PeerRow
     }
 }
 
-/// The state of a peer with these rows, one a link, a moment after the reply.
+/// The state of a peer with these rows, one for each link, a moment after the reply.
 fn judge(rows: &[PeerRow]) -> PeerState {
     let timing = timing(10, 30);
     let mut peer = Peer::new(NodeId(2), false, RowNumber(0), rows.len());
@@ -127,7 +127,7 @@ fn whose_agent_has_not_ticked_for_a_lease_owns_nothing_though_it_is_up() {
     assert_eq!(eligibility(0, 0, 0), Eligibility::Eligible);
     assert_eq!(eligibility(age, 0, half - 1), Eligibility::Eligible);
     assert_eq!(eligibility(age, 0, half), Eligibility::Ineligible);
-    // It was that old already when the probe came, however long the answer took.
+    // The age was the same when the probe came, however long the answer took.
     assert_eq!(eligibility(age, MS, half - MS), Eligibility::Ineligible);
 }
 

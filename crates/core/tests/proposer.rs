@@ -1,4 +1,4 @@
-//! One claim and its votes: what counts, for whom and until when.
+//! One claim and its votes: which votes count, for which claim and until when.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const TERM: Term = Term {
     asked: Duration::from_millis(60),
     counted: Duration::from_millis(59),
 };
-/// Of the last lease before a restart.
+/// The last lease before a graceful restart.
 const LONG: Term = Term {
     asked: Duration::from_millis(500),
     counted: Duration::from_millis(490),
@@ -39,7 +39,7 @@ fn vote(operation: Operation, vote: Vote, ballot: Ballot, micros: u32) -> LeaseE
     }
 }
 
-/// Grants what is asked now.
+/// Grants the present request.
 fn grant(proposer: &mut Proposer, acceptor: usize, left: Boottime) {
     let ask = proposer.ask().expect("it asks");
     let granted = vote(ask.operation, Vote::Granted, ask.ballot, 0);
@@ -84,7 +84,7 @@ fn a_lease_takes_more_than_half_of_the_voters_however_many_there_are() {
         }
         assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
         assert_eq!(claim.votes(NOW), majority);
-        // The last of a majority that runs out ends the lease.
+        // The last vote of a majority that runs out ends the lease.
         for acceptor in 1..voters {
             grant(&mut claim, acceptor, NOW.after(TERM.counted));
         }
@@ -118,7 +118,7 @@ fn a_lease_of_acceptors_without_a_vote_is_none() {
     grant(&mut claim, 3, NOW);
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     assert_eq!(claim.votes(NOW), 2);
-    // By a list on which only those are that have no vote now.
+    // A list of only those nodes that have no vote now.
     let others = MajorityConfig {
         counts: vec![false, true, true, false],
         voters: 3,
@@ -131,7 +131,7 @@ fn a_lease_of_acceptors_without_a_vote_is_none() {
     assert_eq!(claim.lease_end_by(&gone), Boottime::default());
 }
 
-/// The votes move with the acceptors that gave them: one that came has not granted anything.
+/// The votes move with the acceptors that gave them: a new acceptor has not granted anything.
 #[test]
 fn a_vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
     let seats = [Some(Seat(0)), Some(Seat(2)), None];
@@ -262,7 +262,7 @@ fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
         grant(&mut claim, acceptor, NOW);
         assert!(claim.is_releasing());
     }
-    // An answer to what was asked before is none.
+    // An answer to an earlier request does not count.
     claim.count(
         Seat(2),
         &vote(Operation::Renew, Vote::Granted, owned, 0),
@@ -316,7 +316,7 @@ fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
     }
 }
 
-/// What an acceptor said before the release was heard of is not held against it.
+/// An acceptor's refusals before it received the release do not count against the claim.
 #[test]
 fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
     let theirs = Ballot::new(7, OTHER);
@@ -332,7 +332,7 @@ fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
     assert!(!claim.is_contested() && !claim.is_hopeless());
 }
 
-/// A vote counts from when its probe left, and an older one does not shorten what a newer one gave.
+/// A vote counts from the departure of its probe, and an older vote does not shorten a newer one.
 // docs/design/leases.md#rule-1
 #[test]
 fn a_vote_counts_from_when_its_probe_left() {

@@ -1,4 +1,4 @@
-//! What must hold of a ranking, whatever the cluster looks like.
+//! The properties of a ranking in any cluster.
 
 use heartbeat_common::wire::{GroupId, Health, NodeId};
 use heartbeat_core::{
@@ -12,7 +12,7 @@ use heartbeat_core::{
 };
 use proptest::{prelude::*, sample::Index};
 
-/// Some nodes, groups that may be on some of them, and where those are.
+/// Some nodes, groups that may be on some of them, and the nodes of these groups.
 #[derive(Clone, Debug)]
 struct Case {
     layout: Layout,
@@ -39,15 +39,15 @@ impl Case {
         demand.copied().unwrap_or(0).into()
     }
 
-    /// What the groups on `node` need but `coming`.
+    /// The demand of the groups on `node`, without `coming`.
     fn used(&self, node: NodeId, kind: usize, coming: GroupIndex) -> i64 {
         let all = self.owners.indices();
         let there = all.filter(|group| *group != coming && self.owners[*group] == Some(node));
         there.map(|group| self.demand(group, kind)).sum()
     }
 
-    /// What is free on `node` once `coming` comes there: the groups there that must not be with it
-    /// give way, and all that follow those.
+    /// The room on `node` after `coming` comes there. Groups there that must not be with it give
+    /// way, with all that follow them.
     fn given_way(&self, node: NodeId, kind: usize, coming: GroupIndex) -> i64 {
         let Constraints { colocations, .. } = &self.layout.constraints;
         let gives_way = colocations.iter().filter(|rule| {
@@ -158,8 +158,8 @@ fn case() -> impl Strategy_<Value = Case> {
     })
 }
 
-/// Two groups that keep apart from a third, one of which follows the other: what they need is not
-/// free twice.
+/// Two groups keep apart from a third, and one of them follows the other: their room is not counted
+/// twice.
 #[test]
 fn groups_that_give_way_free_their_room_once() {
     let colocation = |group, with, score| Colocation {

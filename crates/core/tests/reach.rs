@@ -1,4 +1,5 @@
-//! A node that is cut off from the network of a group's addresses leaves the group to one that is not.
+//! A node that is cut off from the network of a group's addresses releases the group for a node
+//! that is not.
 
 mod support;
 
@@ -20,14 +21,14 @@ use support::{
     world::World,
 };
 
-/// The heartbeats' own link, and that of the addresses.
+/// The link of heartbeats alone, and the link with the addresses.
 const OTHER: LinkId = LinkId(0);
 const FRONT: LinkId = LinkId(1);
 const TIMEOUT: u64 = 30 * MS;
 const INTERVAL: u64 = 10 * MS;
 const LEASE: u64 = 60 * MS;
 
-/// Two links, the group's address is on the second; node 1 serves it.
+/// Two links, with the group's address on the second; node 1 serves it.
 fn served_on_the_front() -> World {
     served(|world| world.groups[0].links = LinkSet::of(FRONT))
 }
@@ -54,7 +55,8 @@ fn stops(world: &World, node: u16, since: u64) -> Vec<Reason> {
     said.into_iter().filter_map(reason).collect()
 }
 
-/// The other machines' agents have the report of this one that an interface of the first group is broken.
+/// Gives the other machines' agents the report of this one that an interface of the first group is
+/// broken.
 fn report_broken(world: &mut World, machine: usize) {
     let node = NodeId(world.machines[machine].id);
     let report = Report {
@@ -71,7 +73,8 @@ fn report_broken(world: &mut World, machine: usize) {
     }
 }
 
-/// Runs until a machine serves the first group, for no longer than `patience`. Returns how long nobody did.
+/// Runs until a machine serves the first group, for no longer than `patience`. Returns the time
+/// without a server.
 fn gap_until(world: &mut World, server: usize, patience: u64) -> u64 {
     let (began, mut gap) = (world.now, 0);
     while world.servers(0) != [server] {
@@ -114,7 +117,7 @@ fn a_group_stays_where_all_have_lost_the_network() {
     for carrier_goes in [false, true] {
         let mut world = served_on_the_front();
         let since = world.now;
-        // Not at the same moment, as cards differ.
+        // The times differ, as those of cards do.
         for machine in [0, 2, 1] {
             world.unplug(machine, FRONT, carrier_goes);
             if carrier_goes {
@@ -132,7 +135,7 @@ fn a_group_stays_where_all_have_lost_the_network() {
 fn a_group_comes_to_rest_where_nodes_wrongly_believe_each_other_well() {
     let mut world = served_on_the_front();
     let since = world.now;
-    // No report ever says that the others have no carrier either.
+    // No report says that the others have no carrier either.
     (0..3).for_each(|machine| world.unplug(machine, FRONT, true));
     world.run_for(10_000 * MS);
     assert_eq!(world.servers(0).len(), 1);
@@ -192,7 +195,7 @@ fn a_port_that_flaps_moves_the_group_once() {
     assert_eq!(world.servers(0), [1]);
     assert_eq!(stops(&world, 1, since), [Reason::CutOff]);
     assert_eq!(stops(&world, 2, since), []);
-    // It goes back once the port has been well for long enough.
+    // The group goes back after the port has been well for long enough.
     world.run_for(ns(RECOVERY) - 400 * MS);
     assert_eq!(world.servers(0), [1]);
     world.run_for(1_000 * MS);
@@ -214,7 +217,7 @@ fn a_fault_that_is_shorter_than_a_lease_moves_nothing() {
             });
             let since = world.now;
             world.unplug(0, FRONT, carrier_goes);
-            // It is heard of by the next heartbeat.
+            // The next heartbeat carries the fault.
             world.run_for(lease - 2 * INTERVAL);
             world.plug(0, FRONT);
             world.run_for(2 * ns(RECOVERY));
@@ -264,7 +267,7 @@ fn of_two_nodes_the_one_with_a_carrier_is_chosen() {
         let mut world = served_on_the_front();
         world.crash(2);
         world.run_for(300 * MS);
-        // Neither hears anybody there. Whose fault it is the carrier tells, or nobody.
+        // Neither node receives replies there. Only the carrier shows whose fault it is.
         world.unplug(0, FRONT, carrier_goes);
         world.run_for(1_000 * MS);
         assert_eq!(
@@ -322,7 +325,7 @@ fn a_group_without_addresses_comes_along_with_the_one_that_it_must_follow() {
 #[test]
 fn links_that_come_up_one_after_the_other_are_no_fault() {
     let mut world = served_on_the_front();
-    // All others die, and are back by one link before the other.
+    // All others die, and are back on one link before the other.
     for machine in [1, 2] {
         world.crash(machine);
     }

@@ -1,9 +1,10 @@
-//! The format of records. `records/golden.bin` is a record of this version, written once: it must be
-//! read to the byte and replayed to the decision, or the format has changed and [`VERSION`] has not.
+//! The format of records. `records/golden.bin` is a record of this version, written once. The test
+//! must read it to the byte and replay it to the decision. Otherwise the format has changed and
+//! [`VERSION`] has not.
 //!
-//! Where that is intended, raise `record::VERSION` if the test of the format fails, and write the
-//! record anew: `BLESS=1 cargo test -p heartbeat-core --test record_format`. The record is not
-//! written over one of the same version that cannot be read.
+//! After an intended change, raise `record::VERSION` if the test of the format fails, and write the
+//! record anew: `BLESS=1 cargo test -p heartbeat-core --test record_format`. The command does not
+//! overwrite an unreadable record of the same version.
 
 mod support;
 
@@ -23,14 +24,14 @@ use support::{MS, story::recorded_cluster, world::World};
 
 const REMEDY: &str = "if that is intended, write the record anew with \
                       `BLESS=1 cargo test -p heartbeat-core --test record_format`";
-/// How many kinds of [`Input`] there are.
+/// The number of kinds of [`Input`].
 const INPUTS: usize = 14;
 
 fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/records/golden.bin")
 }
 
-/// The record, written anew if asked for.
+/// The record, written anew on request.
 fn golden() -> Vec<u8> {
     let known = fs::read(path()).unwrap_or_default();
     if std::env::var_os("BLESS").is_none() {
@@ -51,7 +52,7 @@ fn golden() -> Vec<u8> {
 #[derive(Debug)]
 enum Unread {
     Not(DecodeError),
-    /// An entry is other bytes when it is encoded again.
+    /// An entry differs when it is encoded again.
     Otherwise {
         entry: usize,
     },
@@ -75,7 +76,7 @@ fn read(record: &[u8]) -> Result<Vec<Entry<'static>>, Unread> {
     Ok(entries)
 }
 
-/// One agent, followed by another, that is told of all there is to tell, and whose peer is lost at
+/// One agent, followed by another that receives every kind of input, and whose peer is lost at
 /// last.
 fn story() -> Vec<u8> {
     let mut world = recorded_cluster();
@@ -125,7 +126,7 @@ fn story() -> Vec<u8> {
         tell(&mut world, input);
         world.run_for(20 * MS);
     }
-    // There and back again: its acceptor hears of the release of another.
+    // A move there and back: its acceptor receives the release of another node.
     world.move_to(0, 0, NodeId(2));
     world.run_for(100 * MS);
     assert_eq!(world.servers(0), [1]);
@@ -150,7 +151,7 @@ fn tell(world: &mut World, input: Input) {
     world.wake(0);
 }
 
-/// A new kind of input belongs into the story.
+/// The number of an input's kind. A new kind belongs into the story.
 fn kind(input: &Input) -> usize {
     match input {
         Input::Inherit { .. } => 0,
@@ -207,8 +208,7 @@ fn golden_record_is_read_to_the_byte_and_decided_as_recorded() {
 
 #[test]
 fn entry_that_is_encoded_otherwise_is_found() {
-    // `Load(5)` as if it had been written with another type: a number with a byte more than it
-    // needs.
+    // `Load(5)` in the encoding of another type: a number with a byte more than it needs.
     let entry = Entry::Input(Cow::Owned(Input::Load(5)));
     let mut room = [0; 64];
     let len = Encoder::entry(&entry, &mut room).expect("there is room");

@@ -1,5 +1,5 @@
-//! A vote counts for what the acceptor granted, and no longer: one that tells of a shorter lease than is counted on counts for
-//! nothing.
+//! A vote counts for the length that the acceptor granted, and no longer. A vote for a shorter
+//! lease than is counted on does not count.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ const TERM: Term = Term {
     counted: Duration::from_millis(59),
 };
 const MICROS: u32 = 60_000;
-/// When all probes leave.
+/// The departure of all probes.
 const NOW: Boottime = Boottime::from_nanos(1_000_000);
 
-/// A claim that is about to be granted by three acceptors, all of which have promised.
+/// A claim with the promises of three acceptors, and before their grants.
 fn promised() -> (Proposer, Ballot) {
     let mut claim = Proposer::new(A, MajorityConfig::of_all(3), 7, TERM);
     let ballot = claim.prepare().expect("a higher ballot");
@@ -59,12 +59,12 @@ fn a_vote_for_a_shorter_lease_counts_for_nothing() {
             );
         }
         assert_eq!(claim.lease_end(), Boottime::default(), "{micros} us");
-        // Among good ones it is missing.
+        // Among good votes, the short one is missing.
         claim.count(Seat(0), &granted(Operation::Accept, ballot, MICROS), NOW);
         assert_eq!(claim.lease_end(), Boottime::default(), "{micros} us");
         claim.count(Seat(1), &granted(Operation::Accept, ballot, MICROS), NOW);
         assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
-        // Nor does it take away what another vote gave, or make that last.
+        // A short vote neither removes nor prolongs another vote.
         let later = NOW.after(TERM.counted / 2);
         for acceptor in 0..3 {
             claim.count(
@@ -79,7 +79,7 @@ fn a_vote_for_a_shorter_lease_counts_for_nothing() {
 
 #[test]
 fn a_vote_for_as_long_a_lease_as_was_asked_for_counts() {
-    // An acceptor of an earlier release does not say how long.
+    // An acceptor of an earlier release sends no length.
     for micros in [0, MICROS, MICROS + 1, u32::MAX] {
         let (mut claim, ballot) = promised();
         for acceptor in 0..2 {

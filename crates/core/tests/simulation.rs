@@ -1,8 +1,7 @@
 //! Whole clusters under faults, in simulated time: every run follows from its seed.
 //!
-//! `HEARTBEAT_SIM_SEEDS=N` runs N seeds of each story instead of the few that always run. A seed that
-//! fails prints the command that runs it alone. That the invariants see what they should is in
-//! `known_bugs.rs`.
+//! `HEARTBEAT_SIM_SEEDS=N` runs N seeds of each story instead of the few that always run. A failing
+//! seed prints the command that runs it alone. `known_bugs.rs` tests the invariants themselves.
 
 mod support;
 
@@ -13,11 +12,11 @@ use support::{
     world::Bugs,
 };
 
-/// Seeds that always run, of each story.
+/// The number of seeds of each story that always run.
 const SEEDS: u64 = 100;
-/// The same of the story of changing lists, which goes on until all of them are in force.
+/// The same number for the story of changing lists, which goes on until all of them are in force.
 const FEW_SEEDS: u64 = 20;
-/// The same where stops take seconds.
+/// The same number for slow stops.
 const FEWEST_SEEDS: u64 = 8;
 
 use Fault::*;
@@ -30,7 +29,7 @@ fn machines_crash_and_come_back() {
     );
 }
 
-/// Restarts in order: the last lease of an agent, and the guard that the next one finds, last
+/// Restarts in order: the last lease of an agent, and the guard that the next one adopts, last
 /// longer than usual.
 #[test]
 fn agents_part_and_others_follow() {

@@ -1,6 +1,6 @@
-//! The failure detector on a node that is held up: its machine stands still, its agent gets no CPU, its
-//! probes do not leave. A peer that answers must not be blamed for it, and one that is dead must be
-//! found all the same.
+//! The failure detector on a node that is held up: its machine is paused, its agent gets no CPU, or
+//! its probes do not leave. The detector must not declare an answering peer down, and must find a
+//! dead one all the same.
 
 mod support;
 
@@ -18,10 +18,10 @@ use support::{
 
 const HOUR: u64 = 3_600_000 * MS;
 
-/// Instants at which a machine may stop, as fractions of an interval after a tick.
+/// The instants at which a machine may stop, as fractions of an interval after a tick.
 const PHASES: [u64; 5] = [0, 1, 5, 11, 99];
 
-/// How long machines stand still: from within the timeout to a night's suspend.
+/// The lengths of pauses: from within the timeout to a night's suspend.
 fn pauses(timeout: u64) -> [u64; 7] {
     [
         timeout / 3,
@@ -63,7 +63,7 @@ fn a_machine_that_stood_still_does_not_blame_a_peer_that_answers() {
 fn an_agent_that_wakes_before_its_kernel_has_seen_the_waiting_replies_calls_it_a_stall() {
     for (interval, timeout) in TIMINGS {
         let mut link = acquainted(interval, timeout, interval * MS / 10);
-        // A few unanswered probes first, so that on return the deadline has passed.
+        // A few unanswered probes come first, so that on return the deadline has passed.
         link.peer_answers_after(timeout * MS - interval * MS / 2);
         link.run_for(timeout * MS - interval * MS);
         link.pause_for(4 * timeout * MS, true);
@@ -174,7 +174,7 @@ fn a_machine_that_stood_still_waits_for_answers_that_take_longer_than_an_interva
     }
 }
 
-/// A silence that the kernel's timer saw on time is trusted however late the agent looks.
+/// A silence that the kernel's timer found on time is trusted, however late the agent checks.
 #[test]
 fn the_kernel_s_timer_vouches_for_a_look_that_comes_late() {
     for mut link in every_timing() {
@@ -193,7 +193,8 @@ fn the_kernel_s_timer_vouches_for_a_look_that_comes_late() {
     }
 }
 
-/// Also if the last probes left a little late, which puts our own deadline off but not the timer's.
+/// The same holds if the last probes left a little late, which delays this node's deadline but not
+/// the timer's.
 #[test]
 fn the_timer_vouches_too_when_the_probes_left_a_little_late() {
     for mut link in every_timing() {
@@ -238,10 +239,10 @@ fn without_that_a_late_look_is_a_stall_and_the_silence_begins_anew() {
 }
 
 proptest! {
-    /// Any mixture of running, standing still and being kept from the CPU: a peer that answers each
-    /// probe is never down, where a timeout holds three intervals: with two, which the configuration
-    /// warns of, one probe that left just before a stand-still is enough. And a stand-still that ends
-    /// within the slack behind a deadline cannot be told from silence.
+    /// Any mixture of running, pauses and lack of CPU: a peer that answers each probe is never down
+    /// if a timeout holds three intervals. With two, of which the configuration warns, one probe
+    /// that left just before a pause is enough. A pause that ends within the slack behind a
+    /// deadline cannot be told from silence.
     #[test]
     fn no_history_of_stalls_makes_a_peer_that_answers_down(
         which in prop::sample::select(vec![0, 1, 2, 4]),

@@ -1,10 +1,10 @@
-//! Recorded runs of three nodes as text, told by the same renderer as `heartbeat replay`: interval
-//! 10 ms, timeout 30 ms, lease 60 ms. Each record is replayed first, and must give the recorded
+//! Recorded runs of three nodes as text, by the same renderer as `heartbeat replay`: interval 10
+//! ms, timeout 30 ms, lease 60 ms. Each record is replayed first, and must give the recorded
 //! decisions.
 //!
-//! The traces are compared with `traces/*.txt`; docs/design/replay.md quotes one of them. Where a
-//! change of decisions is intended, `BLESS=1 cargo test -p heartbeat-core --test traces` writes
-//! them anew; read the difference.
+//! The traces are compared with `traces/*.txt`; docs/design/replay.md quotes one of them. After an
+//! intended change of decisions, `BLESS=1 cargo test -p heartbeat-core --test traces` writes them
+//! anew. Read the difference.
 
 mod support;
 
@@ -34,7 +34,7 @@ fn record(world: &World, machine: usize) -> &[u8] {
     &record.expect("its agent is recorded").bytes
 }
 
-/// The steps of a record, each with what was decided again, and what is recorded.
+/// The steps of a record, each with the new and the recorded decisions.
 fn replayed(record: &[u8]) -> Vec<(Boottime, Vec<Command>, Vec<Command>)> {
     let mut replay = Replay::default();
     let entries = Decoder::new(record).expect("it is a record");
@@ -53,7 +53,7 @@ fn replayed(record: &[u8]) -> Vec<(Boottime, Vec<Command>, Vec<Command>)> {
     steps.collect()
 }
 
-/// What nodes decided after `since`, by their records.
+/// The decisions of nodes after `since`, from their records.
 fn trace(world: &World, nodes: &[u16], since: u64) -> String {
     let since = Boottime::from_nanos(since);
     let mut lines = Vec::new();
@@ -79,7 +79,7 @@ fn trace(world: &World, nodes: &[u16], since: u64) -> String {
         })
 }
 
-/// Compares `text` with the trace of this name, or writes that.
+/// Compares `text` with the trace of this name, or writes the trace.
 fn compare(name: &str, text: &str) {
     let path = path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traces");
     let path = path.join(name).with_extension("txt");

@@ -1,49 +1,69 @@
-//! What the project depends on: where each crate comes from, under which licence, and which are
-//! there twice. The lock files say it; advisories are not looked at.
+//! The project's dependencies: the source, the licence and the versions of each crate, by the lock files
+//! and by `deny.toml`.
+//!
+//! cargo-deny reads the same file and checks the same (`cargo deny check bans licenses sources`), but
+//! takes minutes to build. Advisories are checked by neither.
 
-use std::{collections::BTreeMap, env::consts, iter::Peekable};
+use std::{collections::BTreeMap, env::consts, fs, iter::Peekable};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use crate::{cargo, process, workspace::Workspace};
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Licences that go with ours and ask for nothing but to be named.
-const LICENCES: [&str; 10] = [
-    "0BSD",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "ISC",
-    "MIT",
-    "NCSA",
-    "Unicode-3.0",
-    "Zlib",
-];
+/// The file that `cargo deny check bans licenses sources` reads, too.
+const FILE: &str = "deny.toml";
 
-/// Crates that must not come in, with the reason.
-const BANNED: [(&str, &str); 3] = [
-    ("openssl-sys", "the binary depends on the C library alone"),
-    ("native-tls", "the binary depends on the C library alone"),
-    (
-        "chrono",
-        "nothing is decided by the wall clock, and humantime shows it",
-    ),
-];
+/// The dependencies that the project accepts, as `deny.toml` lists them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Policy {
+    /// `licenses.allow`
+    licences: Vec<String>,
+    /// `bans.deny`, with the reasons.
+    banned: Vec<(String, String)>,
+    /// `bans.skip`: crates that dependencies need in two versions.
+    twice: Vec<String>,
+}
 
-/// Crates of which dependencies want two versions. A crate that is not there twice any more has to
-/// go from the list.
-const TWICE: &[&str] = &[
-    "embedded-io",
-    "getrandom",
-    "hashbrown",
-    "rand",
-    "rand_core",
-    "syn",
-];
+impl Policy {
+    fn read(workspace: &Workspace) -> Result<Self> {
+        let path = workspace.root.join(FILE);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("could not read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("could not use {}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let file = DeTable::parse(text)?;
+        let list = |table: &str, name: &str| {
+            let list = file.get_ref().get(table);
+            let list = list.and_then(|table| table.get_ref().get(name));
+            list.and_then(|list| list.get_ref().as_array())
+                .with_context(|| format!("no list `{name}` in [{table}]"))
+        };
+        let licences = list("licenses", "allow")?.iter();
+        let text = |value: Option<&Spanned<DeValue<'_>>>| {
+            let text = value.and_then(|value| value.get_ref().as_str());
+            text.unwrap_or_default().to_owned()
+        };
+        let field = |entry: &Spanned<DeValue<'_>>, name: &str| text(entry.get_ref().get(name));
+        let banned = list("bans", "deny")?.iter();
+        let twice = list("bans", "skip")?.iter();
+        Ok(Self {
+            licences: licences.map(|licence| text(Some(licence))).collect(),
+            banned: banned
+                .map(|entry| (field(entry, "crate"), field(entry, "reason")))
+                .collect(),
+            twice: twice.map(|entry| field(entry, "crate")).collect(),
+        })
+    }
+}
 
 /// A crate of the registry, or of another place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +76,13 @@ struct Package {
 
 pub(super) fn check(workspace: &Workspace) -> Result<()> {
     let mut findings = Vec::new();
+    let policy = Policy::read(workspace)?;
     let user = packages(workspace, None)?;
-    findings.extend(twice(&user, TWICE));
+    findings.extend(twice(&user, &policy.twice));
     let bpf = packages(workspace, Some(workspace.bpf_manifest()))?;
     let fuzz = packages(workspace, Some(workspace.fuzz_manifest()))?;
     for package in user.iter().chain(&bpf).chain(&fuzz) {
-        findings.extend(judge(package));
+        findings.extend(judge(package, &policy));
     }
     findings.sort();
     findings.dedup();
@@ -104,7 +125,7 @@ fn parse(metadata: &str) -> Result<Vec<Package>> {
 }
 
 /// What is wrong with one crate.
-fn judge(package: &Package) -> Vec<String> {
+fn judge(package: &Package, policy: &Policy) -> Vec<String> {
     let Package {
         name,
         version,
@@ -117,20 +138,20 @@ fn judge(package: &Package) -> Vec<String> {
             "{name} {version} comes from {source}: depend on what crates.io has"
         ));
     }
-    if !is_allowed(licence) {
+    if !is_allowed(licence, &policy.licences) {
         findings.push(format!(
             "{name} {version} has the licence `{licence}`: find another crate, or add the licence to \
-             xtask/src/lint/supply.rs"
+             {FILE}"
         ));
     }
-    if let Some((_, why)) = BANNED.iter().find(|(banned, _)| banned == name) {
+    if let Some((_, why)) = policy.banned.iter().find(|(banned, _)| banned == name) {
         findings.push(format!("{name} {version} must not come in: {why}"));
     }
     findings
 }
 
 /// Crates that are there twice, or not any more, other than `known`.
-fn twice(packages: &[Package], known: &[&str]) -> Vec<String> {
+fn twice(packages: &[Package], known: &[String]) -> Vec<String> {
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in packages {
         let all = versions.entry(&package.name).or_default();
@@ -140,56 +161,56 @@ fn twice(packages: &[Package], known: &[&str]) -> Vec<String> {
     let several: BTreeMap<_, _> = several.collect();
     let new = several
         .iter()
-        .filter(|(name, _)| !known.contains(name))
+        .filter(|(name, _)| !known.iter().any(|known| known == **name))
         .map(|(name, versions)| {
             format!(
-                "{name} is there in several versions, {}: depend on one, or add it to TWICE in \
-                 xtask/src/lint/supply.rs",
+                "{name} is there in several versions, {}: depend on one, or add it to `skip` in \
+                 {FILE}",
                 versions.join(" and ")
             )
         });
     let gone = known
         .iter()
-        .filter(|name| !several.contains_key(*name))
-        .map(|name| format!("{name} is there once: take it off TWICE in xtask/src/lint/supply.rs"));
+        .filter(|name| !several.keys().any(|there| **there == name.as_str()))
+        .map(|name| format!("{name} is there once: take it off `skip` in {FILE}"));
     new.chain(gone).collect()
 }
 
-/// Whether a licence expression (SPDX, or the older form with slashes) can be met by `LICENCES`.
-fn is_allowed(expression: &str) -> bool {
+/// Whether a licence expression (SPDX, or the older form with slashes) can be met by the `allowed` ones.
+fn is_allowed(expression: &str, allowed: &[String]) -> bool {
     let spaced = expression
         .replace('(', " ( ")
         .replace(')', " ) ")
         .replace('/', " OR ");
     let mut words = spaced.split_whitespace().peekable();
-    any(&mut words) && words.next().is_none()
+    any(&mut words, allowed) && words.next().is_none()
 }
 
-fn any<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> bool {
-    let mut met = all(words);
+fn any<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>, allowed: &[String]) -> bool {
+    let mut met = all(words, allowed);
     while words.next_if_eq(&"OR").is_some() {
-        met |= all(words);
+        met |= all(words, allowed);
     }
     met
 }
 
-fn all<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> bool {
-    let mut met = one(words);
+fn all<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>, allowed: &[String]) -> bool {
+    let mut met = one(words, allowed);
     while words.next_if_eq(&"AND").is_some() {
-        met &= one(words);
+        met &= one(words, allowed);
     }
     met
 }
 
-fn one<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> bool {
+fn one<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>, allowed: &[String]) -> bool {
     match words.next() {
-        Some("(") => any(words) & words.next_if_eq(&")").is_some(),
+        Some("(") => any(words, allowed) & words.next_if_eq(&")").is_some(),
         Some(licence) => {
             let mut licence = licence.to_owned();
             if words.next_if_eq(&"WITH").is_some() {
                 licence = format!("{licence} WITH {}", words.next().unwrap_or_default());
             }
-            LICENCES.contains(&licence.as_str())
+            allowed.contains(&licence)
         }
         None => false,
     }
@@ -198,6 +219,25 @@ fn one<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn policy() -> Policy {
+        Policy::parse(include_str!("../../../deny.toml")).unwrap()
+    }
+
+    #[test]
+    fn policy_is_read_from_the_file_of_cargo_deny() {
+        let policy = policy();
+        assert!(policy.licences.iter().any(|licence| licence == "MIT"));
+        assert!(policy.twice.iter().any(|name| name == "syn"));
+        assert!(
+            policy
+                .banned
+                .iter()
+                .all(|(name, why)| !name.is_empty() && !why.is_empty())
+        );
+        let error = Policy::parse("[licenses]\nallow = []\n").unwrap_err();
+        assert_eq!(error.to_string(), "no list `deny` in [bans]");
+    }
 
     fn package(name: &str, version: &str, licence: &str, source: &str) -> Package {
         let [name, version, licence, source] = [name, version, licence, source].map(str::to_owned);
@@ -219,7 +259,7 @@ mod tests {
             "Apache-2.0 WITH LLVM-exception OR GPL-2.0",
             "(MIT OR Apache-2.0) AND Unicode-3.0",
         ] {
-            assert!(is_allowed(good), "{good}");
+            assert!(is_allowed(good, &policy().licences), "{good}");
         }
         for bad in [
             "",
@@ -230,20 +270,21 @@ mod tests {
             "(MIT",
             "MIT Apache-2.0",
         ] {
-            assert!(!is_allowed(bad), "{bad}");
+            assert!(!is_allowed(bad, &policy().licences), "{bad}");
         }
     }
 
     #[test]
     fn crate_is_judged_by_source_licence_and_name() {
-        assert!(judge(&package("a", "1", "MIT", CRATES_IO)).is_empty());
+        let policy = policy();
+        assert!(judge(&package("a", "1", "MIT", CRATES_IO), &policy).is_empty());
         let git = "git+https://example.org/a#1";
         for (bad, word) in [
             (package("a", "1", "MIT", git), "comes from git+https"),
             (package("a", "1", "GPL-3.0", CRATES_IO), "licence `GPL-3.0`"),
             (package("chrono", "1", "MIT", CRATES_IO), "must not come in"),
         ] {
-            let found = judge(&bad);
+            let found = judge(&bad, &policy);
             assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
         }
     }
@@ -255,8 +296,8 @@ mod tests {
             package("a", "2.0.0", "MIT", CRATES_IO),
             package("b", "1.0.0", "MIT", CRATES_IO),
         ];
-        assert!(twice(&twice_there, &["a"]).is_empty());
-        let found = twice(&twice_there, &["b"]);
+        assert!(twice(&twice_there, &["a".to_owned()]).is_empty());
+        let found = twice(&twice_there, &["b".to_owned()]);
         assert!(found[0].contains("a is there in several versions, 1.0.0 and 2.0.0"));
         assert!(found[1].contains("b is there once") && found.len() == 2);
     }

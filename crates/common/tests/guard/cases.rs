@@ -1,4 +1,4 @@
-//! What the guard must do to which frame.
+//! The guard's action on each kind of frame.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,9 +11,9 @@ use super::frames::{
 
 pub(crate) const VIP4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x100);
-/// Guarded, too.
+/// A second guarded address.
 pub(crate) const SECOND6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x101);
-/// Our own address, or another's that is not guarded.
+/// An address of this node, or of another, that is not guarded.
 pub(crate) const US4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(crate) const US6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 pub(crate) const CLIENT4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
@@ -28,20 +28,20 @@ pub(crate) fn all_vips() -> [IpAddr; 3] {
     [VIP4.into(), VIP6.into(), SECOND6.into()]
 }
 
-/// Tags that a frame may have, the outermost first.
+/// The VLAN tags of a frame, the outermost first.
 pub(crate) const TAGS: [&[u16]; 3] = [&[], &[0x8100], &[0x88a8, 0x8100]];
 
-/// A frame, and what must become of it while all VIPs are closed.
+/// A frame, and its expected fate while all VIPs are closed.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) direction: Direction,
     pub(crate) frame: Vec<u8>,
-    /// The address that it is dropped and counted for, and how many bytes behind Ethernet header and
-    /// tags tell so. `None`: it passes.
+    /// The address for which it is dropped and counted, and the number of bytes behind Ethernet
+    /// header and tags that the decision needs. `None` if it passes.
     pub(crate) dropped: Option<(IpAddr, usize)>,
 }
 
-/// Where the addresses end in the header that they are in.
+/// The ends of the addresses in their headers.
 mod end {
     pub(super) const V4_SOURCE: usize = 16;
     pub(super) const V4_DESTINATION: usize = 20;

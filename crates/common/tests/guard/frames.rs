@@ -1,5 +1,5 @@
-//! Ethernet frames with all that the guard knows, built with `etherparse` and so independently of the
-//! code under test.
+//! Ethernet frames of all kinds that the guard knows, built with `etherparse` and so independently
+//! of the code under test.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ pub(crate) const ADVERTISEMENT: u8 = 136;
 pub(crate) const ETHERNET_LEN: usize = 14;
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-/// Any protocol above IP will do.
+/// An IP header for a payload of any protocol above IP.
 fn ip(headers: IpHeaders) -> Vec<u8> {
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(MAC, MAC)

@@ -22,7 +22,7 @@ use tables::Guarded;
 const NOW: u64 = 1_000_000;
 
 impl Guarded {
-    /// All of `addresses` may be served until the same time.
+    /// Guards `addresses`, all of which may be served until the same time.
     fn until(open_until: u64, addresses: &[IpAddr]) -> Self {
         let leases: Vec<_> = addresses.iter().map(|ip| (*ip, open_until)).collect();
         Self {
@@ -31,7 +31,7 @@ impl Guarded {
         }
     }
 
-    /// What becomes of `frame`, and the address that it was counted for, if for any.
+    /// The action on `frame`, and the address for which it was counted, if there is one.
     fn judge(&mut self, direction: Direction, frame: &[u8]) -> (Action, Option<IpAddr>) {
         let mut copy = frame.to_vec();
         let packet = SlicePacket(&mut copy);
@@ -42,7 +42,7 @@ impl Guarded {
         (action, self.counted(direction))
     }
 
-    /// The same at a socket, of what is behind the Ethernet header.
+    /// The same result at a socket, without the Ethernet header.
     fn judge_at_socket(&mut self, direction: Direction, frame: &[u8]) -> (Action, Option<IpAddr>) {
         let mut copy = frame[ETHERNET_LEN.min(frame.len())..].to_vec();
         let packet = SlicePacket(&mut copy);
@@ -53,7 +53,7 @@ impl Guarded {
         (action, self.counted(direction))
     }
 
-    /// The address that a packet was counted for, if for any.
+    /// The address for which a packet was counted, if there is one.
     fn counted(&self, direction: Direction) -> Option<IpAddr> {
         let counted: Vec<&GuardRow> = self
             .rows
@@ -72,7 +72,7 @@ impl Guarded {
     }
 }
 
-/// Whether `frame` bears an IP packet: no other gets to a socket.
+/// Whether `frame` contains an IP packet: no other frame gets to a socket.
 fn is_ip(frame: &[u8]) -> bool {
     frame[ETHERNET_LEN - 2..ETHERNET_LEN] != [8, 6]
 }
@@ -149,7 +149,7 @@ fn a_closed_address_neither_hears_nor_speaks() {
 fn an_open_address_is_left_alone() {
     for case in cases() {
         for tags in TAGS {
-            // To the very nanosecond.
+            // The decision is exact to the nanosecond.
             for open_until in [NOW + 1, u64::MAX] {
                 let mut guarded = Guarded::until(open_until, &all_vips());
                 let judged = guarded.judge(case.direction, &tagged(&case.frame, tags));
@@ -174,7 +174,7 @@ fn an_address_that_is_not_guarded_costs_one_lookup_and_no_clock() {
         let judged = guarded.judge(case.direction, &case.frame);
         assert_eq!(judged, (Action::Pass, None), "{}", case.name);
         assert_eq!(guarded.readings, 0, "{}", case.name);
-        // A packet that stands for two addresses is rare, and must be looked up twice.
+        // A packet with two addresses is rare, and needs two lookups.
         let at_most = if [
             "a solicitation for a VIP to another address of ours",
             "a solicitation for one VIP to another",
@@ -206,7 +206,7 @@ fn the_clock_is_read_once_for_a_match() {
     }
 }
 
-/// The address of each packet that stands for two decides on its own, whichever of them is closed.
+/// In a packet with two addresses, each address decides on its own, whichever of them is closed.
 #[test]
 fn one_closed_address_of_two_is_enough() {
     let to_one_for_another = ndp(CLIENT6, VIP6, SOLICITATION, SECOND6);
@@ -224,7 +224,7 @@ fn one_closed_address_of_two_is_enough() {
     }
 }
 
-/// An owner of one address is a client of another like anybody else.
+/// An owner of one address is a plain client of another.
 #[test]
 fn an_open_address_may_ask_for_a_closed_one() {
     let mut guarded = Guarded::until(0, &all_vips());
@@ -254,7 +254,7 @@ fn a_frame_cut_before_the_end_of_its_address_passes() {
     }
 }
 
-/// What the kernel makes sure of being able to read is all that there is to read.
+/// The bytes that the kernel ensures to be readable are all that the guard reads.
 #[test]
 fn nothing_behind_the_headers_counts() {
     for case in cases() {

@@ -1,5 +1,5 @@
 //! Ethernet frames with a UDP payload, built and read with `etherparse` and so independently of the
-//! code under test. Must never call the crate's own packet functions.
+//! code under test. This module must never call the crate's own packet functions.
 
 use std::net::IpAddr;
 
@@ -49,17 +49,17 @@ impl FrameSpec {
         frame
     }
 
-    /// Where the IP header begins in the frame.
+    /// The offset of the IP header in the frame.
     pub(crate) fn ip_at(&self) -> usize {
         14 + 4 * self.vlans.len()
     }
 
-    /// Where the UDP header begins in the frame.
+    /// The offset of the UDP header in the frame.
     pub(crate) fn udp_at(&self) -> usize {
         self.ip_at() + if self.from.ip.is_ipv4() { 20 } else { 40 }
     }
 
-    /// Where the heartbeat begins in the frame.
+    /// The offset of the heartbeat in the frame.
     pub(crate) fn payload_at(&self) -> usize {
         self.udp_at() + 8
     }
@@ -100,7 +100,7 @@ fn ip_headers(from: IpAddr, to: IpAddr, ttl: u8) -> IpHeaders {
     }
 }
 
-/// A heartbeat's bytes; sealed under `key`, or with a tag of zeros as the agent sends them.
+/// A heartbeat's bytes, sealed under `key`, or with a tag of zeros as the agent sends them.
 pub(crate) fn heartbeat(header: &Header, leases: &[LeaseEntry], key: Option<SipKey>) -> Vec<u8> {
     let mut payload = vec![0; wire::len(leases.len())];
     let (head, rest) = payload
@@ -116,7 +116,7 @@ pub(crate) fn heartbeat(header: &Header, leases: &[LeaseEntry], key: Option<SipK
     payload
 }
 
-/// What an independent reader finds in a frame.
+/// The content of a frame, by an independent reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) from_mac: [u8; 6],
@@ -129,13 +129,13 @@ pub(crate) struct Seen {
     pub(crate) source_port: u16,
     pub(crate) port: u16,
     pub(crate) payload: Vec<u8>,
-    /// The IPv4 header checksum is what it should be; true for IPv6, which has none.
+    /// Whether the IPv4 header checksum is correct; true for IPv6, which has none.
     pub(crate) ip_checksum_valid: bool,
     pub(crate) udp_checksum_valid: bool,
 }
 
 impl Seen {
-    /// Reads a frame that must hold a UDP datagram.
+    /// Reads a frame that must contain a UDP datagram.
     pub(crate) fn of(frame: &[u8]) -> Self {
         let headers = PacketHeaders::from_ethernet_slice(frame).expect("a well-formed frame");
         let Some(LinkHeader::Ethernet2(ethernet)) = &headers.link else {

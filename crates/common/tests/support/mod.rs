@@ -1,9 +1,9 @@
-//! Two nodes on one link, for tests of the per-packet functions; also of the kernel's.
+//! Two nodes on one link, for tests of the per-packet functions, and of the kernel's.
 //!
-//! [`tables`] holds what a node's programs see, [`frames`] builds what they are given. This file
-//! puts them together into nodes that can send, stamp and receive.
+//! [`tables`] has the maps of a node's programs, and [`frames`] builds their input. This file
+//! combines them into nodes that can send, stamp and receive.
 
-// Each test program uses its own part of this.
+// Each test program uses its own part of this module.
 #![allow(dead_code)]
 
 pub(crate) mod frames;
@@ -51,7 +51,7 @@ pub(crate) struct Endpoint {
     pub(crate) link: LinkId,
     pub(crate) mac: [u8; 6],
     pub(crate) ip: IpAddr,
-    /// Index of the interface on that node.
+    /// The index of the interface on that node.
     pub(crate) ifindex: u32,
 }
 
@@ -91,12 +91,12 @@ impl Endpoint {
     }
 }
 
-/// A node with its agent running: an endpoint and what its programs see.
+/// A node with its agent running: an endpoint and the maps of its programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) at: Endpoint,
     pub(crate) tables: UserTables,
-    /// Number of the probe sent last.
+    /// The number of the last probe.
     pub(crate) sequence: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What can happen next in the model, and what must never have happened.
+//! The possible next events in the model, and the forbidden past ones.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::state::{
 pub(crate) enum Flaw {
     /// A restarted acceptor does not abstain.
     VotesAtOnce,
-    /// An owner counts from the moment at which the answer came.
+    /// An owner counts from the arrival of the answer.
     CountsFromArrival,
-    /// An owner counts on the whole lease, as if all clocks went at the same rate.
+    /// An owner counts on the whole lease, as if all clocks had the same rate.
     IgnoresDrift,
-    /// An owner counts what was granted to its earlier claims.
+    /// An owner counts the grants of its earlier claims.
     CountsEarlierClaims,
     /// The guard stays open while the lease is released.
     ServesOn,
@@ -30,40 +30,41 @@ pub(crate) enum Flaw {
     RepeatsBallots,
     /// A vote for the usual lease counts as one for the last, longer one.
     CountsShortAsLong,
-    /// A refusal for the sake of a lease whose release the candidate has heard of, and the acceptor
-    /// has not, counts as a grant.
+    /// A refusal counts as a grant if it is because of a lease whose release the candidate has
+    /// received, and the acceptor has not.
     CountsUnheardAsGranted,
-    /// The own acceptor hears of a release before the group has stopped.
+    /// The own acceptor receives a release before the group has stopped.
     FreesOwnAcceptorFirst,
 }
 
-/// What is explored. Everything within is explored in full.
+/// The bounds of the exploration, which is complete within them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Each on its own.
+    /// Each set of rates is explored on its own.
     pub(crate) rates: &'static [Rates],
-    /// Until when. A lease lasts for two ticks on the fast acceptors, and is counted on for two by the
-    /// slow owners.
+    /// The number of ticks. A lease lasts for two ticks on the fast acceptors, and slow owners
+    /// count on two.
     pub(crate) ticks: u64,
-    /// Claims that each candidate begins at most.
+    /// The greatest number of claims that each candidate begins.
     pub(crate) claims: [u8; CANDIDATES],
     pub(crate) releases: bool,
-    /// Asks before the current one whose probes may still arrive, of each candidate.
+    /// The number of requests before the current one whose probes may still arrive, for each
+    /// candidate.
     pub(crate) past_asks: usize,
-    /// Answers that are held up. Each may then be counted at any later time, also several times.
+    /// The number of delayed answers. Each may be counted at any later time, also several times.
     pub(crate) late_answers: usize,
-    /// Whether others than these may get lost.
+    /// Whether other answers than these may get lost.
     pub(crate) lost_answers: bool,
-    /// Refusals that each candidate hears at most.
+    /// The greatest number of refusals that each candidate receives.
     pub(crate) refusals: u8,
     pub(crate) acceptor_restarts: u8,
     pub(crate) agent_restarts: u8,
-    /// Owners that ask for a longer lease, as before a restart.
+    /// The number of owners that ask for a longer lease, as before a restart.
     pub(crate) partings: u8,
     pub(crate) pauses: u8,
 }
 
-/// Something that must be reachable, or the bounds are too narrow to prove anything.
+/// A state that must be reachable, or the bounds are too narrow to prove anything.
 pub(crate) type Goal = (&'static str, fn(&Leases, &State) -> bool);
 
 #[derive(Clone, Debug)]
@@ -72,15 +73,15 @@ pub(crate) struct Leases {
     goals: &'static [Goal],
     flaw: Option<Flaw>,
     pub(crate) term: Term,
-    /// Of the lease that is asked for before a restart.
+    /// The lease that is requested before a restart.
     parting: Term,
-    /// The longest that acceptors grant.
+    /// The longest lease that acceptors grant.
     max_lease: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It comes back at once.
+    /// The answer comes back at once.
     Counted,
     Late,
     Lost,
@@ -123,7 +124,7 @@ pub(crate) enum Action {
 impl Leases {
     pub(crate) const ONE_OWNER: &'static str = "one owner at most";
 
-    /// With the rates and the drift bound of `timing`.
+    /// A model with the rates and the drift bound of `timing`.
     pub(crate) fn new(
         timing: &Timing,
         bounds: Bounds,
@@ -189,14 +190,14 @@ impl Leases {
         }
     }
 
-    /// `None` if nothing comes of it.
+    /// Returns `None` if the arrival has no effect.
     fn arrive(&self, state: &mut State, probe: &Probe, acceptor: usize, fate: Fate) -> Option<()> {
         let before = state.acceptors[acceptor];
         let answer = state.arrive(probe, acceptor, self.max_lease)?;
         match fate {
             Fate::Counted => self.count(state, answer),
             Fate::Late => {
-                // The same could be said later: nothing is won by holding it up.
+                // The same answer could be given later: a delay gains nothing.
                 if state.acceptors[acceptor] == before || answer.operation == Operation::Release {
                     return None;
                 }
@@ -207,9 +208,9 @@ impl Leases {
         }
     }
 
-    /// `None` if it is not heard.
+    /// Returns `None` if the answer has no effect.
     fn count(&self, state: &mut State, mut answer: Answer) -> Option<()> {
-        // It would only end the asking.
+        // The answer would only end the requests.
         if answer.operation == Operation::Release {
             return Some(());
         }
@@ -221,7 +222,7 @@ impl Leases {
                 return None;
             }
             candidate.refusals += 1;
-            // A candidate knows what its own acceptor does.
+            // A candidate knows the state of its own acceptor.
             if own.owner == 0 {
                 candidate.proposer.heard_release(Ballot(own.ballot));
             }
@@ -238,10 +239,11 @@ impl Leases {
             && asks_for_lease(answer.operation)
         {
             answer.ballot = candidate.proposer.ask()?.ballot;
-            // As an acceptor answers that does not say for how long: else that tells one vote from the other, too.
+            // An acceptor of an earlier release sends no length. Otherwise the length would tell
+            // one vote from the other, too.
             answer.micros = 0;
         }
-        // Where the departure must not matter, the last that there can be is given.
+        // If the departure must not matter, the latest possible one is used.
         let left = if self.has(Flaw::CountsFromArrival) || !asks_for_lease(answer.operation) {
             now
         } else {
@@ -321,7 +323,7 @@ impl Model for Leases {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        // Before the first claim one instant is like another.
+        // Before the first claim all instants are alike.
         let begun = state.candidates.iter().any(|it| it.claims > 0);
         if begun && state.ticks < self.bounds.ticks {
             actions.push(Action::Tick);

@@ -1,4 +1,4 @@
-//! What the model remembers: acceptors, candidates, and what the network may still deliver.
+//! The state of the model: acceptors, candidates, and frames that the network may still deliver.
 
 use std::{array, sync::Arc, time::Duration};
 
@@ -12,20 +12,21 @@ use heartbeat_core::{
     proposer::{Ask, MajorityConfig, Proposer, Term},
 };
 
-/// Voters. The first [`CANDIDATES`] of them also want the lease, the last is a witness.
+/// The number of voters. The first [`CANDIDATES`] of them also want the lease, the last is a
+/// witness.
 pub(crate) const VOTERS: usize = 3;
 pub(crate) const CANDIDATES: usize = 2;
 
 const GROUP: GroupId = GroupId(1);
 
-/// By node: by how many microseconds its clock goes on in a tick.
+/// By node: the microseconds that its clock counts in a tick.
 pub(crate) type Rates = [u64; VOTERS];
 
-/// An ask, and the last instant at which it may have left, on the asker's clock.
+/// A request, and the latest possible departure, on the prober's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Probe {
     pub(crate) ask: Ask,
-    /// The start of the clock where it is no lease that is asked for.
+    /// The start of the clock if the request is not for a lease.
     pub(crate) left: Boottime,
 }
 
@@ -40,12 +41,12 @@ impl Probe {
     }
 }
 
-/// Whether it matters when it was asked for.
+/// Whether the time of the request matters.
 pub(crate) fn asks_for_lease(operation: Operation) -> bool {
     matches!(operation, Operation::Accept | Operation::Renew)
 }
 
-/// What an acceptor said to a candidate.
+/// The answer of an acceptor to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Answer {
     pub(crate) to: usize,
@@ -54,7 +55,7 @@ pub(crate) struct Answer {
     pub(crate) vote: Vote,
     pub(crate) micros: u32,
     pub(crate) ballot: Ballot,
-    /// That of the probe.
+    /// The departure of the probe.
     pub(crate) left: Boottime,
 }
 
@@ -65,7 +66,8 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// What the kernel does with a lease entry of an authentic probe. `None` if it abstains.
+    /// The kernel's treatment of a lease entry of an authentic probe. `None` if the acceptor
+    /// abstains.
     fn answer(
         &mut self,
         ask: &Ask,
@@ -87,16 +89,16 @@ impl Acceptor {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Candidate {
     pub(crate) proposer: Proposer,
-    /// What its guard says.
+    /// The time in its guard.
     pub(crate) open_until: Boottime,
     /// The guard that an earlier agent of this node left open.
     inherited_until: Boottime,
-    /// The oldest first, the last being the current one if there is any.
+    /// The requests, the oldest first. The last is the current one if there is any.
     pub(crate) asked: Vec<Probe>,
-    /// The ballot that its last claim began with.
+    /// The first ballot of its last claim.
     pub(crate) claimed: Ballot,
     pub(crate) claims: u8,
-    /// Refusals that it heard.
+    /// The number of refusals that it received.
     pub(crate) refusals: u8,
     pub(crate) paused: bool,
     /// Whether it released the lease while it owned it.
@@ -118,7 +120,7 @@ impl Candidate {
         }
     }
 
-    /// As the group's `open_until`: whatever is owned is served.
+    /// Writes the guard as the group's `open_until` does: an owned group is served.
     pub(crate) fn write_guard(&mut self) {
         self.open_until = self.proposer.lease_end().max(self.inherited_until);
     }
@@ -135,14 +137,14 @@ impl Candidate {
         self.proposer.release(Successor::default());
     }
 
-    /// A new agent takes over what the old one left in the kernel, which is the guard.
+    /// Starts a new agent, which adopts the old one's state in the kernel: the guard.
     pub(crate) fn restart(&mut self, round: u64, term: Term) {
         let id = self.claimed.node();
         self.proposer = Proposer::new(id, MajorityConfig::of_all(VOTERS), round, term);
         self.inherited_until = self.open_until;
     }
 
-    /// The highest round that it used in any of its lives.
+    /// The highest round in any of its lives.
     pub(crate) fn round(&self) -> u64 {
         let asked = self
             .asked
@@ -163,7 +165,7 @@ impl Candidate {
         self.write_guard();
     }
 
-    /// Whether the ask at `now` is not yet the last of [`Candidate::asked`].
+    /// The request at `now`, unless it is already the last of [`Candidate::asked`].
     pub(crate) fn asks_anew(&self, now: Boottime) -> Option<Probe> {
         let probe = Probe::new(self.proposer.ask()?, now);
         (!self.paused && self.asked.last() != Some(&probe)).then_some(probe)
@@ -185,7 +187,7 @@ pub(crate) struct State {
     pub(crate) ticks: u64,
     rates: Rates,
     pub(crate) acceptors: [Acceptor; VOTERS],
-    /// Shared by the states in which they are the same.
+    /// States with equal candidates share them.
     pub(crate) candidates: [Arc<Candidate>; CANDIDATES],
     /// Answers on their way.
     pub(crate) late: Vec<Answer>,
@@ -210,7 +212,7 @@ impl State {
         }
     }
 
-    /// What the clock of `node` shows. They were never set to the same time.
+    /// The reading of the clock of `node`. The clocks were never synchronised.
     pub(crate) fn now(&self, node: usize) -> Boottime {
         let micros = 1_000 * (node as u64 + 1) + self.ticks * self.rates[node];
         Boottime::from_nanos(micros * 1_000)
@@ -224,7 +226,7 @@ impl State {
         Arc::make_mut(&mut self.candidates[node])
     }
 
-    /// `probe` reaches `acceptor`. `None` if that abstains.
+    /// Handles the arrival of `probe` at `acceptor`. Returns `None` if that abstains.
     pub(crate) fn arrive(
         &mut self,
         probe: &Probe,
@@ -244,7 +246,7 @@ impl State {
         })
     }
 
-    /// Every candidate that is not paused asks at every instant.
+    /// Makes every candidate that is not paused send a request, as at every instant.
     pub(crate) fn ask(&mut self, past_asks: usize) {
         for node in 0..CANDIDATES {
             let now = self.now(node);

@@ -45,7 +45,7 @@ fn a_node_is_emptied_one_group_at_a_time() {
         away, 2,
         "both that hang on the third, and nothing else at a time"
     );
-    // One has nowhere else to be.
+    // One group has no other node.
     assert_eq!(places(&world), [[1], [1], [1], [0], [1]]);
     let to = NodeId(2);
     assert_eq!(
@@ -62,7 +62,7 @@ fn a_node_is_emptied_one_group_at_a_time() {
         Some(NodeState::Draining)
     );
     assert_eq!(peer_state(&world, 1, 1), Some(PeerState::Draining));
-    // It takes nothing, also where nobody else is left to.
+    // The node takes no group, even if no other node is left for it.
     world.crash(1);
     run(&mut world, 500);
     assert_eq!(places(&world), [[2], [2], [2], [0], [2]]);
@@ -122,7 +122,7 @@ fn the_next_leaves_once_the_one_before_runs_or_takes_too_long() {
     }
     run(&mut world, 300);
     assert_eq!(places(&world), [[0], [0]]);
-    // The other nodes never say that it runs there.
+    // The other nodes never report that it runs there.
     world.intend(0, Intent::Empty);
     run(&mut world, 9_000);
     assert_eq!(places(&world), [[1], [0]]);
@@ -130,7 +130,7 @@ fn the_next_leaves_once_the_one_before_runs_or_takes_too_long() {
     assert_eq!(places(&world), [[1], [1]]);
 }
 
-/// The second group follows the first, the third comes after it; the fourth has to do with nobody.
+/// The second group follows the first, the third comes after it, and the fourth has no constraint.
 fn entangled() -> World {
     world(3, 4, |world| {
         world.constraints.colocations = vec![Colocation {

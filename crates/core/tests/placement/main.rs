@@ -1,4 +1,5 @@
-//! Where groups go by how nodes are, as stories of three nodes or more: interval 10 ms, lease 60 ms.
+//! The placement of groups by the state of the nodes, as stories of three nodes or more: interval
+//! 10 ms, lease 60 ms.
 
 mod draining;
 mod rebalance;
@@ -19,7 +20,8 @@ use support::{MS, invariants::one_owner, timing, world::World};
 
 const WELL: Health = Health(0);
 
-/// `nodes` machines, all of which may serve each of `groups` groups: the one with the lower number first.
+/// `nodes` machines, all of which may serve each of `groups` groups: the one with the lower number
+/// first.
 fn world(nodes: u16, groups: usize, arrange: impl FnOnce(&mut World)) -> World {
     let ranked: Vec<u16> = (1..=nodes).collect();
     let ranked: Vec<&[u16]> = vec![&ranked; groups];
@@ -33,7 +35,7 @@ fn world(nodes: u16, groups: usize, arrange: impl FnOnce(&mut World)) -> World {
     world
 }
 
-/// Runs, and sees that no two ever serve the same.
+/// Runs, and checks that no two nodes ever serve the same group.
 fn run(world: &mut World, milliseconds: u64) {
     world
         .run_watched(milliseconds * MS, &mut one_owner::check)
@@ -47,13 +49,13 @@ fn by(strategy: Strategy) -> Policy {
     }
 }
 
-/// Where each group is: machines by index.
+/// The machines of each group, by index.
 fn places(world: &World) -> Vec<Vec<usize>> {
     let groups = 0..world.groups.len();
     groups.map(|group| world.servers(group)).collect()
 }
 
-/// What was stopped since the log was taken last: machine, group, why.
+/// The stops since the last read of the log: machine, group, reason.
 fn stops(world: &World) -> Vec<(usize, usize, Reason)> {
     let stops = world.log.iter().filter_map(|entry| match entry.command {
         Command::Group {
@@ -82,12 +84,12 @@ fn a_node_that_is_too_ill_gives_its_groups_up_and_comes_back() {
         stops(&world),
         [(0, 0, Reason::Unhealthy), (0, 1, Reason::Unhealthy)]
     );
-    // It answers and votes: nobody lost a majority.
+    // The node answers and votes: no node lost a majority.
     assert_eq!(peer_state(&world, 1, 1), Some(PeerState::Unhealthy));
     let cluster = world.cluster(0).expect("it lives");
     assert!(cluster.quorate());
     assert_eq!(cluster.state(), NodeState::Active);
-    // Ill, and the only one that is left with another.
+    // The only remaining node is unhealthy.
     world.crash(1);
     run(&mut world, 300);
     assert_eq!(places(&world), [[2], [2]]);
@@ -131,7 +133,7 @@ fn a_node_with_failing_checks_is_a_worse_place_by_points() {
     assert_eq!(places(&world), [[1], [1]]);
     world.vitals(0, WELL, 0);
     run(&mut world, 300);
-    // Both nodes have the same points now, and the second group would rather stay.
+    // Both nodes have the same points now, and stickiness keeps the second group.
     assert_eq!(places(&world), [[0], [1]]);
     let ranking = world.cluster(0).expect("it lives").ranking(GroupIndex(1));
     assert_eq!(ranking[0].node, NodeId(2));
@@ -152,9 +154,9 @@ fn groups_of_a_dead_node_go_to_those_with_the_least_load() {
     assert_eq!(places(&world), [[0], [0], [0]]);
     world.crash(0);
     run(&mut world, 300);
-    // Each that is on its way weighs as much as a step of load.
+    // Each group on its way counts as a step of load.
     assert_eq!(places(&world), [[2], [4], [2]]);
-    // The load of others is no reason to go back or to go on.
+    // The load of other nodes is no reason to go back or to go on.
     world.take_log();
     world.vitals(2, WELL, 1_000);
     run(&mut world, 500);

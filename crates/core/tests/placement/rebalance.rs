@@ -1,4 +1,4 @@
-//! Groups that move to where there is room.
+//! Groups that move to nodes with room.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use heartbeat_core::{
 use super::{WELL, places, run, stops, world};
 use crate::support::world::World;
 
-/// Five nodes: the first has six groups and much to do, the last has room.
+/// Five nodes: the first has six groups and a high load, the last has room.
 fn uneven(arrange: impl FnOnce(&mut World)) -> World {
     world(5, 6, |world| {
         world.policy.rebalance = Some(Rebalance {
@@ -42,12 +42,12 @@ fn one_group_goes_where_there_is_room_and_stays_there() {
     let to = NodeId(5);
     assert_eq!(stops(&world), [(0, 0, Reason::Rebalanced { to })]);
     assert_eq!(world.servers(0), [4]);
-    // As it was meant to be: 750 and 250.
+    // The expected result: 750 and 250.
     world.vitals(0, WELL, 750);
     world.vitals(4, WELL, 250);
     run(&mut world, 20_000);
     assert_eq!(stops(&world).len(), 1);
-    // And the other way about: what was moved stays until it fails there.
+    // The reverse case: a moved group stays until it fails there.
     world.vitals(0, WELL, 100);
     world.vitals(4, WELL, 900);
     run(&mut world, 20_000);
@@ -94,7 +94,7 @@ fn some_groups_are_never_moved_for_load() {
         world.groups[0].rebalance = false;
         world.groups[1].stickiness = Score::MUST;
         world.groups[2].locations = vec![(NodeId(1), Score::new(1))];
-        // The fourth follows the fifth, which may not be where the sixth is.
+        // The fourth follows the fifth, which must not be where the sixth is.
         world.constraints.colocations = vec![
             Colocation {
                 group: GroupIndex(3),

@@ -1,4 +1,4 @@
-//! Where there is only so much room.
+//! Placement on nodes with limited room.
 
 use heartbeat_common::wire::NodeId;
 use heartbeat_core::{
@@ -85,7 +85,7 @@ fn room_is_kept_for_who_must_follow() {
         }];
     });
     assert_eq!(places(&world), [vec![0], vec![], vec![0]]);
-    // While the follower waits for something else too.
+    // The follower waits for another condition too.
     (0..3).for_each(|machine| {
         note(
             &mut world,
@@ -140,7 +140,8 @@ fn what_another_serves_is_not_taken_to_be_on_its_way() {
     world.move_to(0, 0, NodeId(2));
     run(&mut world, 12_000);
     assert_eq!(places(&world), [[1], [0]]);
-    // The third node would be the better one for the first group too, but that has a place.
+    // The third node would be the better one for the first group too, but that group keeps its
+    // node.
     world.crash(0);
     run(&mut world, 300);
     assert_eq!(places(&world), [[1], [2]]);

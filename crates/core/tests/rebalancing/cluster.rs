@@ -1,5 +1,5 @@
-//! A cluster whose load changes, and what its nodes hand over: each second one look of each node, by a
-//! view that is a little old. What must not happen is checked at each move.
+//! A cluster whose load changes, and the hand-overs of its nodes. Each node checks once a second,
+//! with a view that is a little old. Each move is checked against the rules.
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_core::{
@@ -15,24 +15,24 @@ use heartbeat_core::{
 
 use crate::{layout::layout, support::net::Rng};
 
-/// Seconds that each cluster lives.
+/// The life of each cluster, in seconds.
 const LIFE: u64 = 3_600;
-/// Seconds by which what is seen of others may be old.
+/// The greatest age of a node's view of others, in seconds.
 const DELAY: u64 = 2;
 
 type Violation = String;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trace {
-    /// Each group costs what it weighs, and always the same.
+    /// The load of each group equals its weight at all times.
     Steady,
-    /// Groups cost anything, and more now and then; nodes fail.
+    /// The load of groups is random, with bursts, and nodes fail.
     Bursty,
-    /// Load swings between nodes, about as fast as they may act.
+    /// The load swings between nodes, about as fast as they may act.
     Swinging,
 }
 
-/// What is true of a cluster in one second.
+/// The state of a cluster in one second.
 #[derive(Clone)]
 struct Moment {
     loads: Vec<u16>,
@@ -50,19 +50,19 @@ pub(crate) struct Run {
     past: Vec<Moment>,
     rebalancers: Vec<Rebalancer>,
     pinned: ByGroup<bool>,
-    /// What each group costs, per mille of a node.
+    /// The load of each group, per mille of a node.
     costs: ByGroup<u64>,
     /// By node, the period of its swing in seconds.
     swings: Vec<u64>,
-    /// Groups that are on their way: which, where to, when they are there.
+    /// The groups on their way: group, target, time of arrival.
     coming: Vec<(GroupIndex, NodeId, u64)>,
-    /// When each group was last moved.
+    /// The time of each group's last move.
     moved_at: ByGroup<Option<u64>>,
     moves: Vec<u64>,
     now: u64,
 }
 
-/// The groups as one node sees them.
+/// The groups from the view of one node.
 struct Groups<'a> {
     cluster: &'a Run,
     view: View<'a>,
@@ -93,7 +93,7 @@ impl Run {
         let groups = 1 + rng.below(200) as usize;
         let layout = layout(&mut rng, nodes, groups);
         let rules = layout.policy.rebalance.expect("it is on");
-        // Such that all nodes together have work for about half of them.
+        // The capacity makes all nodes together about half full.
         let weights: u64 = layout.groups.iter().map(|g| u64::from(g.weight())).sum();
         let unit = (u64::from(nodes) * rng.pick(&[300, 450, 600]) / weights.max(1)).clamp(1, 300);
         let costs = layout.groups.iter().map(|group| match trace {
@@ -124,7 +124,7 @@ impl Run {
             layout,
             rng,
         };
-        // Crowded on a few nodes, as after a failure.
+        // The groups begin on a few nodes, as after a failure.
         run.place_all(1 + u16::try_from(seed % 3).unwrap_or(0));
         run.measure();
         run
@@ -171,7 +171,8 @@ impl Run {
         }
     }
 
-    /// Groups that nobody has go to the best that can take them; at first to the first few nodes.
+    /// Gives each group without a node the best one that can take it; at first one of the first few
+    /// nodes.
     fn place_all(&mut self, first: u16) {
         for few in [first, u16::MAX] {
             for _ in 0..3 {
@@ -258,7 +259,7 @@ impl Run {
         }
     }
 
-    /// A node fails, or one that had is back.
+    /// Makes a node fail, or a failed one return.
     fn fail(&mut self) {
         let nodes = self.rebalancers.len();
         let down = (0..nodes).find(|node| self.moment().down[*node]);
@@ -280,7 +281,7 @@ impl Run {
             self.moment_mut().owners[group] = None;
             (self.pinned[group], self.moved_at[group]) = (false, None);
         }
-        // Who follows goes too.
+        // Followers move too.
         for _ in 0..3 {
             for rule in &self.layout.constraints.colocations {
                 let owners = &mut self.past.last_mut().expect("one").owners;
@@ -292,7 +293,7 @@ impl Run {
         self.place_all(u16::MAX);
     }
 
-    /// One node looks, as of a moment ago for all that it has to be told.
+    /// Runs one check of a node. Its view of other nodes is a moment old.
     fn step(&mut self, node: usize) -> Option<Move> {
         let old = self.rng.below(self.past.len() as u64) as usize;
         let (then, now) = (&self.past[old], self.moment());
@@ -381,7 +382,7 @@ impl Run {
         self.pinned[group] = true;
         self.moves.push(now);
         if self.trace == Trace::Steady {
-            // As it will be: each group costs what it weighs.
+            // The expected state after the move: the load of each group equals its weight.
             let mut then = self.moment().clone();
             for (group, to, _) in &self.coming {
                 then.owners[*group] = Some(*to);
@@ -390,7 +391,7 @@ impl Run {
             self.measure();
             let then = self.past.pop().expect("just put there");
             let (was, is) = (spread(&before.loads), spread(&then.loads));
-            // Where there is more to do than one node can, its load does not tell.
+            // If a node has more to do than it can, its load does not show how much.
             let less = then.loads[from] < before.loads[from] || before.loads[from] == 1_000;
             if is > was || !less {
                 return fail(&format!("the spread was {was} and is {is}"));
@@ -399,7 +400,7 @@ impl Run {
         Ok(())
     }
 
-    /// Each node, from the same view, ranks all nodes the same.
+    /// Checks that each node ranks all nodes the same from the same view.
     fn all_rank_the_same(&mut self) -> Result<(), Violation> {
         let group = GroupIndex(self.rng.below(self.pinned.len() as u64) as usize);
         let seen = Self::seen(&self.moment().owners);

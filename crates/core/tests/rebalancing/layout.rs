@@ -11,7 +11,7 @@ use heartbeat_core::{
 
 use crate::support::net::Rng;
 
-/// Of `nodes` nodes and `groups` groups, some of which have to do with each other.
+/// A layout of `nodes` nodes and `groups` groups, some of which have constraints.
 pub(crate) fn layout(rng: &mut Rng, nodes: u16, groups: usize) -> Layout {
     let plan = |index: usize, rng: &mut Rng| {
         let mut ranked: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
@@ -44,7 +44,7 @@ pub(crate) fn layout(rng: &mut Rng, nodes: u16, groups: usize) -> Layout {
             8..16 => Score::NEVER,
             _ => continue,
         };
-        // Only earlier ones are followed: nothing goes round.
+        // Each group follows earlier ones only, so that no constraint is circular.
         let with = rng.below(group as u64) as usize;
         layout.constraints.colocations.push(Colocation {
             group: GroupIndex(group),

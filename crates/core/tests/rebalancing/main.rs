@@ -1,8 +1,9 @@
-//! Hours of whole clusters whose load changes: what each node decides to hand over, by a view of the
-//! others that is a little old. No kernels and no leases: a group that leaves arrives a moment later.
+//! Hours of whole clusters whose load changes: the hand-over decisions of each node, with a view of
+//! the others that is a little old. There are no kernels and no leases: a group that leaves arrives
+//! a moment later.
 //!
-//! `HEARTBEAT_SIM_SEEDS=N` runs N seeds of each story instead of the few that always run. A seed that
-//! fails prints the command that runs it alone.
+//! `HEARTBEAT_SIM_SEEDS=N` runs N seeds of each story instead of the few that always run. A failing
+//! seed prints the command that runs it alone.
 
 mod cluster;
 mod layout;
@@ -13,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cluster::{Run, Trace};
 
-/// Seeds that always run, of each story.
+/// The number of seeds of each story that always run.
 const SEEDS: u64 = 6;
 #[test]
 fn steady_load_is_evened_out() {

@@ -1,4 +1,4 @@
-//! What follows where something fails: recovery in place, leaving the node, being blocked.
+//! The consequences of a failure: recovery in place, leaving the node, a blocked group.
 
 use heartbeat_core::{
     index::ResourceIndex,
@@ -31,7 +31,7 @@ fn a_failed_monitor_is_recovered_in_place() {
         assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
         assert_eq!(story.finished(0, Monitor, OK), []);
         let failed = story.failed(1, Monitor, outcome);
-        // The last is to be stopped first, whatever its monitor does.
+        // The last resource must stop first, whatever its monitor does.
         assert_eq!(
             story.finished(1, Monitor, outcome),
             [
@@ -78,7 +78,7 @@ fn where_no_node_takes_it_what_did_not_fail_goes_on() {
     assert_eq!(story.finished(1, Stop, OK), []);
     assert_eq!(story.due_in(10), [monitor(0)]);
     assert_eq!(story.finished(0, Monitor, OK), []);
-    // Also what is left is not started while it should leave.
+    // No further resource is started while the group should leave.
     let failed = story.failed(0, Monitor, Outcome::Died);
     assert_eq!(story.died(0), [failed, stop(0)]);
     assert_eq!(story.finished(0, Stop, OK), []);
@@ -104,7 +104,7 @@ fn a_failed_start_is_stopped_and_the_group_leaves_at_once() {
         assert_eq!(story.stop(), []);
         assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
         assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
-        // Who starts it nevertheless is told again.
+        // A further `start` repeats the report.
         assert_eq!(story.start(), [leave]);
         assert_eq!(story.stop(), [STOPPED]);
         assert_eq!(story.cleanup(Some(0)), []);
@@ -163,7 +163,7 @@ fn without_a_threshold_or_a_timeout_failures_are_only_counted() {
     assert_eq!(story.run.failures(ResourceIndex(0)), 0);
 }
 
-/// Resource 1 could not be stopped on the way down.
+/// The stop of resource 1 failed on the way down.
 fn blocked() -> Story {
     let mut story = Story::started();
     story.stop();
@@ -180,7 +180,7 @@ fn blocked() -> Story {
 #[test]
 fn a_failed_stop_blocks_the_group_until_an_operator_cleans_up() {
     let mut story = blocked();
-    // What it needs may not be taken from it.
+    // Its dependencies must not be stopped.
     let nothing: [Effect; 0] = [];
     assert_eq!(story.died(0), nothing);
     assert_eq!(story.died(1), nothing);
@@ -204,7 +204,7 @@ fn what_still_runs_after_the_cleanup_is_stopped_once_more() {
         let expected: Vec<_> = shown.into_iter().chain([stop(1)]).collect();
         assert_eq!(story.finished(1, Probe, found), expected);
         let failed = story.failed(1, Stop, ERROR);
-        // It is still blocked: that was said.
+        // The resource is still blocked, which was reported before.
         assert_eq!(story.finished(1, Stop, ERROR), [failed]);
         assert_eq!(story.cleanup(None), [probe(1)]);
         assert_eq!(story.finished(1, Probe, OK), [stop(1)]);
@@ -252,7 +252,7 @@ fn a_start_that_cannot_be_killed_blocks_until_it_has_ended() {
         [failed, blocked, leave]
     );
     assert_eq!(story.states()[0], ResourceState::Blocked);
-    // Whatever is asked for: it may still come about.
+    // No command has an effect: the action may still take effect.
     assert_eq!(story.stop(), []);
     assert_eq!(story.cleanup(None), [FIT]);
     assert_eq!(story.run.next_deadline(), None);
@@ -293,7 +293,7 @@ fn a_blocked_resource_whose_agent_was_removed_is_not_released_by_a_cleanup() {
     let missing = story.failed(2, Probe, NOT_INSTALLED);
     assert_eq!(story.finished(2, Probe, NOT_INSTALLED), [missing]);
     assert!(story.run.is_blocked() && story.run.is_stopping());
-    // Once there is somebody to ask again.
+    // The probe is repeated after a pause.
     assert_eq!(story.due_in(10), [probe(2)]);
     assert_eq!(story.finished(2, Probe, NOT_RUNNING), [UNBLOCKED, stop(1)]);
 }

@@ -1,5 +1,5 @@
-//! The resources of a group on one node: stories that state every effect, and a simulated node on which
-//! anything happens in any order.
+//! The resources of a group on one node: stories that state every effect, and a simulated node on
+//! which anything happens in any order.
 
 mod failures;
 mod maintenance;

@@ -1,4 +1,4 @@
-//! Maintenance: all is left alone, and looked at afterwards.
+//! Maintenance: all resources are left alone, and probed afterwards.
 
 use heartbeat_core::{
     index::ResourceIndex,
@@ -19,7 +19,7 @@ fn nothing_is_begun_and_what_still_runs_goes_on_without_a_word() {
     assert_eq!(story.maintain(true), []);
     assert_eq!(story.run.next_deadline(), None);
     assert_eq!(story.wake(), []);
-    // It is restarted by hand.
+    // The operator restarts it by hand.
     assert_eq!(story.died(2), []);
     assert_eq!(story.maintain(false), [probe(0), probe(1), probe(2)]);
     assert_eq!(story.probed([OK, OK, OK]), []);

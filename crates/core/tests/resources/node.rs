@@ -1,5 +1,6 @@
-//! A node on which a group runs: what its resources really do, agents that tell of it with more or less
-//! luck, and an operator. Everything is checked against the [`Shadow`] and against the truth.
+//! A node on which a group runs: the real states of its resources, agents that report them more or
+//! less correctly, and an operator. Everything is checked against the [`Shadow`] and against the
+//! truth.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -14,14 +15,14 @@ use heartbeat_core::{
 
 use crate::shadow::{Heard, Shadow, Violation};
 
-/// After this what could not be looked at is tried again.
+/// The pause before a probe that could not be executed is repeated.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// How an action ends. The first is what should come of it, by far the most likely.
+/// The end of an action. The first is the expected one, and by far the most likely.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Luck {
     pub(crate) bad: Option<Outcome>,
-    /// Whether what was asked for happened although its agent failed.
+    /// Whether the action took effect although its agent failed.
     pub(crate) happened: bool,
 }
 
@@ -39,36 +40,37 @@ pub(crate) enum Input {
     Enable(usize, bool),
     Restart(usize),
     Replan(usize, ResourcePlan),
-    /// One of the actions in flight ends.
+    /// The end of one of the actions in flight.
     Finish(usize, Luck),
-    /// An action is said to end, whether it is in flight or not; if it is, its real end is lost.
+    /// The report of an action's end, whether it is in flight or not. If it is, its real end is
+    /// lost.
     Echo(usize, Action, Outcome),
-    /// A resource ends by itself, and that is noticed this often.
+    /// The end of a resource by itself, and the number of reports of it.
     Die(usize, usize),
-    /// A process is said to have ended, and it was an earlier one.
+    /// The report of the end of an earlier process.
     LateNews(usize),
-    /// Somebody logs in and starts or stops it: in maintenance only.
+    /// A start or a stop by hand, in maintenance only.
     ByHand(usize, bool),
-    /// Time passes, and whatever is due comes.
+    /// A time after which all due events come.
     Pass(Duration),
-    /// The agent is killed, and another one begins.
+    /// The end of the agent, and the start of another one.
     Crash {
         inherited: bool,
     },
 }
 
-/// Mistakes of those around the group, to show that they are seen.
+/// Bugs in the surroundings of the group. Tests put them back to show that a check finds them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Bug {
     #[default]
     None,
-    /// An agent that failed to stop says that it did.
+    /// An agent whose stop failed reports success.
     StopsTellLies,
-    /// A probe finds nothing, whatever runs.
+    /// A probe finds no running resource, whatever runs.
     ProbesSeeNothing,
-    /// The group is not told to stop.
+    /// The group does not receive the stop.
     StopIsLost,
-    /// The group is not told of maintenance.
+    /// The group does not receive the maintenance.
     MaintenanceIsLost,
 }
 
@@ -76,16 +78,16 @@ pub(crate) struct Node {
     pub(crate) run: GroupRun,
     plans: Vec<ResourcePlan>,
     now: Boottime,
-    /// What really runs.
+    /// The resources that really run.
     pub(crate) up: Vec<bool>,
     pub(crate) shadow: Shadow,
     bug: Bug,
-    /// Effects so far.
+    /// The number of effects so far.
     pub(crate) effects: usize,
 }
 
 impl Node {
-    /// A node on which these run already when the first agent begins.
+    /// A node on which these resources run already when the first agent begins.
     pub(crate) fn new(
         plans: Vec<ResourcePlan>,
         up: &[bool],
@@ -231,7 +233,7 @@ impl Node {
     fn finish(&mut self, resource: usize, action: Action, luck: Luck) -> Result<(), Violation> {
         let changes = matches!(action, Start | Stop);
         let luck = match luck.bad {
-            // What was killed has no other end.
+            // A killed action has no other end.
             _ if self.shadow.parts[resource].lingers => Luck {
                 bad: Some(Outcome::TimedOut),
                 ..luck
@@ -251,7 +253,7 @@ impl Node {
         };
         let missing = luck.bad == Some(Outcome::Exited(ExitCode::NOT_INSTALLED));
         let up = &mut self.up[resource];
-        // What is not installed was not started.
+        // A resource that is not installed was not started.
         let happened = luck.happened && !(missing && action == Start);
         if happened || luck.bad.is_none() {
             match action {
@@ -267,7 +269,8 @@ impl Node {
         let outcome = match (luck.bad, action, self.bug) {
             (_, Stop, Bug::StopsTellLies) => Outcome::OK,
             (_, Probe, Bug::ProbesSeeNothing) => Outcome::NOT_RUNNING,
-            // What was never known to run is taken for not running if it is not installed, so only then may it be said.
+            // The group treats a resource that was never known to run as stopped if it is not
+            // installed. The agent may answer so only then.
             (Some(Outcome::Exited(ExitCode::NOT_INSTALLED)), Probe, _)
                 if *up && !self.shadow.is_known_to_run(resource) =>
             {
@@ -295,7 +298,7 @@ impl Node {
         Ok(())
     }
 
-    /// What was in flight ends somehow, and nobody hears of it.
+    /// The actions in flight end somehow, without a report.
     fn crash(&mut self, inherited: bool) -> Result<(), Violation> {
         for (resource, action) in self.in_flight() {
             match action {
@@ -315,14 +318,15 @@ impl Node {
         self.tell(|run, now, out| run.begin(inherited, now, out))
     }
 
-    /// All agents have luck, and nothing else happens: the group must come to rest.
+    /// Makes all agents answer correctly, and nothing else happen: the group must come to rest.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
-        // Each resource may be probed twice, stopped and started twice, and monitored once on the way.
+        // Each resource may be probed twice, stopped and started twice, and monitored once on the
+        // way.
         let most = self.effects + 12 * self.up.len() + 12;
         loop {
             match self.in_flight().first().copied() {
                 Some((resource, action)) => self.finish(resource, action, GOOD)?,
-                // What could not be looked at is looked at again.
+                // A probe that could not be executed is repeated.
                 None if self.shadow.parts.iter().any(|part| part.unseen) => {
                     self.pass(LOOK_AGAIN)?;
                 }

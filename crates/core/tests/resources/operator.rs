@@ -1,4 +1,4 @@
-//! What the operator may ask of single resources.
+//! The operator's commands for single resources.
 
 use heartbeat_core::{
     index::ResourceIndex,
@@ -78,7 +78,7 @@ fn what_does_not_run_is_not_restarted() {
     let mut story = Story::ready();
     assert_eq!(story.restart(0), []);
     assert_eq!(story.start(), [start(0)]);
-    // What is just starting is, once it has.
+    // A starting resource is restarted after its start.
     assert_eq!(story.restart(0), []);
     assert_eq!(story.finished(0, Start, OK), [stop(0)]);
     assert_eq!(story.finished(0, Stop, OK), [start(0)]);

@@ -1,4 +1,4 @@
-//! Beginning, starting and stopping, where nothing fails.
+//! Beginning, starting and stopping, without failures.
 
 use heartbeat_core::{
     index::ResourceIndex,
@@ -31,14 +31,14 @@ fn what_cannot_be_looked_at_is_stopped_and_what_is_not_installed_does_not_run() 
     story.begin(false);
     let failed = story.failed(1, Probe, ERROR);
     let missing = story.failed(0, Probe, NOT_INSTALLED);
-    // A node that lacks it is not to have the group.
+    // A node without the program must not have the group.
     assert_eq!(
         story.finished(0, Probe, NOT_INSTALLED),
         [missing, says_barred(0)]
     );
     assert_eq!(story.finished(1, Probe, ERROR), [failed]);
     assert_eq!(story.finished(2, Probe, NOT_RUNNING), [stop(1)]);
-    // It is shown, but is no failure of a resource that was to run.
+    // The finding is shown, but is no failure of a resource that should run.
     assert_eq!(story.run.failures(ResourceIndex(1)), 0);
     assert_eq!(story.finished(1, Stop, OK), [READY]);
 }
@@ -69,7 +69,7 @@ fn what_is_not_installed_has_stopped_unless_it_was_seen_to_run() {
     assert_eq!(story.finished(0, Stop, NOT_INSTALLED), []);
     assert_eq!(story.stop(), [STOPPED]);
 
-    // Removed while it runs: nobody knows whether it still does.
+    // The program was removed while the resource ran: its state is unknown.
     let mut story = Story::started();
     story.stop();
     let failed = story.failed(2, Stop, NOT_INSTALLED);
@@ -79,7 +79,8 @@ fn what_is_not_installed_has_stopped_unless_it_was_seen_to_run() {
     );
 }
 
-/// No D-Bus, or an agent that may not be run: nothing was ever started, and nothing is to be stopped.
+/// No D-Bus, or an agent that may not be run: no resource was ever started, and none must be
+/// stopped.
 #[test]
 fn what_cannot_be_looked_at_is_no_failed_stop_and_is_tried_again() {
     for outcome in [NOT_STARTED, NOT_CONFIGURED] {
@@ -91,7 +92,7 @@ fn what_cannot_be_looked_at_is_no_failed_stop_and_is_tried_again() {
         assert_eq!(story.finished(2, Probe, NOT_RUNNING), []);
         assert!(!story.run.is_ready() && !story.run.is_blocked());
         assert_eq!(story.due_in(10), [probe(1)]);
-        // It was said once.
+        // The failure was reported once.
         assert_eq!(story.finished(1, Probe, outcome), []);
         assert_eq!(story.due_in(10), [probe(1)]);
         assert_eq!(story.finished(1, Probe, NOT_RUNNING), [FIT, READY]);
@@ -114,7 +115,7 @@ fn what_cannot_be_looked_at_is_not_said_to_have_stopped() {
     assert_eq!(story.finished(0, Stop, OK), [READY, STOPPED]);
 }
 
-/// Its agent, or whoever runs that, hangs.
+/// The agent, or its executor, hangs.
 #[test]
 fn a_stop_that_does_not_end_blocks_until_it_does() {
     let mut story = Story::started();
@@ -169,7 +170,7 @@ fn nothing_is_done_before_all_is_known() {
     assert_eq!(story.finished(1, Probe, OK), [READY, STARTED]);
 }
 
-/// It may have lost what it needs.
+/// The resource may have lost its dependencies.
 #[test]
 fn what_runs_behind_one_that_does_not_is_restarted() {
     let mut story = Story::new();
@@ -203,7 +204,7 @@ fn resources_stop_in_reverse() {
     let mut story = Story::started();
     assert_eq!(story.stop(), [stop(2)]);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
-    // Some agents say so instead of "ok".
+    // Some agents answer so instead of "ok".
     assert_eq!(story.finished(1, Stop, NOT_RUNNING), [stop(0)]);
     assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     assert_eq!(story.run.next_deadline(), None);
@@ -227,7 +228,7 @@ fn a_stop_during_a_start_waits_for_its_end_and_stops_that_too() {
         let shown = (outcome == ERROR).then_some(failed);
         let expected: Vec<_> = shown.into_iter().chain([stop(1)]).collect();
         assert_eq!(story.finished(1, Start, outcome), expected);
-        // It was no longer to run: the node stays fit.
+        // The resource should no longer run, so the node stays fit.
         assert_eq!(story.run.failures(ResourceIndex(1)), 0);
         assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
         assert_eq!(story.finished(0, Stop, OK), [STOPPED]);

@@ -1,5 +1,5 @@
-//! What must hold, judged by nothing but what the group was told, what its agents said and what it
-//! asks for in return.
+//! The properties of a group run, derived only from the group's commands, its agents' answers, and
+//! its effects.
 
 use heartbeat_common::time::Boottime;
 use heartbeat_core::{
@@ -19,7 +19,7 @@ fn wrong(condition: bool, what: &str) -> Result<(), Violation> {
     }
 }
 
-/// What the agents last said of a resource.
+/// The last answer of the agents about a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     Nothing,
@@ -35,21 +35,21 @@ pub(crate) struct Part {
     pub(crate) in_flight: Option<Action>,
     pub(crate) enabled: bool,
     restart: bool,
-    /// What is in flight was killed and does not end.
+    /// The action in flight was killed and does not end.
     pub(crate) lingers: bool,
     /// The operator cleaned up meanwhile.
     cleaned: bool,
     /// Its stop failed and the operator has not cleaned up since.
     pub(crate) stuck: bool,
-    /// Said to be blocked.
+    /// It was reported as blocked.
     blocked: bool,
     /// The probe in flight began before the last maintenance ended.
     outdated: bool,
     /// A probe found that it is not installed.
     missing: bool,
-    /// The last probe could not be carried out.
+    /// The last probe could not be executed.
     pub(crate) unseen: bool,
-    /// It was started, or seen to run, since it was last seen to be stopped.
+    /// It was started, or seen running, since it was last seen stopped.
     ran: bool,
     plan: ResourcePlan,
     failures: u32,
@@ -67,8 +67,8 @@ impl Part {
         }
     }
 
-    /// Counts a failure that bans the group from this node. Earlier ones that are older than the
-    /// failure timeout do not count beside it, in maintenance either.
+    /// Counts a failure that bans the group from this node. Earlier failures that are older than
+    /// the failure timeout do not count beside it, in maintenance either.
     fn ban(&mut self, at: Boottime) {
         let timeout = self.plan.failure_timeout;
         if timeout.is_some_and(|timeout| self.last_failure.after(timeout) <= at) {
@@ -80,7 +80,7 @@ impl Part {
     }
 }
 
-/// One agent's life, as its group should see it.
+/// One agent's life, from the view of its group.
 #[derive(Clone, Debug)]
 pub(crate) struct Shadow {
     pub(crate) parts: Vec<Part>,
@@ -88,9 +88,9 @@ pub(crate) struct Shadow {
     pub(crate) wanted: bool,
     /// `Stopped` is due.
     pub(crate) owed: bool,
-    /// The group was told to leave and not that this is over.
+    /// The group reported that it should leave, and not that this is over.
     pub(crate) left: bool,
-    /// It was said that a stop failed or is overdue, and not that this is over.
+    /// A failed or overdue stop was reported, and not that this is over.
     blocked: bool,
     pub(crate) maintenance: bool,
     pub(crate) readies: usize,
@@ -229,7 +229,7 @@ impl Shadow {
             (Monitor, _) if part.heard != Heard::Up => part.heard,
             (Start | Probe | Monitor, Finding::Well) => Heard::Up,
             (Stop, Finding::Well) | (Stop | Probe, Finding::NotRunning) => Heard::Down,
-            // What never ran has stopped if it is not even there.
+            // A resource that never ran counts as stopped if it is not even installed.
             (Stop, _) if missing && !part.ran => Heard::Down,
             _ => Heard::Unsure,
         };
@@ -238,7 +238,7 @@ impl Shadow {
         if failed && cleaned {
             part.heard = Heard::Nothing;
         }
-        // A stop that fails says nothing about whether the resource ever ran.
+        // A failed stop does not show whether the resource ever ran.
         let may_run = part.heard == Heard::Unsure && action != Stop;
         part.ran |= part.heard == Heard::Up || may_run || action == Start;
         part.ran &= part.heard != Heard::Down && !(action == Start && missing);
@@ -248,7 +248,7 @@ impl Shadow {
         }
     }
 
-    /// Whether it counts as running until somebody says otherwise who can look.
+    /// Whether it counts as running until an agent that can determine its state reports otherwise.
     pub(crate) fn is_known_to_run(&self, resource: usize) -> bool {
         let part = &self.parts[resource];
         part.ran || part.blocked || self.inherited && self.readies == 0
@@ -258,7 +258,7 @@ impl Shadow {
         self.wanted && !self.owed && (self.readies > 0 || self.inherited)
     }
 
-    /// One that is to run, and does.
+    /// Whether the resource should run, and does.
     fn is_well(&self, resource: usize) -> bool {
         let part = &self.parts[resource];
         part.heard == Heard::Up && part.enabled && !part.restart && !part.blocked
@@ -274,7 +274,7 @@ impl Shadow {
             .all(|part| part.heard == Heard::Down)
     }
 
-    /// What must hold for each effect, in the order in which they come.
+    /// Checks each effect, in the order of their arrival.
     pub(crate) fn see(&mut self, effect: Effect) -> Result<(), Violation> {
         wrong(self.maintenance, "something happens in maintenance")?;
         match effect {
@@ -352,7 +352,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// Failures count for what is to run, and everything before it does.
+    /// Counts a failure of a resource that should run while everything before it does.
     fn count(&mut self, failure: Failure) {
         let Failure {
             resource, action, ..
@@ -373,7 +373,8 @@ impl Shadow {
             || too_many.is_some_and(|threshold| part.failures >= threshold.get());
     }
 
-    /// Failures that have counted for long enough: to be called before each call, but in maintenance.
+    /// Forgets failures that have counted for long enough. The caller calls it before each call,
+    /// except in maintenance.
     pub(crate) fn forget_outdated(&mut self, now: Boottime) {
         if self.maintenance {
             return;
@@ -390,7 +391,7 @@ impl Shadow {
         }
     }
 
-    /// What must hold after all effects of one call.
+    /// Checks the state after all effects of one call.
     pub(crate) fn agree(&self, run: &GroupRun) -> Result<(), Violation> {
         let banned = self.parts.iter().any(|part| part.banned);
         if self.serves() && banned && self.all_known() && !self.maintenance && !self.left {

@@ -1,4 +1,4 @@
-//! Anything happens, in any order: what must hold does, and afterwards the group comes to rest.
+//! Any events in any order: the properties hold, and afterwards the group comes to rest.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ fn live(life: Life, bug: Bug) -> Result<(), Violation> {
     }
     node.input(Input::Maintain(false))?;
     node.settle()?;
-    // What died unseen is found by its monitor; and that may be one failure too many.
+    // A monitor finds an end without a report, which may be one failure too many.
     for _ in 0..3 {
         node.input(Input::Cleanup(None))?;
         node.settle()?;
@@ -142,7 +142,8 @@ proptest! {
     }
 }
 
-/// The start found no program, so nothing runs, whatever became of the stop after it.
+/// The start found no program, so the resource does not run, whatever the result of the stop after
+/// it.
 #[test]
 fn killed_stop_of_a_resource_that_is_not_installed_leaves_it_stopped() {
     let finish = |bad| {
@@ -167,7 +168,8 @@ fn killed_stop_of_a_resource_that_is_not_installed_leaves_it_stopped() {
     live(life, Bug::None).unwrap();
 }
 
-/// A failure in maintenance makes one that is older than its timeout count no more, beside it.
+/// After a failure in maintenance, an earlier failure that is older than its timeout does not count
+/// beside it.
 #[test]
 fn failure_in_maintenance_replaces_one_that_is_outdated() {
     let finish = |bad| {
@@ -194,7 +196,7 @@ fn failure_in_maintenance_replaces_one_that_is_outdated() {
     live(life, Bug::None).unwrap();
 }
 
-/// What is seen of a mistake within a few hundred lives, in the shortest of them.
+/// The violation that shows a bug within a few hundred lives, in the shortest of them.
 fn seen(bug: Bug) -> String {
     let config = Config {
         failure_persistence: None,
@@ -217,7 +219,7 @@ fn mistakes_are_seen() {
         (Bug::StopsTellLies, "stopped, and something really runs"),
         (Bug::ProbesSeeNothing, "ready, and something really runs"),
         (Bug::StopIsLost, "it stands still half-way"),
-        // It does not look at what was done by hand.
+        // The group does not probe the changes by hand.
         (Bug::MaintenanceIsLost, "ready before all is known"),
     ] {
         let seen = seen(bug);

@@ -1,4 +1,4 @@
-//! A group of three resources, 0 to 2, in which a story says what happens and gets every effect of it.
+//! A group of three resources, 0 to 2. A story gives it inputs and receives every effect.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -22,7 +22,7 @@ pub(crate) const START: Duration = Duration::from_secs(40);
 pub(crate) const STOP: Duration = Duration::from_secs(60);
 pub(crate) const MONITOR: Duration = Duration::from_secs(20);
 
-/// Monitored every 10 s; two failures within 10 min are too many.
+/// A monitor every 10 s; two failures within 10 min are too many.
 pub(crate) fn plan() -> ResourcePlan {
     ResourcePlan {
         start_timeout: START,
@@ -94,7 +94,7 @@ impl Story {
         }
     }
 
-    /// All was stopped at first, and now all runs since this moment.
+    /// All resources were stopped at first, and all run since this moment.
     pub(crate) fn started() -> Self {
         let mut story = Self::ready();
         assert_eq!(story.start(), [start(0)]);
@@ -104,7 +104,7 @@ impl Story {
         story
     }
 
-    /// Nothing runs, and nothing is to run yet.
+    /// No resource runs, and none should yet.
     pub(crate) fn ready() -> Self {
         let mut story = Self::new();
         assert_eq!(story.begin(false), [probe(0), probe(1), probe(2)]);
@@ -115,7 +115,7 @@ impl Story {
         story
     }
 
-    /// What follows from one call.
+    /// The effects of one call.
     pub(crate) fn tell(
         &mut self,
         call: impl FnOnce(&mut GroupRun, Boottime, &mut Vec<Effect>),
@@ -146,7 +146,7 @@ impl Story {
         self.tell(|run, now, out| run.finished(ResourceIndex(resource), action, outcome, now, out))
     }
 
-    /// The probes of all three end, in order. Nothing may follow before the last one.
+    /// Ends the probes of all three, in order. No effect may follow before the last one.
     pub(crate) fn probed(&mut self, outcomes: [Outcome; 3]) -> Vec<Effect> {
         assert_eq!(self.finished(0, Action::Probe, outcomes[0]), []);
         assert_eq!(self.finished(1, Action::Probe, outcomes[1]), []);
@@ -173,7 +173,8 @@ impl Story {
         self.tell(|run, now, out| run.restart(ResourceIndex(resource), now, out))
     }
 
-    /// Time passes up to the next deadline, which is in this many seconds, and that comes.
+    /// Passes the time up to the next deadline, which must be in this many seconds, and wakes the
+    /// group.
     pub(crate) fn due_in(&mut self, seconds: u64) -> Vec<Effect> {
         let deadline = self.now.after(Duration::from_secs(seconds));
         assert_eq!(self.run.next_deadline(), Some(deadline));
@@ -185,7 +186,7 @@ impl Story {
         self.tell(GroupRun::wake)
     }
 
-    /// A failure as it is to be recorded now.
+    /// A failure as the group must record it now.
     pub(crate) fn failed(&self, resource: usize, action: Action, outcome: Outcome) -> Effect {
         Effect::Failed(Failure {
             resource: ResourceIndex(resource),

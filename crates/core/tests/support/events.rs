@@ -1,8 +1,8 @@
-//! What happens in a simulated cluster: one queue of events, and what each brings about.
+//! The events of a simulated cluster: one queue, and the consequences of each event.
 //!
-//! An agent does here what the pulse thread does: it wakes at its tick, at a deadline of its core, when
-//! a deadline timer of its kernel fires and when votes come that cannot wait; at a tick it sends, and
-//! at each wake it lets the core look. Its control task adds and removes addresses.
+//! A simulated agent behaves like the pulse. It wakes at its tick, at a deadline of its core, when
+//! a deadline timer of its kernel fires, and when votes come that cannot wait. At a tick it sends,
+//! and at each wake-up it runs a step of the core. Its control task adds and removes addresses.
 
 use heartbeat_common::{
     time::Boottime,
@@ -19,7 +19,7 @@ use super::{
     world::{Entry, Round, World},
 };
 
-/// Rounds that one wake of an agent may bring about.
+/// The greatest number of rounds in one wake-up of an agent.
 const ROUNDS_AT_ONCE: usize = 8;
 
 #[derive(Debug)]
@@ -29,13 +29,14 @@ pub(crate) enum Event {
         frame: Vec<u8>,
         sent: Sent,
     },
-    /// The agent's own timer; of the life and plan with this number.
+    /// The agent's own timer, of the plan with this number.
     Wake { machine: usize, plan: u64 },
     /// The kernel's deadline timers, of this life.
     Timers { machine: usize, life: u64 },
-    /// A machine that stood still goes on.
+    /// The end of a machine's pause.
     Resume { machine: usize },
-    /// The agent with this number asks its own acceptor what it asked all others before.
+    /// The agent with this number sends its own acceptor the requests that it sent all others
+    /// before.
     AskOwn {
         machine: usize,
         agent: u64,
@@ -43,13 +44,13 @@ pub(crate) enum Event {
     },
     /// The agent with this number ends for a restart, and another follows it.
     Follow { machine: usize, agent: u64 },
-    /// The control task of the agent with this number is done with the next errand of this group.
+    /// The control task of the agent with this number ends the next errand of this group.
     Errand {
         machine: usize,
         agent: u64,
         group: usize,
     },
-    /// The patience of the agent with this number has ended, if what it waits for still has not.
+    /// The limit on a stop of the agent with this number has passed, if the stop has not ended.
     LetGo {
         machine: usize,
         agent: u64,
@@ -63,7 +64,7 @@ impl World {
             .expect("nobody watches");
     }
 
-    /// Runs, and lets `watch` look after each event.
+    /// Runs, and calls `watch` after each event.
     pub(crate) fn run_watched(
         &mut self,
         duration: u64,
@@ -194,7 +195,7 @@ impl World {
         }
     }
 
-    /// The kernel wakes the agent, which gets the CPU in a while.
+    /// Makes the kernel wake the agent, which gets the CPU in a while.
     fn rouse(&mut self, machine: usize) {
         if let Some(agent) = &self.machines[machine].agent {
             let plan = agent.plan;
@@ -203,7 +204,7 @@ impl World {
         }
     }
 
-    /// How long an agent that is due waits for the CPU.
+    /// The time for which an agent that is due waits for the CPU.
     fn wakes_after(&mut self) -> u64 {
         self.lateness + self.rng.below(self.wake_latency + 1)
     }
@@ -246,7 +247,7 @@ impl World {
         self.plan_timers(machine);
     }
 
-    /// The agent wakes, unless it cannot: then it does as soon as it can.
+    /// Wakes the agent, now or as soon as it can run.
     pub(crate) fn wake(&mut self, machine: usize) {
         let Machine {
             stands_until,
@@ -351,7 +352,7 @@ impl World {
         }));
     }
 
-    /// Hands the control task its errands: those of one group are done one after the other.
+    /// Hands the control task its errands. Errands of one group are executed one after the other.
     pub(crate) fn send_on(&mut self, machine: usize, errands: Vec<Errand>) {
         for errand in errands {
             let takes = self.errand_time(errand);

@@ -1,5 +1,6 @@
-//! One node's kernel: the real stamp and receive functions over tables in memory, its acceptor and its
-//! guard, and the deadline timers as `heartbeat-ebpf` arms them. Must never judge a silence.
+//! One node's kernel: the real stamp and receive functions over tables in memory, its acceptor and
+//! its guard, and the deadline timers as `heartbeat-ebpf` arms them. This module must never decide
+//! about a silence.
 //!
 //! All times are the machine's own.
 
@@ -23,7 +24,7 @@ use heartbeat_core::{Cluster, ReadSlot};
 
 use super::packets::{Endpoint, Family, KEY, Node};
 
-/// Votes that wait for the agent at most, as many as the ring buffer holds.
+/// The greatest number of votes that wait for the agent: the capacity of the ring buffer.
 const RING: usize = 256 * 1024 / (size_of::<VoteEvent>() + 8);
 
 #[derive(Debug)]
@@ -31,25 +32,25 @@ pub(crate) struct Kernel {
     node: Node,
     ends: Vec<Endpoint>,
     peers: Vec<Endpoint>,
-    /// What the agent hands to its socket for each row, by the number of lease entries, but for the
-    /// sequence; and where the heartbeat begins.
+    /// The frame for the agent's socket for each row, by the number of lease entries, without the
+    /// sequence; and the offset of the heartbeat.
     probes: Vec<Vec<(Vec<u8>, usize)>>,
-    /// Which rows' deadline timers run.
+    /// The rows whose deadline timers run.
     armed: Vec<bool>,
     timeout_ns: u64,
-    /// Probes that the agent sent to its own acceptor.
+    /// The number of probes that the agent sent to its own acceptor.
     asked_own: u64,
-    /// Votes came that cannot wait for the agent's tick.
+    /// Whether votes came that cannot wait for the agent's tick.
     wake: bool,
-    /// By group: until when its traffic may pass.
+    /// By group: the time until which its traffic may pass.
     pub(crate) guard: Vec<u64>,
     /// The groups whose addresses are on the interface.
     pub(crate) addresses: BTreeSet<usize>,
 }
 
 impl Kernel {
-    /// The kernel of node `me` with `links` links to each of `peers`, without an agent. Its acceptor
-    /// votes at once.
+    /// The kernel of node `me` with `links` links to each of `peers`, without an agent. Its
+    /// acceptor votes at once.
     pub(crate) fn new(me: u16, peers: &[u16], links: u8, timeout_ns: u64) -> Self {
         let end = |node, link| Endpoint::of(node, Family::V4).on_link(link);
         let ends: Vec<_> = (0..links).map(|link| end(me, link)).collect();
@@ -74,8 +75,8 @@ impl Kernel {
         kernel
     }
 
-    /// Its acceptor abstains until `votes_from`, grants at most `max_lease_ns`, and the node guards
-    /// `groups` groups.
+    /// Sets the end of the acceptor's abstention, its longest lease, and the number of guarded
+    /// groups.
     pub(crate) fn with_leases(mut self, votes_from: u64, max_lease_ns: u64, groups: usize) -> Self {
         let config = &mut self.node.tables.config;
         (config.votes_from, config.max_lease_ns) = (votes_from, max_lease_ns);
@@ -83,7 +84,8 @@ impl Kernel {
         self
     }
 
-    /// A new agent loads the programs anew: the acceptor's slots and the guard stay, all else is empty.
+    /// Loads the programs anew, as a new agent does. The acceptor's slots and the guard stay, and
+    /// all other maps are empty.
     pub(crate) fn reload(&mut self) {
         let slots = std::mem::take(&mut self.node.tables.slots);
         let config = self.node.tables.config;
@@ -108,7 +110,7 @@ impl Kernel {
         peers.iter().map(of_row).collect()
     }
 
-    /// What an agent does first: it says which life it is.
+    /// Writes the incarnation of a new agent, which is its first action.
     pub(crate) fn introduce(&mut self, incarnation: Incarnation, state: NodeState) {
         let local = &mut self.node.tables.local;
         local.incarnation = incarnation.0;
@@ -116,12 +118,12 @@ impl Kernel {
         local.state = state as u8;
     }
 
-    /// What the agent tells its kernel, to be changed.
+    /// The agent's data for its kernel.
     pub(crate) fn local(&mut self) -> &mut Local {
         &mut self.node.tables.local
     }
 
-    /// When the control task of the agent last ticked.
+    /// The last tick of the agent's control task.
     pub(crate) fn reason_tick(&self) -> Boottime {
         Boottime::from_nanos(self.node.tables.local.reason_tick_at)
     }
@@ -134,13 +136,13 @@ impl Kernel {
         &self.node.tables.rows[row]
     }
 
-    /// Until when its acceptor abstains.
+    /// The end of the acceptor's abstention.
     pub(crate) fn abstains_until(&self) -> u64 {
         self.node.tables.config.votes_from
     }
 
-    /// The agent sends the next probe of `row` with at most [`MAX_LEASES`] `entries`; returns what
-    /// leaves the machine.
+    /// Sends the next probe of `row` with at most [`MAX_LEASES`] `entries`. Returns the leaving
+    /// frame.
     pub(crate) fn send(&mut self, row: usize, entries: &[LeaseEntry], now: u64) -> Vec<u8> {
         let Local {
             incarnation, nonce, ..
@@ -169,7 +171,7 @@ impl Kernel {
         frame
     }
 
-    /// The agent asks this kernel's own acceptor: a frame from itself to itself.
+    /// Sends a request of the agent to its own acceptor: a frame from the node to itself.
     pub(crate) fn ask_own(&mut self, entries: &[LeaseEntry], now: u64) -> VoteEvent {
         self.asked_own += 1;
         let me = self.ends[0];
@@ -195,7 +197,7 @@ impl Kernel {
         event
     }
 
-    /// A frame arrives by `link`; returns the reply if it was a probe.
+    /// Handles a frame that arrives on `link`. Returns the reply if it was a probe.
     pub(crate) fn arrive(&mut self, link: LinkId, mut frame: Vec<u8>, now: u64) -> Option<Vec<u8>> {
         self.node.tables.ifindex = self.ends[usize::from(link.0)].ifindex;
         self.node.tables.clock.set(now);
@@ -214,7 +216,7 @@ impl Kernel {
         }
     }
 
-    /// Whether votes came since the last call that the agent is to be woken for.
+    /// Whether votes came since the last call that wake the agent.
     pub(crate) fn take_wake(&mut self) -> bool {
         std::mem::take(&mut self.wake)
     }
@@ -224,7 +226,7 @@ impl Kernel {
         std::mem::take(&mut self.node.tables.votes)
     }
 
-    /// When the next deadline timer is due.
+    /// The time of the next deadline timer.
     pub(crate) fn next_timer(&self) -> Option<u64> {
         (0..self.armed.len())
             .filter(|row| self.armed[*row])
@@ -232,7 +234,8 @@ impl Kernel {
             .min()
     }
 
-    /// Runs the timers at `now`; true if one found its deadline passed and so wakes the agent.
+    /// Runs the timers at `now`. Returns whether one found its deadline passed and so wakes the
+    /// agent.
     pub(crate) fn fire_timers(&mut self, now: u64) -> bool {
         let mut fired = false;
         for (row, armed) in self.node.tables.rows.iter_mut().zip(&mut self.armed) {
@@ -247,7 +250,7 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// The slots that the core goes by in a step at `now`.
+    /// The slots that the core needs in a step at `now`.
     pub(crate) fn read_slots(&self, cluster: &Cluster, now: Boottime) -> Vec<ReadSlot> {
         let leases = cluster.slots_to_read(now, self.votes_from());
         let read = |lease| ReadSlot {
@@ -267,7 +270,7 @@ impl Kernel {
     }
 }
 
-/// The tables of a node with these links, which knows `peers`, and itself behind them.
+/// The tables of a node with these links, its `peers`, and behind them the node itself.
 fn tables(ends: &[Endpoint], peers: &[Endpoint], timeout_ns: u64) -> Node {
     let mut node = Node::new(ends[0], peers);
     ends[1..].iter().for_each(|end| node.link(end));
@@ -283,7 +286,7 @@ fn tables(ends: &[Endpoint], peers: &[Endpoint], timeout_ns: u64) -> Node {
     node
 }
 
-/// When the row last recorded evidence.
+/// The time of the row's last evidence of life.
 pub(crate) fn last_reply(row: &PeerRow) -> Boottime {
     Boottime::from_nanos(row.last_reply_at)
 }

@@ -1,5 +1,5 @@
-//! One machine of a simulated cluster: a kernel, perhaps an agent, and a network card. It is told when
-//! to do something, on its own clock; it must not plan.
+//! One machine of a simulated cluster: a kernel, perhaps an agent, and a network card. The caller
+//! drives it on its own clock. The machine must not plan.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -25,29 +25,29 @@ use super::{
     record::Record,
 };
 
-/// Frames that the network card holds while the machine stands still.
+/// The number of frames that the network card keeps while the machine is paused.
 const CARD: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) cluster: Cluster,
-    /// What it was given and decided, if the world records that.
+    /// Its inputs and decisions, if the world records them.
     pub(crate) record: Option<Record>,
-    /// Which of the machine's agents it is.
+    /// The number of the machine's agent.
     pub(crate) life: u64,
     /// In the simulation's time.
     pub(crate) started_at: u64,
-    /// By group: what the control task is to do, one after the other, and when in the simulation's time it
-    /// is done with the last.
+    /// By group: the errands of the control task, one after the other, and the end of the last, in
+    /// the simulation's time.
     pub(crate) errands: Vec<(VecDeque<Errand>, u64)>,
     pub(crate) next_tick: u64,
-    /// When it means to wake, and the number of that plan.
+    /// The time of its next wake-up, and the number of that plan.
     pub(crate) wake_at: u64,
     pub(crate) plan: u64,
 }
 
 impl Agent {
-    /// Tells the core something.
+    /// Passes an input to the core.
     pub(crate) fn apply(&mut self, input: Input) {
         if let Some(record) = &mut self.record {
             record.input(&input);
@@ -76,39 +76,39 @@ pub(crate) struct Machine {
     /// The node's number, from 1.
     pub(crate) id: u16,
     pub(crate) clock: Clock,
-    /// It only votes, and never has an agent.
+    /// The machine only votes, and never has an agent.
     pub(crate) witness: bool,
     pub(crate) agent: Option<Agent>,
     /// `None` while the machine is switched off.
     pub(crate) kernel: Option<Kernel>,
-    /// How often it was switched on.
+    /// The number of times that it was switched on.
     pub(crate) life: u64,
-    /// The whole machine stands still until then.
+    /// The end of a pause of the whole machine.
     pub(crate) stands_until: u64,
-    /// The agent gets no CPU until then.
+    /// The end of the time in which the agent gets no CPU.
     pub(crate) starved_until: u64,
-    /// The control task of the agent hangs until then.
+    /// The end of the time in which the control task of the agent hangs.
     pub(crate) hangs_until: u64,
     /// Its links without carrier.
     pub(crate) broken: LinkSet,
     /// Its probes do not pass TC egress.
     pub(crate) mute: bool,
-    /// Its agent asks its own acceptor this long after all others, in nanoseconds.
+    /// The delay of the request to its own acceptor after those to all others, in nanoseconds.
     pub(crate) own_vote_takes: u64,
-    /// How its agent finds it: its health and its load.
+    /// The health and the load that its agent measures.
     pub(crate) vitals: (Health, u16),
-    /// Index of the list of nodes that its acceptor goes by, and of that by which its claims go: on disk.
+    /// The indices of the node lists of its acceptor and of its claims, on disk.
     pub(crate) list: usize,
     pub(crate) counted: Option<usize>,
-    /// Frames that wait for a machine that stands still.
+    /// Frames that wait for a paused machine.
     card: Vec<(Path, Vec<u8>, Sent)>,
     pub(crate) timers_planned: bool,
     agents: u64,
-    /// The last that was used: an agent keeps it on disk.
+    /// The last incarnation, which an agent keeps on disk.
     incarnation: u64,
 }
 
-/// What the agent's control task is to do about a group.
+/// An action of the agent's control task on a group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Errand {
     pub(crate) group: usize,
@@ -117,7 +117,7 @@ pub(crate) struct Errand {
 }
 
 impl Errand {
-    /// What a command makes the control task do.
+    /// The errand that follows from a command.
     pub(crate) fn of(command: &Command) -> Option<Self> {
         let Command::Group { group, event } = *command else {
             return None;
@@ -164,7 +164,7 @@ impl Machine {
         }
     }
 
-    /// A new life begins, without an agent.
+    /// Begins a new life, without an agent.
     pub(crate) fn switch_on(&mut self, kernel: Kernel, clock: Clock) {
         self.switch_off();
         self.life += 1;
@@ -178,7 +178,7 @@ impl Machine {
         self.card.clear();
     }
 
-    /// The incarnation that an agent takes which starts when the wall clock says `wall`.
+    /// The incarnation of an agent that starts at the wall-clock time `wall`.
     pub(crate) fn next_incarnation(&mut self, wall: u64) -> Incarnation {
         self.incarnation = wall.max(self.incarnation + 1);
         Incarnation(self.incarnation)
@@ -202,7 +202,7 @@ impl Machine {
         if let Some(kernel) = &mut self.kernel {
             kernel.introduce(Incarnation(self.incarnation), NodeState::Starting);
             for group in 0..kernel.guard.len() {
-                // What an earlier agent left behind: it goes on as long as the guard is open.
+                // A group of an earlier agent goes on as long as the guard is open.
                 let until = kernel.guard[group];
                 if until > now && kernel.addresses.contains(&group) {
                     let until = Boottime::from_nanos(until);
@@ -220,7 +220,7 @@ impl Machine {
         self.say_vitals();
     }
 
-    /// The agent, if there is one, tells its kernel whose votes the node goes by.
+    /// Makes the agent, if there is one, write the node's voter set for the kernel.
     pub(crate) fn say_voter_set(&mut self, list: &Voters) {
         let counted = self.agent.as_ref().and_then(|agent| {
             let membership = agent.cluster.membership();
@@ -236,7 +236,7 @@ impl Machine {
         }
     }
 
-    /// The agent tells its core and its kernel how the node is.
+    /// Makes the agent pass health and load to its core and its kernel.
     pub(crate) fn say_vitals(&mut self) {
         let (health, load) = self.vitals;
         if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
@@ -248,7 +248,7 @@ impl Machine {
         }
     }
 
-    /// A frame arrives: the reply to it, if there is one.
+    /// Handles an arriving frame. Returns the reply, if there is one.
     pub(crate) fn arrive(
         &mut self,
         path: Path,
@@ -272,7 +272,7 @@ impl Machine {
         std::mem::take(&mut self.card)
     }
 
-    /// The agent's tick, if it is time: says whether a round of probes is due.
+    /// Handles the agent's tick, if it is due. Returns whether a round of probes is due.
     pub(crate) fn tick(&mut self, at: u64, interval: u64) -> bool {
         let now = self.clock.reads(at);
         let hangs = self.hangs_until > at;
@@ -292,13 +292,13 @@ impl Machine {
         true
     }
 
-    /// What there is to ask of every acceptor.
+    /// The requests to every acceptor.
     pub(crate) fn asks(&self) -> Vec<LeaseEntry> {
         let agent = self.agent.as_ref();
         agent.map_or_else(Vec::new, |agent| agent.cluster.requests().collect())
     }
 
-    /// Asks its own acceptor.
+    /// Sends the requests to its own acceptor.
     pub(crate) fn ask_own(&mut self, asks: &[LeaseEntry], at: u64) {
         let now = self.clock.reads(at);
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
@@ -310,7 +310,7 @@ impl Machine {
         }
     }
 
-    /// Asks all other acceptors: the probes that leave, each with its row.
+    /// Sends the requests to all other acceptors. Returns the leaving probes, each with its row.
     pub(crate) fn probes(&mut self, asks: &[LeaseEntry], at: u64) -> Vec<(usize, Vec<u8>)> {
         let now = self.clock.reads(at);
         let (Some(_), Some(kernel)) = (&self.agent, &mut self.kernel) else {
@@ -329,7 +329,7 @@ impl Machine {
         frames
     }
 
-    /// The agent counts the votes that its kernel collected for it.
+    /// Makes the agent count the votes that its kernel collected.
     pub(crate) fn count_votes(&mut self, at: u64, links: usize, counts_from_arrival: bool) {
         let now = self.clock.reads(at);
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
@@ -345,13 +345,13 @@ impl Machine {
             if counts_from_arrival {
                 votes.t1 = now;
             }
-            // This kernel keeps each row in the place of its number.
+            // This kernel stores each row at the index of its number.
             let peer = RowNumber(place as usize).peer(links);
             agent.count(Some(peer), &votes, Boottime::from_nanos(now));
         }
     }
 
-    /// Lets the core look at the kernel, and does what it says; the control task's errands come back.
+    /// Runs a step of the core and executes its commands. Returns the errands of the control task.
     pub(crate) fn poll(&mut self, at: u64, overhang: u64) -> (Vec<Command>, Vec<Errand>) {
         let mut commands = Vec::new();
         let now = self.clock.reads(at);
@@ -387,11 +387,11 @@ impl Machine {
         (commands, errands)
     }
 
-    /// The agent tells its kernel until when each group may be served.
+    /// Writes the time until which each group may be served, for the kernel.
     pub(crate) fn write_guard(&mut self, overhang: u64) {
         if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
             for (group, guard) in agent.cluster.groups().iter().zip(&mut kernel.guard) {
-                // It stands for all of the group's addresses.
+                // The row stands for all of the group's addresses.
                 let addresses = 0..group.plan.addresses.len().max(1);
                 let until = addresses
                     .map(|address| group.address_open_until(AddressIndex(address)))
@@ -404,7 +404,7 @@ impl Machine {
         }
     }
 
-    /// The control task does the next errand of `group`.
+    /// Executes the next errand of `group` in the control task.
     pub(crate) fn run_errand(&mut self, group: usize, at: u64) {
         let now = self.clock.reads(at);
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
@@ -426,7 +426,8 @@ impl Machine {
         });
     }
 
-    /// When the guard of a group closes, in the simulation's time; 0 if it is closed for good.
+    /// The time at which the guard of a group closes, in the simulation's time; 0 if it is closed
+    /// for good.
     pub(crate) fn guard_closes(&self, group: usize) -> u64 {
         match self.kernel.as_ref().map(|kernel| kernel.guard[group]) {
             None | Some(0) => 0,

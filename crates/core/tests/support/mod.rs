@@ -1,7 +1,7 @@
-//! Simulated time for the core: kernels that run the real per-packet functions, one observed link, and
-//! a whole cluster. Nothing here reads a clock or starts a thread.
+//! Simulated time for the core: kernels that run the real per-packet functions, one observed link,
+//! and a whole cluster. Nothing here reads a clock or starts a thread.
 
-// Each test program uses its own part of this.
+// Each test program uses its own part of this module.
 #![allow(dead_code)]
 
 pub(crate) mod clock;
@@ -17,7 +17,7 @@ pub(crate) mod story;
 pub(crate) mod truth;
 pub(crate) mod world;
 
-/// The tables and frames that the per-packet functions are tested with.
+/// The tables and frames of the tests of the per-packet functions.
 #[path = "../../../common/tests/support/mod.rs"]
 pub(crate) mod packets;
 
@@ -25,13 +25,13 @@ use std::time::Duration;
 
 use heartbeat_core::Timing;
 
-/// When every simulation begins: not zero, which stands for "never" in the kernel's rows.
+/// The start of every simulation. Not zero, which means "never" in the kernel's rows.
 pub(crate) const START: u64 = 1_000_000_000;
 
 pub(crate) const US: u64 = 1_000;
 pub(crate) const MS: u64 = 1_000_000;
 
-/// Intervals and timeouts in milliseconds: the shortest, the defaults, and what is still sensible.
+/// Intervals and timeouts in milliseconds: the shortest, the defaults, and longer sensible ones.
 pub(crate) const TIMINGS: [(u64, u64); 5] =
     [(1, 3), (10, 30), (10, 100), (100, 200), (1_000, 60_000)];
 

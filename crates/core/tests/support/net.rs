@@ -1,5 +1,5 @@
-//! The network of a simulated cluster: what becomes of a frame between two machines, and the one
-//! source of chance that everything in a simulation comes from.
+//! The network of a simulated cluster: the fate of a frame between two machines, and the one random
+//! source of a simulation.
 
 use std::collections::{HashMap, HashSet};
 
@@ -31,7 +31,7 @@ impl Rng {
     }
 }
 
-/// A frame's way. Machines are numbered from 0.
+/// The path of a frame. Machines are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Path {
     pub(crate) from: usize,
@@ -49,13 +49,13 @@ impl Path {
     }
 }
 
-/// What a frame is.
+/// The properties of a frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) reply: bool,
-    /// It, or what it answers, was given up already: it does not end a row of losses.
+    /// The frame, or its probe, was given up already: it does not end a row of losses.
     pub(crate) late: bool,
-    /// When the probe left.
+    /// The departure of the probe.
     pub(crate) asked_at: u64,
 }
 
@@ -68,21 +68,21 @@ pub(crate) struct Delivery {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Net {
-    /// What every frame takes, in nanoseconds.
+    /// The latency of every frame, in nanoseconds.
     pub(crate) latency: u64,
-    /// What it takes more at most: frames overtake each other by it.
+    /// The greatest additional latency: frames overtake each other by it.
     pub(crate) jitter: u64,
     pub(crate) loss_per_mille: u64,
-    /// Round trips of one pair of machines that may fail in a row by loss.
+    /// The greatest number of consecutive round trips of one pair of machines that fail by loss.
     pub(crate) losses_in_a_row: u64,
     pub(crate) duplicates_per_mille: u64,
-    /// A copy, and half of what is lost, comes after all, later by up to this.
+    /// A copy, and half of the lost frames, arrives after all, later by up to this.
     pub(crate) late: u64,
     blocked: HashSet<Path>,
-    /// What a frame takes more on some ways.
+    /// The additional latency on some paths.
     delays: HashMap<Path, u64>,
-    /// How many round trips of an asker failed in a row, by its way to the peer, and when the last of
-    /// them began.
+    /// The number of consecutive failed round trips of a prober, by its path to the peer, and the
+    /// start of the last of them.
     failed: HashMap<Path, (u64, u64)>,
 }
 
@@ -103,17 +103,17 @@ impl Net {
         self.blocked.clear();
     }
 
-    /// A frame takes `more` nanoseconds more on this way.
+    /// Adds `more` nanoseconds to the latency of this path.
     pub(crate) fn delay(&mut self, path: Path, more: u64) {
         self.delays.insert(path, more);
     }
 
-    /// No more loss, no more chance.
+    /// Ends all loss and all randomness.
     pub(crate) fn calm(&mut self) {
         (self.loss_per_mille, self.duplicates_per_mille) = (0, 0);
     }
 
-    /// What becomes of each copy of a frame; there is none if it is lost.
+    /// The delivery of each copy of a frame; none if it is lost.
     pub(crate) fn carry(&mut self, path: Path, sent: Sent, rng: &mut Rng) -> Vec<Delivery> {
         if self.is_blocked(path) {
             return Vec::new();

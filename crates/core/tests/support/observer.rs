@@ -1,7 +1,7 @@
-//! One observed link: an agent's pulse, its kernel, and a peer that answers as the test says.
+//! One observed link: an agent's pulse, its kernel, and a peer with scripted answers.
 //!
-//! The pulse does what the real one does: at a tick it sends and looks, at a deadline of the detector
-//! or of the kernel it looks.
+//! The simulated pulse behaves like the real one: at a tick it sends and checks, and at a deadline
+//! of the detector or of the kernel it checks.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,8 @@ use super::{MS, START, TIMINGS, kernel::Kernel, ns, timing};
 
 const LINK: LinkId = LinkId(0);
 
-/// After which times the copies of the reply to probe *n* arrive, in nanoseconds; none if it is lost.
+/// The delays after which the copies of the reply to probe *n* arrive, in nanoseconds; none if it
+/// is lost.
 type Answers = Box<dyn FnMut(u64) -> Vec<u64>>;
 
 pub(crate) struct Observer {
@@ -26,11 +27,11 @@ pub(crate) struct Observer {
     pub(crate) timing: Timing,
     pub(crate) kernel: Kernel,
     pub(crate) detector: LinkDetector,
-    /// Each change of state and when it came.
+    /// Each change of state, and its time.
     pub(crate) changes: Vec<(u64, LinkState)>,
     /// The last silence that was counted.
     pub(crate) silence: Option<Silence>,
-    /// How often the detector found that this node had stalled.
+    /// The number of stalls that the detector found.
     pub(crate) stalls: usize,
     peer: Kernel,
     answers: Answers,
@@ -39,7 +40,7 @@ pub(crate) struct Observer {
     arrivals: BTreeMap<(u64, u64), Vec<u8>>,
     arrivals_made: u64,
     speaks: bool,
-    /// Probes that leave at each tick.
+    /// The number of probes that leave at each tick.
     pub(crate) frames: u64,
 }
 
@@ -67,12 +68,12 @@ impl Observer {
         }
     }
 
-    /// From here on the peer answers each probe after `rtt` nanoseconds.
+    /// Makes the peer answer each probe after `rtt` nanoseconds, from now on.
     pub(crate) fn peer_answers_after(&mut self, rtt: u64) {
         self.peer_answers(move |_| vec![rtt]);
     }
 
-    /// From here on the peer answers nothing. What is under way still arrives.
+    /// Makes the peer answer no probe from now on. Replies under way still arrive.
     pub(crate) fn peer_dies(&mut self) {
         self.peer_answers(|_| Vec::new());
     }
@@ -81,7 +82,7 @@ impl Observer {
         self.answers = Box::new(answers);
     }
 
-    /// From here on no probe passes TC egress.
+    /// Stops all probes at TC egress from now on.
     pub(crate) fn fall_mute(&mut self) {
         self.speaks = false;
     }
@@ -104,7 +105,7 @@ impl Observer {
         self.kernel.row(0).last_reply_at
     }
 
-    /// The whole machine runs, and everything happens on time.
+    /// Runs the whole machine on time.
     pub(crate) fn run_for(&mut self, duration: u64) {
         let end = self.now + duration;
         let mut looks_at_once = 0;
@@ -133,7 +134,7 @@ impl Observer {
         self.now = end;
     }
 
-    /// The agent does not run, its kernel does. When it ends the agent wakes, late.
+    /// Stalls the agent while its kernel runs. At the end the agent wakes, late.
     pub(crate) fn stall_agent_for(&mut self, duration: u64) {
         let end = self.now + duration;
         while self.next_kernel_event() <= end {
@@ -144,8 +145,8 @@ impl Observer {
         self.wake();
     }
 
-    /// The whole machine stands still; frames wait in its network card. When it ends the kernel runs
-    /// first, or (`agent_first`) the agent before the kernel has seen a single frame.
+    /// Pauses the whole machine. Frames wait in its network card. At the end the kernel runs first,
+    /// or (`agent_first`) the agent before the kernel has received a single frame.
     pub(crate) fn pause_for(&mut self, duration: u64, agent_first: bool) {
         self.now += duration;
         if agent_first {
@@ -160,7 +161,7 @@ impl Observer {
         arrival.min(self.kernel.next_timer().unwrap_or(u64::MAX))
     }
 
-    /// Lets arrive what should have by now, then runs the timers; true if one fired.
+    /// Delivers the frames that are due, then runs the timers. Returns whether one fired.
     fn run_kernel(&mut self) -> bool {
         while let Some(entry) = self.arrivals.first_entry() {
             if entry.key().0 > self.now {

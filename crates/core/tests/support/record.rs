@@ -1,4 +1,4 @@
-//! What one simulated agent was given and decided, as `heartbeat run --record` writes it.
+//! The inputs and decisions of one simulated agent, in the form of `heartbeat run --record`.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use heartbeat_core::{
     record::{self, Encoder, Entry, Full, Input},
 };
 
-/// Bytes of the largest entry.
+/// The size of the largest entry in bytes.
 const ROOM: usize = 1 << 16;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! One cluster and what happens to it: its shape, the faults and when they come follow from a seed.
+//! One cluster and its faults: the shape, the faults and their times follow from a seed.
 
 use heartbeat_common::wire::{Health, LinkId, LinkSet, NodeId};
 use heartbeat_core::{cluster::Intent, membership::Voters, placement::Strategy};
@@ -18,15 +18,15 @@ use super::{
     world::{Bugs, World},
 };
 
-/// Faults in one run.
+/// The number of faults in one run.
 const FAULTS: usize = 14;
-/// After this a hand-over that came to nothing is tried again, in nanoseconds.
+/// The pause after which a failed hand-over is repeated, in nanoseconds.
 const FAILBACK_HOLD: u64 = 5_000 * MS;
-/// How much longer everything may take where each wake-up is late.
+/// The factor on all deadlines if each wake-up is late.
 const LATE_FACTOR: u64 = 4;
-/// How many rounds of probes an agent that ends for a restart waits at most for its last lease.
+/// The number of rounds for which an agent that ends for a restart waits for its last lease.
 const PARTING_ROUNDS: u64 = 3;
-/// Groups at most: their entries need three frames.
+/// The greatest number of groups: their entries need three frames.
 const GROUPS: u64 = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,36 +35,37 @@ pub(crate) enum Fault {
     Boot,
     KillAgent,
     RestartAgent,
-    /// The same in order: the agent first gets the longest lease that there is.
+    /// A restart in order: the agent first gets the longest lease.
     Part,
-    /// Both ways between two groups.
+    /// A cut in both directions between two sets of machines.
     Partition,
     OneWay,
-    /// One link of one pair.
+    /// A cut of one link of one pair.
     CutLink,
     Heal,
-    /// The whole machine stands still.
+    /// A pause of the whole machine.
     Pause,
-    /// All machines do, for long, and each wakes when it likes: a host that has all of them was suspended.
+    /// A long pause of all machines, each with its own end, as after the suspension of a common
+    /// host.
     Suspend,
-    /// Only its agent does.
+    /// A pause of the agent alone.
     Starve,
-    /// Only the control task of its agent does.
+    /// A hang of the agent's control task alone.
     Hang,
     Mute,
     Unmute,
-    /// The operator wants a group on some node.
+    /// A move of a group to some node by an operator.
     Move,
     Standby,
     Online,
-    /// An operator empties a node.
+    /// A node that an operator empties.
     Empty,
-    /// A check of a node fails, and it may be one that forbids it to serve; its load changes too.
+    /// A failing check of a node, which may forbid it to serve, and another load.
     Ill,
     Well,
-    /// A port fails for good: silently, or with its carrier.
+    /// A port that fails for good: silently, or with its carrier.
     Unplug,
-    /// One node is given the next list of nodes.
+    /// The next list of nodes for one node.
     Reload,
 }
 
@@ -102,18 +103,18 @@ pub(crate) struct Run {
     storm: NoRenewalStorm,
     rng: Rng,
     faults: Vec<Fault>,
-    /// How often the truth is compared with what the cores say.
+    /// The time between two comparisons of the truth with the output of the cores.
     grain: u64,
     verbose: bool,
-    /// Whether more is looked at than that no two serve.
+    /// Whether more is checked than that no two machines serve.
     strict: bool,
     /// Whether agents get the CPU too late at each wake-up.
     late: bool,
-    /// Whether all that happens is planned, and stops may take their time: no group runs twice.
+    /// Whether all events are planned, and stops may take their time: no group runs twice.
     planned: bool,
 }
 
-/// The longest stop, where stops may take their time.
+/// The longest stop, if stops may take their time.
 const SLOW_STOP: u64 = 5_000 * MS;
 
 impl Run {
@@ -121,7 +122,7 @@ impl Run {
         let mut rng = Rng(seed);
         let mut world = cluster(&mut rng, faults);
         world.bugs = bugs;
-        // Groups without an address there are, too.
+        // Some clusters have groups without an address.
         if seed % 4 == 1 {
             world.give_addresses();
         }
@@ -148,21 +149,21 @@ impl Run {
         }
     }
 
-    /// Prints what happens.
+    /// Prints all events.
     pub(crate) fn aloud(mut self) -> Self {
         self.verbose = true;
         self
     }
 
-    /// Looks at nothing but that no two serve.
+    /// Checks only that no two machines serve.
     pub(crate) fn only_for_two_owners(mut self) -> Self {
         self.strict = false;
         self
     }
 
-    /// Each wake-up of an agent is later than what counts as a stall, but votes are counted before
-    /// the lease is over. Looks at nothing but that no two serve, and that somebody does in the
-    /// end: who is late finds nobody down.
+    /// Makes each wake-up of an agent later than a stall, while votes are counted before the lease
+    /// is over. Checks only that no two machines serve, and that one does in the end: a late agent
+    /// declares no peer down.
     pub(crate) fn with_late_agents(mut self) -> Self {
         let (slack, lease) = (ns(self.world.timing.slack()), ns(self.world.timing.lease));
         let lateness = slack * self.rng.pick(&[6, 10, 40]) / 5;
@@ -173,7 +174,7 @@ impl Run {
         self
     }
 
-    /// Nothing is lost, and one stop of three takes long; what is looked at is that no group runs twice.
+    /// Loses no frame, and makes one stop of three take long. Checks that no group runs twice.
     pub(crate) fn only_planned(mut self) -> Self {
         (self.strict, self.planned) = (false, true);
         self.world.net.calm();
@@ -195,7 +196,7 @@ impl Run {
         outcome
     }
 
-    /// Operators do this and that, and wait for some of it.
+    /// Runs the actions of operators, and waits for some of them.
     fn happen_as_planned(&mut self) -> Result<(), Violation> {
         self.wait(2 * self.world.max_lease + majority_has_owner::bound(&self.world))?;
         for _ in 0..FAULTS {
@@ -235,13 +236,13 @@ impl Run {
         let timeout = ns(self.world.timing.timeout);
         let interval = ns(self.world.timing.interval);
         let settled = majority_has_owner::bound(&self.world);
-        // To hear, to be quorate for a timeout, to be active for another, twice over; then to hand each
-        // group to its best node.
+        // The time to receive replies, to be quorate for a timeout, and to be active for another,
+        // twice over; then the time to hand each group to its best node.
         let settled = 8 * timeout + 10 * interval + self.world.max_lease + 2 * settled;
         if self.late {
             return self.all_are_served_within(LATE_FACTOR * settled);
         }
-        // Once more where a hand-over had failed before all was whole: it is tried again after a while.
+        // A hand-over that failed before the repair is repeated after a while.
         let mut told = self.settles_silently(settled, 4 * timeout)?;
         if told.is_some() {
             self.wait(FAILBACK_HOLD)?;
@@ -253,7 +254,7 @@ impl Run {
         }
     }
 
-    /// Each group is served at some time within `length`.
+    /// Checks that each group is served at some time within `length`.
     fn all_are_served_within(&mut self, length: u64) -> Result<(), Violation> {
         let end = self.world.now + length;
         let mut waiting: Vec<usize> = (0..self.world.groups.len()).collect();
@@ -267,7 +268,8 @@ impl Run {
         }
     }
 
-    /// All nodes are given all lists, one after the other: in the end those of the last claim by it, and serve.
+    /// Gives all nodes all lists, one after the other. In the end the nodes of the last list claim
+    /// by it, and serve.
     fn finish_walk(&mut self) -> Result<(), Violation> {
         let settled = 8 * ns(self.world.timing.timeout)
             + 3 * self.world.max_lease
@@ -280,7 +282,7 @@ impl Run {
         }
         for _ in 0..self.world.lists.len() {
             self.wait(settled)?;
-            // Who goes is emptied, and then ends.
+            // A leaving node is emptied, and then ends.
             let next = (self.world.in_force() + 1).min(self.world.lists.len() - 1);
             let list = self.world.lists[next].clone();
             let gone = |machine: &usize| !list.has(NodeId(self.world.machines[*machine].id));
@@ -318,7 +320,7 @@ impl Run {
         one_server_each(&self.world)
     }
 
-    /// Waits until all has come to rest, and returns what happens afterwards nevertheless.
+    /// Waits until the cluster has come to rest. Returns later events, if there are any.
     fn settles_silently(&mut self, settle: u64, rest: u64) -> Result<Option<String>, Violation> {
         self.wait(settle)?;
         one_server_each(&self.world)?;
@@ -328,7 +330,7 @@ impl Run {
         Ok(said.map(|entry| format!("{entry:?}")))
     }
 
-    /// What the times between faults are made of.
+    /// The scale of the times between faults.
     fn scale(&self) -> u64 {
         ns(self.world.timing.timeout.max(self.world.timing.lease))
     }
@@ -353,7 +355,7 @@ impl Run {
         Ok(())
     }
 
-    /// To be called after each fault and each small step of time.
+    /// Runs all checks. The caller calls it after each fault and each small step of time.
     fn check(&mut self) -> Result<(), Violation> {
         one_owner::check(&self.world)?;
         if self.strict {
@@ -436,12 +438,12 @@ impl Run {
             Fault::Well => world.vitals(victim, Health::default(), 0),
             Fault::Reload => drop(world.reload(victim)),
         }
-        // A fault that lasts for a while is two edges, and so is one that undoes several.
+        // A fault with an end counts as two edges, and so does one that undoes several.
         self.truth.edges += 2 + count;
         self.check()
     }
 
-    /// The operator tells the nodes that serve it, or just any.
+    /// Moves a group, by a command to its owner or to some node.
     fn move_a_group(&mut self) {
         let group = self.rng.below(self.world.groups.len() as u64) as usize;
         let to = self.rng.pick(&self.world.groups[group].ranked);
@@ -464,7 +466,7 @@ impl Run {
             > self.world.now
     }
 
-    /// No fault any more, but for a few machines that stay dead: fewer than half.
+    /// Ends all faults. A few machines stay dead: fewer than half.
     fn make_whole(&mut self) -> Result<(), Violation> {
         let world = &mut self.world;
         world.net.heal();
@@ -504,7 +506,7 @@ impl Run {
 
 /// A cluster of any shape, switched off.
 fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
-    // Where a timeout holds two intervals only, a machine that stood still may blame its peers.
+    // If a timeout holds two intervals only, a paused machine may declare its peers down.
     let stand_still = faults.contains(&Fault::Pause);
     let (interval, timeout) = loop {
         let (interval, timeout) = rng.pick(&TIMINGS);
@@ -512,7 +514,7 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
             break (interval, timeout);
         }
     };
-    // The longest timeout takes many ticks: there a small cluster must do.
+    // The longest timeout takes many ticks, so the cluster must be small.
     let small = timeout > 1_000;
     let walks = faults.contains(&Fault::Reload);
     let count = match small {
@@ -526,7 +528,7 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     } else {
         rng.pick(&[1, 2, 3, 9, GROUPS])
     };
-    // Fewer than half of them, or at times none, only vote.
+    // Fewer than half of the nodes, or at times none, only vote.
     let witnesses =
         u16::from(!walks) * rng.below(u64::from(count).div_ceil(2)) as u16 * rng.below(2) as u16;
     let ranked: Vec<Vec<u16>> = (0..groups)
@@ -552,7 +554,7 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
         for (index, group) in world.groups.iter_mut().enumerate() {
             group.demand = vec![1 + index as u32 % 3];
         }
-        // Room enough for all, so that each can be served by whoever is left.
+        // Each node has room for all groups, so that any surviving node can serve each of them.
         let capacity = |node: &u16| (NodeId(*node), vec![Some(2 * groups as u32 + 2)]);
         world.capacities = (1..=count)
             .collect::<Vec<_>>()
@@ -569,11 +571,11 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     world.net.latency = US + rng.below(interval / 10);
     world.net.jitter = rng.below(interval / 4);
     world.net.loss_per_mille = rng.pick(&[0, 10, 100, 300]);
-    // One more, and the silence would count.
+    // With one more loss, the silence would count.
     world.net.losses_in_a_row = timing.probes_needed() - 1;
     world.net.duplicates_per_mille = rng.pick(&[0, 10, 200]);
     world.net.late = rng.pick(&[0, 0, 2 * ns(timing.lease)]);
-    // Beyond the slack an agent that is always late would find nobody down.
+    // With a latency beyond the slack, an agent would declare no peer down.
     world.wake_latency = rng.below(ns(timing.slack()) / 4);
     if faults.contains(&Fault::Unplug) {
         for group in &mut world.groups {
@@ -583,7 +585,7 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     world
 }
 
-/// Lists of some of the nodes, each one change from the one before; whoever is left may serve.
+/// Lists of some of the nodes, each one change from the one before. Any node of a list may serve.
 fn walk(rng: &mut Rng, world: &mut World) {
     const FEWEST: usize = 3;
     let all = world.lists[0].nodes.clone();
@@ -603,7 +605,7 @@ fn walk(rng: &mut Rng, world: &mut World) {
     for machine in &mut world.machines {
         let has = |list: &Voters| list.has(NodeId(machine.id));
         let first = world.lists.iter().position(has);
-        // Who is on none stands for a host that got the wrong file.
+        // A node on no list stands for a host with the wrong file.
         machine.list = first.unwrap_or_default();
         machine.counted = (machine.list == 0).then_some(0);
     }

@@ -1,5 +1,5 @@
-//! The words that stories of a cluster are told in: three nodes, interval 10 ms, timeout 30 ms, lease
-//! 60 ms, and the commands that one event brings about in a row.
+//! The building blocks of the stories: three nodes, interval 10 ms, timeout 30 ms, lease 60 ms, and
+//! the commands that follow from one event.
 
 use heartbeat_common::{
     time::Boottime,
@@ -15,7 +15,7 @@ use heartbeat_core::{
 
 use super::{MS, US, timing, world::World};
 
-/// What a frame takes from one node to another.
+/// The latency of a frame from one node to another.
 pub(crate) const LATENCY: u64 = 50 * US;
 
 pub(crate) fn three_nodes(links: u8) -> World {
@@ -31,7 +31,7 @@ fn three_nodes_off(links: u8) -> World {
     world
 }
 
-/// Three nodes with one link that have settled, and whose agents are recorded from their start.
+/// Three nodes with one link, settled, whose agents are recorded from their start.
 pub(crate) fn recorded_cluster() -> World {
     let mut world = three_nodes_off(1);
     world.records = true;
@@ -40,7 +40,7 @@ pub(crate) fn recorded_cluster() -> World {
     world
 }
 
-/// A cluster that has settled: node 1 serves. Its last probes left 5 ms ago.
+/// A settled cluster, in which node 1 serves. Its last probes left 5 ms ago.
 pub(crate) fn settled(links: u8) -> World {
     let mut world = three_nodes(links);
     world.run_for(205 * MS);
@@ -49,7 +49,7 @@ pub(crate) fn settled(links: u8) -> World {
     world
 }
 
-/// What `node` said, each with its time in microseconds since `since`.
+/// The commands of `node`, each with its time in microseconds since `since`.
 pub(crate) fn said_since(world: &World, node: u16, since: u64) -> Vec<(u64, Command)> {
     let log = world
         .log
@@ -59,7 +59,7 @@ pub(crate) fn said_since(world: &World, node: u16, since: u64) -> Vec<(u64, Comm
         .collect()
 }
 
-/// What `node` was told to do about groups, the same way.
+/// The commands of `node` about groups, in the same form.
 pub(crate) fn groups_since(world: &World, node: u16, since: u64) -> Vec<(u64, Command)> {
     let mut said = said_since(world, node, since);
     said.retain(|(_, command)| matches!(command, Command::Group { .. }));
@@ -84,7 +84,7 @@ pub(crate) fn peer(node: u16, from: PeerState, to: PeerState) -> Command {
     }
 }
 
-/// Both for a peer with one link.
+/// Both commands for a peer with one link.
 pub(crate) fn up(node: u16) -> [Command; 2] {
     [
         link(node, LinkState::Unknown, LinkState::Up),
@@ -99,7 +99,8 @@ pub(crate) fn suspect(node: u16) -> [Command; 2] {
     ]
 }
 
-/// Down by a silence that began at `last_reply`, which the kernel's timer and the core saw on time.
+/// Both commands for a silence that began at `last_reply`, which the kernel's timer and the core
+/// found on time.
 pub(crate) fn down(node: u16, last_reply: u64) -> [Command; 2] {
     let deadline = Boottime::from_nanos(last_reply + 30 * MS);
     let silence = Silence {
@@ -119,7 +120,7 @@ pub(crate) fn down(node: u16, last_reply: u64) -> [Command; 2] {
     ]
 }
 
-/// The group is to be served: its lease was free, and a majority had granted it, at these microseconds
+/// The start of a group: its lease was free, and a majority had granted it, at these microseconds
 /// after `since`.
 pub(crate) fn start(since: u64, free: u64, majority: u64) -> Command {
     let at = |micros| Boottime::from_nanos(since + micros * US);
@@ -142,7 +143,7 @@ pub(crate) fn stop(reason: Reason) -> Command {
     }
 }
 
-/// A list of commands with their times, from groups that came at the same time.
+/// A list of commands with their times, from groups with the same time.
 pub(crate) fn told<const N: usize>(groups: [(u64, Vec<Command>); N]) -> Vec<(u64, Command)> {
     let flat = |(at, commands): (u64, Vec<Command>)| {
         commands.into_iter().map(move |command| (at, command))

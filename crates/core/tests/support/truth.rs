@@ -1,7 +1,7 @@
-//! What is really the case in a simulated cluster, and whether what the cores say agrees with it.
+//! The real state of a simulated cluster, and its comparison with the output of the cores.
 //!
-//! No false down, completeness, no storm of commands, and one server for each group in the end. What
-//! must hold of the leases is in `invariants`.
+//! The checks are: no false down, completeness, no storm of commands, and one server for each group
+//! in the end. The properties of the leases are in `invariants`.
 
 use std::collections::HashMap;
 
@@ -10,33 +10,34 @@ use heartbeat_core::{Command, index::PeerIndex, link::LinkState, peer::PeerState
 
 use super::{net::Path, ns, world::World};
 
-/// What was violated, in words.
+/// The text of a violation.
 pub(crate) type Violation = String;
 
-/// What is known of one way from an observer to a peer and back.
+/// The state of one path from an observer to a peer and back.
 #[derive(Clone, Copy, Debug, Default)]
 struct Round {
-    /// Since when without interruption no round trip can succeed.
+    /// The time since which no round trip can succeed, without interruption.
     silent_since: Option<u64>,
-    /// Whether the peer stood still at the last check.
+    /// Whether the peer was paused at the last check.
     stood: bool,
-    /// Until when at least one could not, for a reason that is not the observer's.
+    /// The time until which at least one round trip could not succeed, for a reason outside the
+    /// observer.
     trouble_until: u64,
 }
 
 pub(crate) struct Truth {
     rounds: HashMap<Path, Round>,
-    /// Since when an observer has been able to speak and to look without a break.
+    /// The time since which an observer has been able to send and to check without a break.
     fit_since: Vec<u64>,
-    /// From when to when it last got no CPU, as a machine or as an agent.
+    /// The start and the end of its last time without CPU, as a machine or as an agent.
     held: Vec<(u64, u64)>,
-    /// Log entries that were judged.
+    /// The number of log entries that were checked.
     judged: usize,
-    /// Commands that are more than a suspicion, by machine.
+    /// The number of commands that are more than a suspicion, by machine.
     weighty: Vec<usize>,
-    /// Faults that began or ended.
+    /// The number of faults that began or ended.
     pub(crate) edges: usize,
-    /// How much later than ideal anything may come: travel, wake-up and the grain of the checks.
+    /// The tolerance of all deadlines: travel, wake-up and the grain of the checks.
     tolerance: u64,
 }
 
@@ -54,7 +55,7 @@ impl Truth {
         }
     }
 
-    /// To be called after each fault and each small step of time.
+    /// Runs all checks. The caller calls it after each fault and each small step of time.
     pub(crate) fn check(&mut self, world: &World) -> Result<(), Violation> {
         self.learn(world);
         self.no_false_down(world)?;
@@ -86,7 +87,7 @@ impl Truth {
             let cut = world.net.is_blocked(path) || world.net.is_blocked(path.back());
             let silent = peer.kernel.is_none() || world.stands_still(path.to) || cut;
             let round = self.rounds.entry(path).or_default();
-            // What waited for a machine that stood still is answered when it goes on.
+            // Frames that waited for a paused machine are answered when it goes on.
             let stood = std::mem::replace(&mut round.stood, world.stands_still(path.to));
             if !silent || (stood && !round.stood) {
                 round.silent_since = None;
@@ -98,9 +99,9 @@ impl Truth {
         }
     }
 
-    /// (a) A link to a peer that runs and is connected both ways is never declared down, however the
-    /// observer itself was held up. When it wakes it may declare what was so when it was held up:
-    /// its kernel's timer told it then.
+    /// (a) A link to a peer that runs and is connected in both directions is never declared down,
+    /// however long the observer itself was paused. On waking, the observer may declare the state
+    /// at the start of its pause: its kernel's timer reported it then.
     fn no_false_down(&self, world: &World) -> Result<(), Violation> {
         let patience = ns(world.timing.timeout) + 2 * ns(world.timing.interval) + self.tolerance;
         for entry in &world.log[self.judged..] {
@@ -145,7 +146,7 @@ impl Truth {
         Ok(())
     }
 
-    /// (b) A way on which nothing comes back is down at everybody who speaks and looks.
+    /// (b) Every observer that sends and checks declares a path without answers down.
     fn the_dead_are_down(&self, world: &World) -> Result<(), Violation> {
         let patience = ns(world.timing.timeout) + 2 * ns(world.timing.interval) + self.tolerance;
         for (path, round) in &self.rounds {
@@ -170,7 +171,7 @@ impl Truth {
         Ok(())
     }
 
-    /// (c) One look gives a bounded number of commands, and so does each fault.
+    /// (c) One step gives a bounded number of commands, and so does each fault.
     fn no_storm(&mut self, world: &World) -> Result<(), Violation> {
         let (peers, links) = (world.machines.len() - 1, usize::from(world.links));
         let a_look = peers * (links + 1) + 4 + 2 * world.groups.len();
@@ -196,8 +197,9 @@ impl Truth {
     }
 }
 
-/// A machine that goes on just behind a deadline cannot tell its own stand-still from silence: if a
-/// reply before was lost, the one that waited in its network card has come too late by now.
+/// Whether a wrong decision may follow from a wake-up just after a deadline. Such a machine cannot
+/// tell its own pause from silence. If an earlier reply was lost, the reply in its network card has
+/// come too late by now.
 fn may_blame_on_waking(world: &World, machine: usize, held: (u64, u64)) -> bool {
     let stood = world.machines[machine].stands_until == held.1;
     let short = ns(world.timing.timeout) + ns(world.timing.slack());
@@ -211,8 +213,8 @@ fn all_paths(world: &World) -> Vec<Path> {
     paths
 }
 
-/// A lost frame makes a suspicion, which is cheap, and lost renewals cost a lease. All else is bounded
-/// by the faults that there were.
+/// Whether a command is bounded by the number of faults. A lost frame causes a suspicion, which is
+/// cheap, and lost renewals cost a lease.
 fn is_weighty(command: Command) -> bool {
     let cheap_link = |state| matches!(state, LinkState::Up | LinkState::Suspect);
     let cheap_peer = |state| matches!(state, PeerState::Up | PeerState::Suspect);
@@ -224,8 +226,8 @@ fn is_weighty(command: Command) -> bool {
     }
 }
 
-/// (d) In a network that has been whole for long enough each group has one server, and all who can
-/// are active.
+/// (d) In a network that has been whole for long enough, each group has one server, and every node
+/// that can be active is.
 pub(crate) fn one_server_each(world: &World) -> Result<(), Violation> {
     for (index, group) in world.groups.iter().enumerate() {
         let can = group.ranked.iter().any(|node| {

@@ -1,6 +1,6 @@
-//! A whole cluster in simulated time: machines with real kernels and cores, a network, and what the
-//! operator and misfortune may do to it. What follows from that is in `events`. Nothing here judges
-//! what the cores decide.
+//! A whole cluster in simulated time: machines with real kernels and cores, a network, and the
+//! actions of operators and faults. The consequences are in `events`. This module does not check
+//! the decisions of the cores.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,38 +25,38 @@ use super::{
     ns,
 };
 
-/// What the wall clocks say when a simulation begins, in nanoseconds since 1970.
+/// The wall-clock time at the start of a simulation, in nanoseconds since 1970.
 const WALL: u64 = 1_700_000_000_000_000_000;
 
-/// Mistakes that were made, or could be: to show that they are seen.
+/// Bugs that were made, or could be. Tests put them back to show that a check finds them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bugs {
-    /// The guard stays open for one lease more.
+    /// The guard stays open for one more lease.
     pub(crate) guard_outlasts_lease: bool,
     /// An acceptor that has forgotten its votes does not abstain.
     pub(crate) forgetful_votes: bool,
-    /// Votes count from when they arrive.
+    /// Votes count from their arrival.
     pub(crate) counts_from_arrival: bool,
-    /// After this time, in nanoseconds, a group that has not stopped is said to have: patience ends.
+    /// After this time, in nanoseconds, a group whose stop has not ended counts as stopped.
     pub(crate) stop_patience: Option<u64>,
     /// Addresses have no leases of their own.
     pub(crate) addresses_without_leases: bool,
 }
 
-/// A round of probes to everybody.
+/// A round of probes to all peers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
     pub(crate) at: u64,
     pub(crate) machine: usize,
-    /// Which of the machine's agents asks.
+    /// The number of the machine's agent that sends the round.
     pub(crate) agent: u64,
-    /// Out of turn, because something new was to be asked.
+    /// A round before its tick, because of a new request.
     pub(crate) urgent: bool,
-    /// Frames to each peer and link.
+    /// The number of frames to each peer and link.
     pub(crate) frames: usize,
 }
 
-/// What an agent did, and when.
+/// An action of an agent, and its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) at: u64,
@@ -68,15 +68,15 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) timing: Timing,
     pub(crate) machines: Vec<Machine>,
-    /// Each comes from the one before it by one change.
+    /// Each list differs from the one before it by one change.
     pub(crate) lists: Vec<Voters>,
     pub(crate) net: Net,
     pub(crate) rng: Rng,
     pub(crate) log: Vec<Entry>,
     pub(crate) rounds: Vec<Round>,
-    /// An agent that is due gets the CPU within this time, in nanoseconds.
+    /// The longest time until an agent that is due gets the CPU, in nanoseconds.
     pub(crate) wake_latency: u64,
-    /// And never sooner than after this time.
+    /// The shortest such time.
     pub(crate) lateness: u64,
     pub(crate) links: u8,
     pub(crate) groups: Vec<GroupPlan>,
@@ -86,20 +86,20 @@ pub(crate) struct World {
     pub(crate) auto_failback: bool,
     /// The longest lease that acceptors grant, in nanoseconds.
     pub(crate) max_lease: u64,
-    /// Starting or stopping a group takes up to this long, in nanoseconds.
+    /// The longest time of a start or a stop of a group, in nanoseconds.
     pub(crate) errand_takes: u64,
     /// One of so many stops takes up to so long, in nanoseconds.
     pub(crate) slow_stops: Option<(u64, u64)>,
-    /// How many parts per million each machine's clock is too fast. Without, all show the simulation's
-    /// time.
+    /// The parts per million by which each machine's clock is too fast. Without it, all clocks show
+    /// the simulation's time.
     pub(crate) clocks_ppm: Option<Vec<i32>>,
     pub(crate) bugs: Bugs,
-    /// Whether what agents are given and decide is recorded.
+    /// Whether the inputs and decisions of agents are recorded.
     pub(crate) records: bool,
     /// Some agent asked for a longer lease than usual.
     pub(crate) parts: bool,
     pub(crate) events: BTreeMap<(u64, u64), Event>,
-    /// Counts events and plans, so that no two are the same.
+    /// The number of events and plans, so that no two are the same.
     pub(crate) counter: u64,
 }
 
@@ -131,8 +131,8 @@ impl std::fmt::Display for World {
 }
 
 impl World {
-    /// `count` machines, switched off, each two connected by `links` links. Each of `groups` lists the
-    /// nodes that may serve it, the best first.
+    /// `count` machines, switched off, each two connected by `links` links. Each of `groups` lists
+    /// the nodes that may serve it, the best first.
     pub(crate) fn new(count: u16, links: u8, timing: Timing, groups: &[&[u16]], seed: u64) -> Self {
         let plan = |(index, nodes): (usize, &&[u16])| GroupPlan {
             id: GroupId(0x51f0 + 0x0101 * index as u16),
@@ -182,7 +182,7 @@ impl World {
             .collect()
     }
 
-    /// What an agent of this machine goes by when it starts.
+    /// The membership of an agent of this machine at its start.
     fn membership_of(&self, machine: usize) -> Membership {
         let Machine {
             id, list, counted, ..
@@ -201,14 +201,15 @@ impl World {
         machine.say_voter_set(&self.lists[machine.list]);
     }
 
-    /// The operator gives this machine the next list that it is on, and has its agent take it over. False if it does not.
+    /// Gives this machine the next list that contains it, by an operator, and makes its agent load
+    /// it. Returns false if the agent does not.
     pub(crate) fn reload(&mut self, machine: usize) -> bool {
         let Machine { id, list, .. } = self.machines[machine];
         let later = list + 1..self.lists.len();
         let Some(next) = later.clone().find(|next| self.lists[*next].has(NodeId(id))) else {
             return false;
         };
-        // The next change is begun when the last is through.
+        // The operator begins the next change after the end of the last.
         if next > self.in_force() + 1 {
             return false;
         }
@@ -216,12 +217,13 @@ impl World {
             return self.come_back(machine, next);
         }
         let next = &self.lists[next];
-        // Others went on while it could not be reached: it comes late, and they know whether its list is in force.
+        // Other nodes went on while the machine was unreachable. It is late, and they know whether
+        // its list is in force.
         let late = self
             .machines
             .iter()
             .any(|other| other.list > list && other.counted >= Some(list));
-        // Who goes has been emptied before.
+        // A leaving node has been emptied before.
         let mut gone = self.lists[list]
             .nodes
             .iter()
@@ -254,13 +256,14 @@ impl World {
         true
     }
 
-    /// Index of the last list by which anybody claims.
+    /// The index of the last list by which any node claims.
     pub(crate) fn in_force(&self) -> usize {
         let counted = self.machines.iter().filter_map(|machine| machine.counted);
         counted.max().unwrap_or_default()
     }
 
-    /// A node that went is added again, with a list that others go by already: an agent of its own starts with it.
+    /// Adds a node that left again, with a list that other nodes use already. An agent of its own
+    /// starts with it.
     fn come_back(&mut self, machine: usize, list: usize) -> bool {
         let old = &self.lists[self.machines[machine].list];
         if self.machines.iter().all(|other| other.list < list) || !old.is_met_by(&self.lists[list])
@@ -303,8 +306,8 @@ impl World {
         }
     }
 
-    /// The agent dies, if it lives, and a new one starts on the kernel that it leaves. A witness has its
-    /// programs loaded anew.
+    /// Ends the agent, if there is one, and starts a new one on the kernel that it leaves. A
+    /// witness has its programs loaded anew.
     pub(crate) fn restart_agent(&mut self, machine: usize) {
         let Some(kernel) = &mut self.machines[machine].kernel else {
             return;
@@ -316,7 +319,7 @@ impl World {
         }
     }
 
-    /// Gives each group addresses of its own, the first one and the others two.
+    /// Gives each group addresses of its own: one to the first group, two to each other.
     pub(crate) fn give_addresses(&mut self) {
         for (index, group) in (0..).zip(&mut self.groups) {
             let address = |nth| GroupId(0x2000 + 2 * index + nth);
@@ -324,13 +327,13 @@ impl World {
         }
     }
 
-    /// How many leases a node needs that serves everything.
+    /// The number of leases that a node with all groups needs.
     pub(crate) fn leases(&self) -> usize {
         let addresses = self.groups.iter().map(|group| group.addresses.len());
         self.groups.len() + addresses.sum::<usize>()
     }
 
-    /// The groups as the agents know them.
+    /// The groups, as the agents have them.
     fn plans(&self) -> Vec<GroupPlan> {
         let mut plans = self.groups.clone();
         if self.bugs.addresses_without_leases {
@@ -360,8 +363,8 @@ impl World {
         self.plan_wake(machine);
     }
 
-    /// The agent of `machine` asks for the longest lease that there is, ends, and is followed by
-    /// another: which goes on with the guard that it finds.
+    /// Makes the agent of `machine` ask for the longest lease, end, and be followed by another,
+    /// which adopts the guard.
     pub(crate) fn part(&mut self, machine: usize, after: u64) {
         let longest = Duration::from_nanos(self.max_lease);
         let Some(agent) = &mut self.machines[machine].agent else {
@@ -374,7 +377,7 @@ impl World {
         self.wake(machine);
     }
 
-    /// The operator wants a group on a node, and tells the agent of `machine`.
+    /// Moves a group to a node, by an operator's command to the agent of `machine`.
     pub(crate) fn move_to(&mut self, machine: usize, group: usize, to: NodeId) {
         if let Some(agent) = &mut self.machines[machine].agent {
             agent.apply(Input::Move {
@@ -385,14 +388,14 @@ impl World {
         self.wake(machine);
     }
 
-    /// The operator tells the agent of `machine` what to do.
+    /// Sets the intent of the agent of `machine`, by an operator.
     pub(crate) fn intend(&mut self, machine: usize, intent: Intent) {
         if let Some(agent) = &mut self.machines[machine].agent {
             agent.apply(Input::Intend(intent));
         }
     }
 
-    /// The agent of `machine` finds its node like this, and says so from now on.
+    /// Sets the health and the load that the agent of `machine` measures and sends from now on.
     pub(crate) fn vitals(&mut self, machine: usize, health: Health, load: u16) {
         let machine = &mut self.machines[machine];
         machine.vitals = (health, load);
@@ -403,31 +406,31 @@ impl World {
         self.machines[machine].switch_off();
     }
 
-    /// The agent dies; its kernel answers on.
+    /// Kills the agent. Its kernel goes on answering.
     pub(crate) fn kill_agent(&mut self, machine: usize) {
         self.machines[machine].agent = None;
     }
 
-    /// The whole machine stands still for `duration`; frames wait in its network card.
+    /// Pauses the whole machine for `duration`. Frames wait in its network card.
     pub(crate) fn pause(&mut self, machine: usize, duration: u64) {
         let until = self.machines[machine].stands_until.max(self.now + duration);
         self.machines[machine].stands_until = until;
         self.plan(until, Event::Resume { machine });
     }
 
-    /// Only the agent stands still.
+    /// Pauses the agent alone.
     pub(crate) fn starve(&mut self, machine: usize, duration: u64) {
         let until = &mut self.machines[machine].starved_until;
         *until = (self.now + duration).max(*until);
     }
 
-    /// Only the control task of the agent does.
+    /// Hangs the control task of the agent alone.
     pub(crate) fn hang(&mut self, machine: usize, duration: u64) {
         let until = &mut self.machines[machine].hangs_until;
         *until = (self.now + duration).max(*until);
     }
 
-    /// By how much longer guards stay open than leases last.
+    /// The time for which guards stay open beyond the end of their leases.
     pub(crate) fn guard_overhang(&self) -> u64 {
         if self.bugs.guard_outlasts_lease {
             ns(self.timing.lease)
@@ -436,7 +439,7 @@ impl World {
         }
     }
 
-    /// Cuts, both ways and on every link, each of `left` from each of `right`.
+    /// Cuts, in both directions and on every link, each of `left` from each of `right`.
     pub(crate) fn cut(&mut self, left: &[usize], right: &[usize]) {
         for path in self.paths(left, right) {
             self.net.block(path);
@@ -444,7 +447,7 @@ impl World {
         }
     }
 
-    /// The port of a machine fails: with its carrier, or silently.
+    /// Makes the port of a machine fail: with its carrier, or silently.
     pub(crate) fn unplug(&mut self, machine: usize, link: LinkId, carrier_goes: bool) {
         for path in self.ways_of_port(machine, link) {
             self.net.block(path);
@@ -455,7 +458,7 @@ impl World {
         }
     }
 
-    /// All of it works again.
+    /// Repairs the port.
     pub(crate) fn plug(&mut self, machine: usize, link: LinkId) {
         for path in self.ways_of_port(machine, link) {
             self.net.unblock(path);
@@ -464,7 +467,7 @@ impl World {
         self.set_broken(machine, LinkSet(broken & !LinkSet::of(link).0));
     }
 
-    /// The agent of `machine`, and those after it, see no carrier on these links.
+    /// Makes the agent of `machine`, and those after it, see no carrier on these links.
     pub(crate) fn set_broken(&mut self, machine: usize, links: LinkSet) {
         let machine = &mut self.machines[machine];
         machine.broken = links;
@@ -481,7 +484,7 @@ impl World {
         [ways, back].concat()
     }
 
-    /// All ways from `left` to `right`.
+    /// All paths from `left` to `right`.
     pub(crate) fn paths(&self, left: &[usize], right: &[usize]) -> Vec<Path> {
         let pairs = left
             .iter()
@@ -497,7 +500,7 @@ impl World {
             .collect()
     }
 
-    /// What has been logged since the last call.
+    /// The log since the last call.
     pub(crate) fn take_log(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.log)
     }
@@ -517,7 +520,7 @@ impl World {
             && machine.guard_closes(group) > self.now
     }
 
-    /// Which machines serve a group.
+    /// The machines that serve a group.
     pub(crate) fn servers(&self, group: usize) -> Vec<usize> {
         let all = 0..self.machines.len();
         all.filter(|machine| self.serves(*machine, group)).collect()

@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
     ControlTask,
-    reload::{Asker, Files, Step},
+    reload::{Asker, Examined, Files, Step},
 };
 use crate::{
     agent::operate::{Origin, refused_witness},
@@ -25,15 +25,6 @@ use crate::{
     control::protocol::{Checked, ConfigureStep, Request, Response},
     helper, logging,
 };
-
-/// A configuration that a thread has checked, before the running agent judges it.
-#[derive(Debug)]
-pub(super) struct Examined {
-    checked: Checked,
-    /// Absent if it cannot be used whatever the agent does.
-    files: Option<Box<Files>>,
-    answer: oneshot::Sender<Response>,
-}
 
 /// Where this node's file is, and what it allows.
 #[derive(Clone, Debug)]

@@ -17,12 +17,12 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Applied, ControlTask, configure::Examined, members::Reformed};
+use super::{Applied, ControlTask, members::Reformed};
 use crate::{
     agent::{operate::Operator, setup, view},
     clock,
     config::{Change, Config, Group, key::Keys},
-    control::protocol::Response,
+    control::protocol::{Checked, Response},
     dataplane::{GuardView, SetupGuard},
     hooks::{Ended, Hooks},
     load::Meter,
@@ -77,6 +77,15 @@ pub(super) enum Step {
     Prepared(Result<Box<Plan>>),
     /// A configuration for a reload of all nodes was checked.
     Examined(Box<Examined>),
+}
+
+/// A configuration that a thread has checked, before the running agent judges it.
+#[derive(Debug)]
+pub(super) struct Examined {
+    pub(super) checked: Checked,
+    /// The files; absent if the check failed.
+    pub(super) files: Option<Box<Files>>,
+    pub(super) answer: oneshot::Sender<Response>,
 }
 
 /// The present contents of the files.

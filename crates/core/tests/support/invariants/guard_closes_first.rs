@@ -1,8 +1,9 @@
-//! (b) The guard closes before the lease ends elsewhere: as long as it is open on a machine, no majority
+//! (b) The guard closes before the lease ends elsewhere: while it is open on a machine, no majority
 //! of acceptors could grant the group to another.
 //!
-//! Without further events an acceptor can grant another node what it may not now only by its clock. So
-//! the instant from which a majority could is known in advance: the guard must close before.
+//! Without further events, only the clock of an acceptor can make it grant another node. The
+//! instant from which a majority could do so is therefore known in advance, and the guard must
+//! close before.
 
 use heartbeat_common::wire::GroupId;
 
@@ -41,10 +42,10 @@ pub(crate) fn check(world: &World) -> Result<(), Violation> {
     Ok(())
 }
 
-/// From when on `acceptor` could grant `lease` to a node other than `owner`.
+/// The time from which `acceptor` could grant `lease` to a node other than `owner`.
 fn could_grant_another(world: &World, acceptor: &Machine, lease: GroupId, owner: u16) -> u64 {
     let Some(kernel) = &acceptor.kernel else {
-        // It comes back empty, and that is another event.
+        // The acceptor comes back empty, and that is another event.
         return u64::MAX;
     };
     let slot = kernel.slot(lease);

@@ -1,5 +1,5 @@
-//! (c) Where a majority stays connected, each group that one of it may serve has an owner within a
-//! bounded time.
+//! (c) While a majority stays connected, each group that one of its nodes may serve has an owner
+//! within a bounded time.
 
 use std::collections::HashMap;
 
@@ -7,23 +7,25 @@ use heartbeat_common::wire::NodeState;
 
 use crate::support::{ns, truth::Violation, world::World};
 
-/// How long a group may lack an owner where a majority could make one: see [`bound`].
+/// The longest time for which a group may lack an owner although a majority could make one: see
+/// [`bound`].
 pub(crate) struct MajorityHasOwner {
-    /// By pair of machines: since when both have been able to vote, and to ask each other by one link.
+    /// By pair of machines: the time since which both have been able to vote, and to reach each
+    /// other by one link.
     connected_since: HashMap<(usize, usize), Vec<u64>>,
-    /// Since when a machine has been able to serve.
+    /// The time since which a machine has been able to serve.
     fit_since: Vec<u64>,
-    /// When each group was last seen to be served.
+    /// The time at which each group was last seen to be served.
     served_at: Vec<u64>,
     bound: u64,
-    /// The longest time that any was not, of those that a majority could have made an owner for.
+    /// The longest time without an owner among groups for which a majority could have made one.
     longest: u64,
 }
 
-/// Claims until one comes through: the others meet somebody else's.
+/// The number of claims until one succeeds. The others meet another node's claim.
 const CLAIMS: u64 = 3;
 
-/// How long it may take a majority that is connected to make an owner, at worst:
+/// The worst-case time in which a connected majority makes an owner:
 ///
 /// - two timeouts until the others are heard or found down, and this node is active;
 /// - the time until the control task of an owner is known to hang;
@@ -35,7 +37,7 @@ const CLAIMS: u64 = 3;
 /// - twice the time that an address takes to be removed here and added there.
 ///
 /// The longest lease that acceptors grant is no part of it, unless an agent asked for it before it
-/// ended: who abstains is not of the majority.
+/// ended: an abstaining acceptor is not part of the majority.
 pub(crate) fn bound(world: &World) -> u64 {
     let timing = &world.timing;
     let (interval, timeout, lease) = (ns(timing.interval), ns(timing.timeout), ns(timing.lease));
@@ -112,7 +114,8 @@ impl MajorityHasOwner {
         }
     }
 
-    /// Since when some machine that may serve `group` has been part of a connected majority.
+    /// The time since which some machine that may serve `group` has been part of a connected
+    /// majority.
     fn could_be_served_since(&self, world: &World, group: usize) -> Option<u64> {
         let count = world.machines.len();
         let ranked = &world.groups[group].ranked;
@@ -145,7 +148,7 @@ impl MajorityHasOwner {
 }
 
 impl std::fmt::Display for MajorityHasOwner {
-    /// How close it came.
+    /// Writes the greatest part of the bound that was used.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { longest, bound, .. } = self;
         write!(f, "without an owner for {longest} ns of {bound} at most")

@@ -1,4 +1,4 @@
-//! What must hold of the leases in a simulated cluster, in the simulation's one true time.
+//! The properties of the leases in a simulated cluster, in the simulation's one true time.
 
 pub(crate) mod guard_closes_first;
 pub(crate) mod majority_has_owner;

@@ -1,4 +1,5 @@
-//! (d) No renewal storm: a node asks once an interval, and out of turn only a few times in a lease.
+//! (d) No renewal storm: a node sends requests once an interval, and out of turn only a few times
+//! in a lease.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,12 +16,12 @@ pub(crate) struct NoRenewalStorm {
     /// By machine and agent: the rounds of the last lease.
     recent: HashMap<(usize, u64), VecDeque<Round>>,
     judged: usize,
-    /// The most rounds out of turn that any lease saw.
+    /// The greatest number of rounds out of turn in any lease.
     most_urgent: usize,
 }
 
-/// Rounds out of turn that a node may make within one lease: as many as it takes to win each group and
-/// each address and to give it back, and a few for claims that fail.
+/// The number of rounds out of turn that a node may make within one lease. It covers the win and
+/// the release of each group and each address, and a few failed claims.
 pub(crate) fn urgent_bound(world: &World) -> usize {
     4 + 3 * world.leases()
 }
@@ -61,7 +62,7 @@ impl NoRenewalStorm {
 }
 
 impl std::fmt::Display for NoRenewalStorm {
-    /// How close it came.
+    /// Writes the greatest part of the bound that was used.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,

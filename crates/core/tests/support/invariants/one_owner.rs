@@ -1,7 +1,7 @@
-//! (a) At no instant is a group, or an address, served by two machines: the address on the interface and the guard
-//! open.
+//! (a) At no instant do two machines serve a group or an address, with the address on the interface
+//! and the guard open.
 //!
-//! Between two events guards only close, so that a look after each event sees every instant.
+//! Between two events guards only close, so a check after each event covers every instant.
 
 use std::collections::HashMap;
 

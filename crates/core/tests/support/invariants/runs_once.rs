@@ -1,7 +1,7 @@
-//! (e) A planned move never starts a group beside itself: while nobody crashes, stands still or is cut off,
-//! what a group consists of is on one machine at most, however long it takes to stop there.
+//! (e) A planned move never starts a group beside itself. While no node crashes, pauses or is cut
+//! off, the resources of a group run on one machine at most, however long they take to stop there.
 //!
-//! The guard is no help here: it silences an address, and neither a database nor a mount.
+//! The guard does not help here: it silences an address, but neither a database nor a mount.
 
 use crate::support::{truth::Violation, world::World};
 
