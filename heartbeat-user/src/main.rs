@@ -1,4 +1,4 @@
-//! The `heartbeat` binary: reads the command line, calls the library, turns errors into messages.
+//! The `heartbeat` binary: reads the command line, calls the library and prints errors.
 
 #![forbid(unsafe_code)]
 
@@ -40,41 +40,42 @@ struct Cli {
 enum Command {
     /// Run the agent in the foreground
     ///
-    /// SIGTERM and SIGINT end it as `stop` does, SIGUSR2 as `stop --keep`; SIGHUP is `reload`.
+    /// SIGTERM and SIGINT act as `stop`, SIGUSR2 as `stop --keep`, SIGHUP as `reload`.
     Run {
-        /// Take other XDP programs off the interfaces, if there are any
+        /// Replace XDP programs of others on the interfaces
         #[arg(long)]
         replace: bool,
         #[command(flatten)]
         record: RecordArgs,
-        /// Begin each line of the log with seconds since boot in the place of the date and time (UTC)
+        /// Begin each log line with seconds since boot instead of the date and time (UTC)
         #[arg(long)]
         boottime: bool,
     },
-    /// Run the decisions of a recorded agent once more, and compare them with the recorded ones
+    /// Replay the decisions of a recorded agent, and compare them with the recorded ones
     ///
-    /// Prints each decision of the core, with its time since the first. Ends with exit code 1 at the first
-    /// decision that differs. A record is replayed by the release that recorded it.
+    /// Prints each decision of the core, with its time since the first. Ends with exit code 1 at
+    /// the first decision that differs. Only the release that recorded a file can replay it.
     Replay {
         /// A file that `heartbeat run --record` wrote
         file: PathBuf,
-        /// Print one JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Check a configuration and show what it means
+    /// Check a configuration and show its effect
     Check,
     /// Convert a configuration of Corosync and Pacemaker, or of keepalived
     Import(import::Import),
     /// Make a cluster key, or replace it while the cluster runs
     Keygen {
-        /// Where to write it
+        /// Path of the key file
         #[arg(long, short, default_value = config::key::DEFAULT_PATH)]
         output: PathBuf,
-        /// Replace a key that is there; with --rotate: whether or not all nodes are ready
+        /// Replace an existing key; with --rotate: take the step even if nodes are not ready
         #[arg(long)]
         force: bool,
-        /// Take the next step of replacing the key in the configuration's key file, and say what to do now
+        /// Take the next step of a key rotation in the configured key file, and print what to do
+        /// now
         #[arg(long, conflicts_with = "output")]
         rotate: bool,
     },
@@ -83,19 +84,19 @@ enum Command {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
-        /// Repeat each second, or each SECONDS
+        /// Repeat every second, or every SECONDS
         #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
         watch: Option<f64>,
     },
-    /// Show what happened lately
+    /// Show recent events
     Events {
-        /// Print one JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
-        /// Go on with the events to come
+        /// Keep printing new events
         #[arg(long, short)]
         follow: bool,
-        /// Show seconds since boot in the place of the date and time (UTC)
+        /// Show seconds since boot instead of the date and time (UTC)
         #[arg(long, conflicts_with = "json")]
         boottime: bool,
     },
@@ -104,14 +105,14 @@ enum Command {
         /// Name of the node
         #[arg(value_name = "NODE")]
         peer: String,
-        /// Round-trip times to collect on each link
+        /// Number of round-trip times to collect on each link
         #[arg(long, short, default_value_t = 100)]
         count: u32,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Hand a group over to a node, where it stays until that fails
+    /// Move a group to a node and pin it there until that node fails
     Move {
         /// Group (or VIP) name
         group: String,
@@ -120,23 +121,23 @@ enum Command {
     },
     /// Put a node on standby: move everything away (persistent)
     Standby {
-        /// Name of the node; this one, if absent
+        /// Name of the node; the local one if absent
         name: Option<String>,
-        /// Also if no other node can take what it serves
+        /// Do so even if no other node can take over its groups
         #[arg(long)]
         force: bool,
     },
     /// Take a node off standby: it may serve again
     Online {
-        /// Name of the node; this one, if absent
+        /// Name of the node; the local one if absent
         name: Option<String>,
     },
-    /// Hand over what a node serves, one group after the other, then put it on standby
+    /// Move a node's groups away one after the other, then put it on standby
     Drain {
-        /// Name of the node; this one, if absent
+        /// Name of the node; the local one if absent
         name: Option<String>,
     },
-    /// Show which nodes could have a group, in which order, and why
+    /// Show which nodes could run a group, in order of preference, and why
     Explain {
         /// Name of the group
         group: String,
@@ -144,7 +145,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// End the pin of a moved group: placement decides again
+    /// Remove the pin of a moved group: placement decides again
     Unmove {
         /// Name of the group
         group: String,
@@ -154,71 +155,72 @@ enum Command {
         #[command(subcommand)]
         command: ResourceCommand,
     },
-    /// Forget the failures of a resource, or of all, so that it may run again
+    /// Clear the failures of a resource, or of all, so that it may run again
     Cleanup(Cleanup),
-    /// Turn maintenance mode on or off: nothing is started, stopped or monitored
+    /// Turn maintenance mode on or off; in maintenance nothing is started, stopped or monitored
     Maintenance {
         #[arg(value_enum)]
         state: OnOff,
-        /// Name of the group; all groups, if absent
+        /// Name of the group; all groups if absent
         group: Option<String>,
     },
     /// Take over what changed in the configuration, without touching the rest
     Reload(reload::Reload),
-    /// End the local agent and wait until it is gone
+    /// Stop the local agent and wait until it has ended
     Stop {
-        /// Hand over what is served and take everything down: what happens without a flag, too
+        /// Hand over all groups and take everything down (the default)
         #[arg(long, conflicts_with = "keep")]
         release: bool,
-        /// For a restart: leave programs, addresses and resources in place, with leases extended to max_lease
+        /// Prepare a restart: leave programs, addresses and resources in place, with leases
+        /// extended to max_lease
         #[arg(long)]
         keep: bool,
-        /// Also if the votes of the other nodes make no majority, so that nothing is served
+        /// Stop even if that leaves the other nodes without a majority, so that no node serves
         #[arg(long, conflicts_with = "keep")]
         force: bool,
     },
-    /// Wait until nodes vote, a group runs, or all is well; fails at the timeout
+    /// Wait until nodes vote, a group runs, or the cluster is stable; fails at the timeout
     Wait(wait::Wait),
-    /// Let the resource agents on this host validate their parameters
+    /// Run the resource agents' own validation of their parameters on this host
     Verify,
-    /// Show where groups would go if nodes failed; changes nothing
+    /// Show where groups would run if nodes failed; changes nothing
     Simulate {
-        /// A node that fails; may be repeated
+        /// Name of a node that fails; may be repeated
         #[arg(long, value_name = "NODE")]
         fail: Vec<String>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Load the responder alone: this host answers heartbeats without an agent
+    /// Load only the responder: this host then answers heartbeats without an agent
     Load {
         /// Interface to answer on
         #[arg(long, short)]
         iface: String,
-        /// How to attach; the configuration's way if absent
+        /// Attach mode; the configured one if absent
         #[arg(long)]
         mode: Option<Mode>,
-        /// Take another XDP program off the interface, if there is one
+        /// Replace another XDP program on the interface
         #[arg(long)]
         replace: bool,
     },
-    /// Make this host a witness, which votes and serves nothing: load the responder from flags alone
+    /// Make this host a witness, which votes and serves nothing; needs no configuration file
     Witness(witness::Witness),
-    /// Do for the agent, which starts this, what needs the rights that it has given up
+    /// Carry out for the agent, which starts this process, what needs rights that the agent dropped
     #[command(hide = true)]
     Helper {
-        /// The agent's instance
+        /// Instance of the agent
         instance: Option<String>,
     },
-    /// End what the helper, which starts this, runs when that is gone
+    /// End all that the helper, which starts this process, has running when the helper is gone
     #[command(hide = true)]
     HelperWatcher {
-        /// The control group that all of it is in
+        /// Control group of all processes to end
         groups: Option<PathBuf>,
     },
-    /// Remove a responder that `load`, `witness` or a dead agent left
+    /// Remove a responder left by `load`, `witness` or a dead agent
     Unload {
-        /// Which instance; the default one, or the only one, if absent
+        /// Name of the instance; the default one, or the only one, if absent
         #[arg(long)]
         instance: Option<String>,
     },
@@ -226,13 +228,13 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ResourceCommand {
-    /// Print a line for each resource
+    /// Print one line per resource
     List {
         /// Print one JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Print all that is known of a resource
+    /// Print the details of a resource
     Show {
         /// Name of the resource
         name: String,
@@ -240,30 +242,30 @@ enum ResourceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Let a resource, or a whole group, that was stopped run again
+    /// Allow a stopped resource, or a stopped group, to run again
     Start {
         /// Name of the resource or the group
         name: String,
     },
-    /// Stop a resource and what follows it in its group, or a whole group, until `start`
+    /// Stop a group, or a resource and those after it in its group, until `start`
     Stop {
         /// Name of the resource or the group
         name: String,
     },
-    /// Stop and start a resource where it runs
+    /// Stop and start a resource on the node that runs it
     Restart {
         /// Name of the resource
         name: String,
     },
-    /// Forget the failures of a resource, or of all, so that it may run again
+    /// Clear the failures of a resource, or of all, so that it may run again
     Cleanup(Cleanup),
 }
 
 #[derive(Debug, Args)]
 struct Cleanup {
-    /// Name of the resource, or of the group; all, if absent
+    /// Name of the resource or the group; all if absent
     name: Option<String>,
-    /// Only on this node
+    /// Clear failures only on this node
     #[arg(long = "on", value_name = "NODE")]
     on: Option<String>,
 }
@@ -276,23 +278,24 @@ enum OnOff {
 
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// The configuration; /etc/heartbeat/heartbeat.toml, if absent
+    /// Path of the configuration; /etc/heartbeat/heartbeat.toml if absent
     #[arg(long, global = true, value_name = "FILE", env = "HEARTBEAT_CONFIG")]
     config: Option<PathBuf>,
-    /// Name of the local node, instead of the configuration's or the host's
+    /// Name of the local node, overriding the configuration and the host name
     #[arg(long, global = true, value_name = "NAME")]
     node: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct RecordArgs {
-    /// Record in FILE what the agent goes by and decides, for `heartbeat replay`
+    /// Record the agent's input and decisions in FILE, for `heartbeat replay`
     ///
-    /// The record begins with the agent; a FILE that is there becomes FILE.old. It has no keys in it. It ends
-    /// with the agent, at --record-limit, or where the disk is too slow: the agent never waits for it.
+    /// The record begins with the agent; an existing FILE becomes FILE.old. The record holds no
+    /// keys. It ends with the agent, at --record-limit, or when the disk is too slow: the agent
+    /// never waits for it.
     #[arg(long = "record", value_name = "FILE")]
     path: Option<PathBuf>,
-    /// End the record at so many MiB; the agent goes on
+    /// End the record at this size in MiB; the agent continues
     #[arg(
         long = "record-limit",
         value_name = "MIB",
@@ -324,7 +327,7 @@ impl ConfigArgs {
         Ok(self.load()?.socket())
     }
 
-    /// The node that is named, else the local one.
+    /// Returns `name`, or the local node's name if absent.
     fn node(&self, name: Option<String>) -> Result<String> {
         match name {
             Some(name) => Ok(name),
@@ -342,22 +345,23 @@ fn main() -> ExitCode {
     logging::start();
     core_dumps::disable();
     let code = run(cli.command, &cli.config, began).unwrap_or_else(|error| {
-        // Standard error may be closed; the exit code says it too.
-        logging::say(&format!("heartbeat: {error:#}"));
+        // Standard error may be closed; the exit code reports the failure too.
+        logging::print(&format!("heartbeat: {error:#}"));
         ExitCode::FAILURE
     });
     logging::finish();
     code
 }
 
-/// What is wrong with the command line, or the help that was asked for. A reader that has gone away is no error.
+/// Prints the error of the command line, or the requested help. A closed standard output is no
+/// error.
 fn show(error: &clap::Error) -> ExitCode {
     use std::io::{ErrorKind, Write as _, stdout};
-    // 0 or 2.
+    // Clap's exit code is 0 or 2.
     let code = ExitCode::from(error.exit_code() as u8);
     match error.print().and_then(|()| stdout().flush()) {
         Err(failure) if failure.kind() != ErrorKind::BrokenPipe => {
-            logging::say(&format!("heartbeat: could not write: {failure}"));
+            logging::print(&format!("heartbeat: could not write: {failure}"));
             ExitCode::FAILURE
         }
         _ => code,
@@ -437,12 +441,12 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Has the agent carry out what an operator asks.
+/// Sends an operator's request to the agent.
 fn ask(request: &Request, config: &ConfigArgs) -> Result<()> {
     operate::run(&config.socket()?, request)
 }
 
-/// What a command that changes something asks of the agent.
+/// Returns the request to the agent for a command that changes something.
 fn request(command: Command, config: &ConfigArgs) -> Result<Request> {
     Ok(match command {
         Command::Move { group, to } => Request::Move { group, node: to },
@@ -506,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn configuration_is_named_before_the_command_or_behind_it() {
+    fn configuration_option_works_before_and_after_the_command() {
         for line in [
             "heartbeat --config /x --node a status --json",
             "heartbeat status --json --config /x --node a",

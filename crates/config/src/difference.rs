@@ -1,33 +1,39 @@
-//! What a changed configuration changes, for an agent that reads its file anew: what it can take
-//! over as it runs, and what only a restart applies. Names what differs, never a value.
+//! The changes between two configurations, for an agent that reads its file anew: those that it can
+//! take over as it runs, and those that only a restart applies. The rows of [`super::settings`] say
+//! which is which. A change names what differs, never a value.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
-use super::types::{Config, Group, Node, Resource, ResourceKind, Strategy, Vip};
-use heartbeat_core::index::GroupIndex;
+use super::{
+    settings::{
+        Reload, Table, cluster, colocation, group, health, hook, link, load, location, node, order,
+        paths, placement, realtime, rebalance, resource,
+    },
+    types::{Config, Group, Node, Resource},
+};
 
-/// One thing in which two configurations differ.
+/// A difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A setting that takes effect only with a restart, by its name in the file.
     Restart(String),
-    /// Nodes came or went, or the number of their list did.
+    /// Nodes were added or removed, or the number of their list changed.
     Nodes(NodesChange),
     AutoFailback,
-    /// Of the cluster; a group's own is among its settings.
+    /// Maintenance of the cluster; that of a group is among the group's settings.
     Maintenance,
     /// Whether other nodes may replace the file.
     AcceptConfiguration,
     Hooks,
     /// The checks of the node's health. Their bits in the heartbeats may mean others from then on.
     Health,
-    /// Where the load comes from, or how it is smoothed.
+    /// The source of the load, or how it is smoothed.
     Load,
     /// The strategy, or the points that a degraded node loses.
     Placement,
-    /// Whether, or when, groups move for load. A group's own say is among its settings.
+    /// Whether, or when, groups move for load. A group's consent is among its settings.
     Rebalance,
-    /// What nodes have of what groups demand.
+    /// The room of nodes for the demand of groups.
     Capacity,
     /// Locations, colocations or orders, also those that came or went with a group.
     Constraints,
@@ -36,22 +42,21 @@ pub enum Change {
     GroupChanged(GroupChange),
 }
 
-/// How the list of nodes differs.
+/// A change of the list of nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodesChange {
-    /// By their names, as those that were added.
+    /// Names of nodes.
     pub removed: Vec<String>,
     pub added: Vec<String>,
     /// The number of the new list.
     pub version: u16,
 }
 
-/// What is different in a group that is in both configurations. Something is.
+/// The changes in a group that is in both configurations: at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupChange {
     pub name: String,
-    /// Its rank, stickiness, demand or maintenance, whether it moves for load, or whether two nodes
-    /// may run it at a time.
+    /// Whether a setting of the group itself changed.
     pub settings: bool,
     /// First those removed, then those added, then those that are in both.
     pub resources: Vec<ResourceChange>,
@@ -63,105 +68,124 @@ pub struct GroupChange {
 pub enum ResourceChange {
     Removed(String),
     Added(String),
-    /// Another thing by the same name: the old one must stop, and the new one start.
+    /// Another resource by the same name: the old one must stop, and the new one start.
     Replaced(String),
-    /// The same thing, timed, watched or given up otherwise: nothing must stop for it.
+    /// The same resource, timed, watched or given up otherwise: nothing must stop for it.
     Adjusted(String),
 }
 
 impl Config {
-    /// What `new` changes: first what needs a restart, then the rest. Empty if an agent does the
-    /// same by both.
+    /// The changes that `new` brings: first those that need a restart, then the rest. Empty if an
+    /// agent does the same by both.
     pub fn difference(&self, new: &Self) -> Vec<Change> {
-        let settings = self.settings().into_iter().zip(new.settings());
-        let restart = settings
-            .filter(|(old, new)| old != new)
-            .map(|((name, _), _)| name.to_owned())
+        let mut single = Vec::new();
+        for table in [
+            &cluster::TABLE,
+            &paths::TABLE,
+            &realtime::TABLE,
+            &load::TABLE,
+            &placement::TABLE,
+            &rebalance::TABLE,
+        ] {
+            let differing = table.differing((self, &()), (new, &()));
+            single.extend(differing.map(|(reload, name)| (reload, setting(table, name))));
+        }
+        let restart = single
+            .iter()
+            .filter(|(reload, _)| *reload == Reload::Restart)
+            .map(|(_, name)| name.clone())
             .chain(links(self, new))
             .chain(nodes(self, new))
             .map(Change::Restart)
             .chain(list(self, new).map(Change::Nodes));
-        let others = [
-            (
-                self.auto_failback != new.auto_failback,
-                Change::AutoFailback,
-            ),
-            (self.maintenance != new.maintenance, Change::Maintenance),
-            (
-                self.accept_configuration != new.accept_configuration,
-                Change::AcceptConfiguration,
-            ),
-            (self.hooks != new.hooks, Change::Hooks),
-            (self.health != new.health, Change::Health),
-            (self.load != new.load, Change::Load),
-            (by_points(self) != by_points(new), Change::Placement),
-            (
-                self.placement.rebalance != new.placement.rebalance,
-                Change::Rebalance,
-            ),
-            (capacities_differ(self, new), Change::Capacity),
-            (constraints(self) != constraints(new), Change::Constraints),
-        ];
-        let others = others
-            .into_iter()
-            .filter_map(|(differs, change)| differs.then_some(change));
-        restart.chain(others).chain(groups(self, new)).collect()
+        let of_settings = single.iter().map(|(reload, _)| *reload);
+        let of_lists = lists(self, new).chain(capacities(self, new));
+        let live: BTreeSet<Reload> = of_settings.chain(of_lists).collect();
+        let live = live.into_iter().filter_map(taken_over);
+        restart.chain(live).chain(groups(self, new)).collect()
     }
 
-    /// The single settings that only a restart applies, with their values.
-    fn settings(&self) -> [(&'static str, String); 15] {
-        [
-            ("[cluster] name", self.cluster.clone()),
-            ("[cluster] id", self.cluster_id.0.to_string()),
-            ("[cluster] node", self.local().name.clone()),
-            ("[cluster] instance", self.instance.clone()),
-            ("[cluster] key", format!("{:?}", self.key)),
-            ("[cluster] port", self.port.to_string()),
-            ("[cluster] interval", format!("{:?}", self.interval)),
-            ("[cluster] timeout", format!("{:?}", self.timeout)),
-            ("[cluster] agent_stall", format!("{:?}", self.agent_stall)),
-            ("[cluster] lease", format!("{:?}", self.lease)),
-            ("[cluster] max_lease", format!("{:?}", self.max_lease)),
-            ("[cluster] drift", self.drift_ppm.to_string()),
-            ("[paths] run", format!("{:?}", self.run)),
-            ("[paths] state", format!("{:?}", self.state)),
-            (
-                "[realtime] priority",
-                format!("{:?}", self.realtime_priority),
-            ),
-        ]
+    /// All locations, each with the name of its group.
+    pub(crate) fn locations(&self) -> Vec<location::Location> {
+        let of_group = |group: &Group| {
+            let name = group.name.clone();
+            let locations = group.locations.clone().into_iter();
+            locations.map(move |(node, score)| location::Location {
+                group: name.clone(),
+                node,
+                score,
+            })
+        };
+        self.groups.iter().flat_map(of_group).collect()
     }
 }
 
+/// The change that stands for all settings which a reload takes over in this way. `None` if such a
+/// change names more than that.
+fn taken_over(reload: Reload) -> Option<Change> {
+    match reload {
+        Reload::AutoFailback => Some(Change::AutoFailback),
+        Reload::Maintenance => Some(Change::Maintenance),
+        Reload::AcceptConfiguration => Some(Change::AcceptConfiguration),
+        Reload::Hooks => Some(Change::Hooks),
+        Reload::Health => Some(Change::Health),
+        Reload::Load => Some(Change::Load),
+        Reload::Placement => Some(Change::Placement),
+        Reload::Rebalance => Some(Change::Rebalance),
+        Reload::Capacity => Some(Change::Capacity),
+        Reload::Constraints => Some(Change::Constraints),
+        Reload::Restart
+        | Reload::Nodes
+        | Reload::Group
+        | Reload::Replace
+        | Reload::Adjust
+        | Reload::Identity
+        | Reload::Inherited => None,
+    }
+}
+
+/// A setting's name in messages: `[cluster] port`.
+fn setting<T>(table: &Table<T>, name: &str) -> String {
+    format!("{} {name}", table.header)
+}
+
 fn links(old: &Config, new: &Config) -> Vec<String> {
-    let (old, new) = (&old.links, &new.links);
-    (0..old.len().max(new.len()))
-        .filter(|link| old.get(*link) != new.get(*link))
-        .map(|link| format!("[[link]] {link}"))
+    let same = |link: &usize| {
+        let (was, is) = (old.links.get(*link), new.links.get(*link));
+        match was.zip(is) {
+            Some((was, is)) => link::TABLE.differing((old, was), (new, is)).count() == 0,
+            None => false,
+        }
+    };
+    (0..old.links.len().max(new.links.len()))
+        .filter(|link| !same(link))
+        .map(|link| format!("{} {link}", link::TABLE.header))
         .collect()
 }
 
 fn nodes(old: &Config, new: &Config) -> Vec<String> {
-    let matched = Matched::new(&old.nodes, &new.nodes, |node: &Node| &node.name);
-    // What it has room for is taken over, and was looked at elsewhere.
-    let rest = |node: &Node| Node {
-        capacity: Vec::new(),
-        ..node.clone()
-    };
-    let both = matched.both.iter();
-    let changed = both.filter(|(old, new)| rest(old) != rest(new));
+    let matched = matched_nodes(old, new);
+    let changed = matched.both.iter().filter(|(was, is)| {
+        let mut differing = node::TABLE.differing((old, was), (new, is));
+        differing.any(|(reload, _)| reload == Reload::Restart)
+    });
+    let header = node::TABLE.header;
     let mut names: Vec<_> = changed
-        .map(|(_, new)| format!("[[node]] \"{}\"", new.name))
+        .map(|(_, new)| format!("{header} \"{}\"", new.name))
         .collect();
     if matched.reordered {
-        names.push("the order of [[node]]s".to_owned());
+        names.push(format!("the order of {header}s"));
     }
     names
 }
 
-/// Which nodes came or went.
+fn matched_nodes<'c>(old: &'c Config, new: &'c Config) -> Matched<'c, Node> {
+    Matched::new(&old.nodes, &new.nodes, |node: &Node| &node.name)
+}
+
+/// The change of the list of nodes.
 fn list(old: &Config, new: &Config) -> Option<NodesChange> {
-    let matched = Matched::new(&old.nodes, &new.nodes, |node: &Node| &node.name);
+    let matched = matched_nodes(old, new);
     let names = |nodes: &[&Node]| nodes.iter().map(|node| node.name.clone()).collect();
     let change = NodesChange {
         removed: names(&matched.removed),
@@ -172,15 +196,55 @@ fn list(old: &Config, new: &Config) -> Option<NodesChange> {
     (!same).then_some(change)
 }
 
-/// Of nodes that are in both configurations.
-fn capacities_differ(old: &Config, new: &Config) -> bool {
-    let matched = Matched::new(&old.nodes, &new.nodes, |node: &Node| &node.name);
+/// Whether the nodes in both configurations have other capacities.
+fn capacities(old: &Config, new: &Config) -> Option<Reload> {
+    let matched = matched_nodes(old, new);
     let mut both = matched.both.iter();
-    both.any(|(was, is)| !old.capacities(was).eq(new.capacities(is)))
+    let changed = both.any(|(was, is)| {
+        let mut differing = node::TABLE.differing((old, was), (new, is));
+        differing.any(|(reload, _)| reload == Reload::Capacity)
+    });
+    changed.then_some(Reload::Capacity)
 }
 
-fn by_points(config: &Config) -> (Strategy, u32) {
-    (config.placement.strategy, config.placement.degraded_points)
+/// The lists that a reload takes over as a whole, of those that differ.
+fn lists(old: &Config, new: &Config) -> impl Iterator<Item = Reload> {
+    let ordered = [
+        (
+            Reload::Hooks,
+            [old, new].map(|config| all(&hook::TABLE, config, &config.hooks)),
+        ),
+        (
+            Reload::Health,
+            [old, new].map(|config| all(&health::TABLE, config, &config.health)),
+        ),
+    ];
+    let constraints = (Reload::Constraints, [old, new].map(constraints));
+    let lists = ordered.into_iter().chain([constraints]);
+    lists.filter_map(|(reload, [old, new])| (old != new).then_some(reload))
+}
+
+/// The values of all settings of `items`.
+fn all<'c, T: 'static>(
+    table: &Table<T>,
+    config: &Config,
+    items: impl IntoIterator<Item = &'c T>,
+) -> Vec<Vec<Option<String>>> {
+    let values = |item: &T| {
+        let rows = table.rows.iter();
+        rows.map(|row| row.written(config, item)).collect()
+    };
+    items.into_iter().map(values).collect()
+}
+
+/// All constraints, in whatever order the file has them.
+fn constraints(config: &Config) -> Vec<Vec<Option<String>>> {
+    let locations = all(&location::TABLE, config, &config.locations());
+    let colocations = all(&colocation::TABLE, config, &config.colocations);
+    let orders = all(&order::TABLE, config, &config.orders);
+    let mut constraints = [locations, colocations, orders].concat();
+    constraints.sort_unstable();
+    constraints
 }
 
 fn groups(old: &Config, new: &Config) -> Vec<Change> {
@@ -191,22 +255,12 @@ fn groups(old: &Config, new: &Config) -> Vec<Change> {
     let changed = matched
         .both
         .iter()
-        .filter_map(|(was, is)| group((old, was), (new, is)))
+        .filter_map(|(was, is)| changed_group((old, was), (new, is)))
         .map(Change::GroupChanged);
     removed.chain(added).chain(changed).collect()
 }
 
-fn group(old: (&Config, &Group), new: (&Config, &Group)) -> Option<GroupChange> {
-    let settings = |group: &Group| {
-        (
-            group.rank.clone(),
-            group.stickiness,
-            group.maintenance,
-            group.rebalance,
-            group.accepts_double_run,
-        )
-    };
-    let same_demand = || old.0.demands(old.1).eq(new.0.demands(new.1));
+fn changed_group(old: (&Config, &Group), new: (&Config, &Group)) -> Option<GroupChange> {
     let matched = Matched::new(&old.1.resources, &new.1.resources, |resource: &Resource| {
         &resource.name
     });
@@ -220,60 +274,33 @@ fn group(old: (&Config, &Group), new: (&Config, &Group)) -> Option<GroupChange> 
     let changed = matched
         .both
         .iter()
-        .filter_map(|(was, is)| resource((old.0, was), (new.0, is)));
+        .filter_map(|(was, is)| changed_resource((old.0, was), (new.0, is)));
+    let mut differing = group::TABLE.differing(old, new);
     let change = GroupChange {
         name: new.1.name.clone(),
-        settings: settings(old.1) != settings(new.1) || !same_demand(),
+        settings: differing.any(|(reload, _)| reload == Reload::Group),
         resources: removed.chain(added).chain(changed).collect(),
         reordered: matched.reordered,
     };
     (change.settings || change.reordered || !change.resources.is_empty()).then_some(change)
 }
 
-fn resource(old: (&Config, &Resource), new: (&Config, &Resource)) -> Option<ResourceChange> {
-    // An address's index moves when another comes or goes.
-    let same_kind = match (&old.1.kind, &new.1.kind) {
-        (ResourceKind::Vip(was), ResourceKind::Vip(is)) => {
-            let essence = |vip: &Vip| (vip.address, vip.interface.clone());
-            old.0.vips.get(*was).map(essence) == new.0.vips.get(*is).map(essence)
-        }
-        (was, is) => was == is && old.1.execution == new.1.execution,
-    };
+fn changed_resource(
+    old: (&Config, &Resource),
+    new: (&Config, &Resource),
+) -> Option<ResourceChange> {
+    let differing: BTreeSet<Reload> = resource::TABLE
+        .differing(old, new)
+        .map(|(reload, _)| reload)
+        .collect();
     let name = new.1.name.clone();
-    let same_rest = || {
-        let old = Resource {
-            kind: new.1.kind.clone(),
-            ..old.1.clone()
-        };
-        old == *new.1
-    };
-    if !same_kind {
+    if differing.contains(&Reload::Replace) {
         Some(ResourceChange::Replaced(name))
-    } else if !same_rest() {
+    } else if differing.contains(&Reload::Adjust) {
         Some(ResourceChange::Adjusted(name))
     } else {
         None
     }
-}
-
-/// All constraints, by the names of what they are between.
-fn constraints(config: &Config) -> Vec<String> {
-    let name = |group: GroupIndex| config.groups.get(group).map(|group| group.name.as_str());
-    let locations = config.groups.iter().flat_map(|group| {
-        let location = |(node, score): &(_, _)| format!("{} {node:?} {score:?}", group.name);
-        group.locations.iter().map(location)
-    });
-    let colocations = config.colocations.iter().map(|one| {
-        let (group, with) = (name(one.group), name(one.with));
-        format!("{group:?} with {with:?} {:?}", one.score)
-    });
-    let orders = config.orders.iter().map(|order| {
-        let (first, then) = (name(order.first), name(order.then));
-        format!("{first:?} then {then:?} {}", order.mandatory)
-    });
-    let mut all: Vec<_> = locations.chain(colocations).chain(orders).collect();
-    all.sort_unstable();
-    all
 }
 
 /// Two lists, compared by the names of their items.

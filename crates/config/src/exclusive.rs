@@ -2,15 +2,14 @@
 //!
 //! A lease and the guard keep an *address* on one node. Nothing keeps a process, a mount or a
 //! volume of a node that is cut off, or whose agent is dead, from going on beside its successor. So
-//! a configuration with such a resource is good only if it says that this is accepted. Which
-//! resources are meant is told by a table of agents, units and programs, and by the field
-//! `exclusive`, which beats the table.
+//! a configuration with such a resource is good only if its group accepts that. A table of agents,
+//! units and programs tells which resources are exclusive; the setting `exclusive` beats the table.
 
 use std::path::Path;
 
 use super::types::{Exec, Ocf, ResourceKind};
 
-/// What two nodes do that run the same resource.
+/// The harm that two nodes do which run the same resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
     FileSystem,
@@ -18,7 +17,7 @@ pub enum Harm {
     Export,
     Database,
     Machine,
-    /// Nobody but the configuration says that there is one.
+    /// A harm that the configuration states and the table does not know.
     Stated,
 }
 
@@ -37,37 +36,37 @@ impl Harm {
         }
     }
 
-    /// What to do about it in the group with this quoted name.
+    /// The operator's way out, for the group with this quoted name.
     pub fn remedy(self, group: &str) -> String {
         let unless = match self {
             Self::Stated => "",
             _ => "; write exclusive = false in the resource if two at a time do no harm",
         };
         format!(
-            "leave it to a cluster manager that fences nodes, which this one does not yet; or, if its storage \
-             lets one node in at a time or the harm is accepted, write accept_double_run = true in group \
-             {group}{unless}"
+            "leave it to a cluster manager that fences nodes, which this one does not yet; or, if its \
+             storage lets one node in at a time or the harm is accepted, write accept_double_run = true \
+             in group {group}{unless}"
         )
     }
 }
 
-/// What is wrong with resources that do such `harms` and that nobody accepted, as a whole sentence
-/// with them as its subject.
+/// The danger of exclusive resources that do such `harms`, as a whole sentence about `subject`.
 pub fn danger(subject: &str, harms: &[Harm]) -> String {
     let mut words: Vec<&str> = harms.iter().map(|harm| harm.words()).collect();
     words.dedup();
     format!(
-        "{subject} must never run on two nodes at a time, and nothing here keeps it from that: another node starts it \
-         as soon as the lease has ended, and a node that was cut off goes on with it until its stop is done (up to \
-         stop_timeout), or for ever if its agent is dead or the stop fails; {}",
+        "{subject} must never run on two nodes at a time, and nothing here keeps it from that: another \
+         node starts it as soon as the lease has ended, and a node that was cut off goes on with it \
+         until its stop is done (up to stop_timeout), or for ever if its agent is dead or the stop \
+         fails; {}",
         words.join(", ")
     )
 }
 
-/// What the table says of a resource that says nothing of itself.
+/// The harm of a resource, by the table. `None` if the table does not know the resource.
 pub fn by_table(kind: &ResourceKind) -> Option<Harm> {
     match kind {
-        // The guard sees to that.
+        // The guard keeps an address on one node.
         ResourceKind::Vip(_) => None,
         ResourceKind::Ocf(ocf) => of_agent(ocf),
         ResourceKind::Systemd(unit) => of_unit(unit),
@@ -253,7 +252,7 @@ fn find(name: &str, tables: [Names; 2]) -> Option<Harm> {
     row.map(|(harm, _)| *harm)
 }
 
-/// Whoever provides the agent: it does what its name says.
+/// The harm of an agent by its name, whoever provides it.
 fn of_agent(ocf: &Ocf) -> Option<Harm> {
     let harm = find(&ocf.agent, [NAMES, AGENTS])?;
     let param = |name: &str| {
@@ -271,8 +270,8 @@ fn of_agent(ocf: &Ocf) -> Option<Harm> {
     (harm != Harm::FileSystem || !shared()).then_some(harm)
 }
 
-/// Whether several nodes may mount it: what is served by others, made for several, in memory, or
-/// mounted already elsewhere on the node.
+/// Whether several nodes may mount a file system: one that others serve, that is made for several
+/// nodes, that is in memory, or that is mounted already elsewhere on the node.
 fn is_shared(fstype: &str, options: &str) -> bool {
     const SHARED: [&str; 28] = [
         "9p",
@@ -313,7 +312,7 @@ fn is_shared(fstype: &str, options: &str) -> bool {
 fn of_unit(unit: &str) -> Option<Harm> {
     let (name, suffix) = unit.rsplit_once('.').unwrap_or((unit, ""));
     match suffix {
-        // Of what kind the file system is, its name does not tell.
+        // The name does not tell the kind of the file system.
         "mount" | "automount" | "swap" => Some(Harm::FileSystem),
         _ => of_service(name.split('@').next().unwrap_or_default()),
     }

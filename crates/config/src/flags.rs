@@ -1,10 +1,10 @@
-//! The values of the file where a command line gives them: the same rules, said in one line.
+//! Settings that a command line gives: the rules of the file, with messages of one line.
 
 use std::{net::IpAddr, time::Duration};
 
 use heartbeat_common::wire::ClusterId;
 
-use super::{cluster, read::Invalid, timing, values};
+use super::{ids, read::Invalid, settings::cluster::LENGTHS, values};
 
 /// A cluster's name.
 pub fn name(text: &str) -> Result<String, String> {
@@ -25,12 +25,12 @@ pub fn address(text: &str) -> Result<IpAddr, String> {
 }
 
 pub fn max_lease(text: &str) -> Result<Duration, String> {
-    values::duration(timing::MIN_LEASE, timing::MAX_LEASE)(text).map_err(said)
+    values::duration(LENGTHS.low, LENGTHS.high)(text).map_err(said)
 }
 
 /// The id that a cluster's name makes.
 pub fn cluster_id(name: &str) -> ClusterId {
-    ClusterId(cluster::cluster_id(name))
+    ClusterId(ids::cluster_id(name))
 }
 
 fn said(Invalid { what, remedy }: Invalid) -> String {

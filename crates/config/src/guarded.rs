@@ -1,5 +1,5 @@
-//! Whose the configuration file is: it names programs that run as root, so nobody but root may be
-//! able to change it, or to put another in its place.
+//! The owner and mode of the configuration file, which names programs that run as root: nobody but
+//! root may be able to change the file, or to put another in its place.
 
 use std::{
     fs::{self, Metadata},
@@ -13,12 +13,12 @@ use crate::types::Problem;
 
 /// Permission bits that the file and its directories must not have.
 const OTHERS_WRITE: u32 = 0o022;
-/// In a directory with this bit nobody renames or removes what is another's.
+/// The bit of a directory in which nobody renames or removes the files of others.
 const STICKY: u32 = 0o1000;
 
-/// Refuses a file that others may change, or whose directories they may: others than root and this
-/// user. The same is asked of all directories above, as sshd does with `StrictModes`. What is no
-/// regular file, such as a pipe from a shell, is the caller's own.
+/// Refuses a file that others than root and this user may change, or whose directories they may. All
+/// directories above are judged, as sshd does with `StrictModes`. A file that is not a regular one,
+/// such as a pipe from a shell, is the caller's own.
 pub(super) fn ensure_guarded(file: &Metadata, path: &Path) -> Result<(), Problem> {
     if !file.is_file() {
         return Ok(());
@@ -44,8 +44,8 @@ fn judge(mode: u32, owner: u32, path: &Path, forbidden: u32) -> Result<(), Probl
     let problem = |remedy: &str| Problem {
         location: path.display().to_string(),
         message: format!(
-            "it belongs to user {owner} and has mode {mode:04o}, so that others than root may change the \
-             configuration, and the programs in it run as root"
+            "it belongs to user {owner} and has mode {mode:04o}, so that others than root may change \
+             the configuration, and the programs in it run as root"
         ),
         remedy: format!("run `{remedy} {}`, and see who wrote it", path.display()),
     };

@@ -1,68 +1,21 @@
-//! `[[health]]`: what a node looks at to know whether it is well.
-
-use std::time::Duration;
+//! `[[health]]`: the checks by which a node knows whether it is well.
 
 use heartbeat_common::wire::Health;
 
 use super::{
-    command, fields,
-    read::{At, Field, Invalid, Section, label},
+    read::{At, Named, Section, label},
     report::quoted,
-    target,
-    types::{HealthCheck, HealthKind, Meaning, ProcessName},
+    settings::health::{
+        ADDRESS, EXEC, FAILURE, FALL, INTERFACE, INTERVAL, NAME, PATH, PIDFILE, PROCESS, RISE,
+        TABLE, TIMEOUT, TYPE, UNIT, URL,
+    },
+    types::{HealthCheck, HealthKind, ProcessName},
     uses::Uses,
-    values,
-};
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// Looks in a row.
-const DEFAULT_COUNT: u32 = 2;
-const MAX_COUNT: u32 = 1_000;
-/// What the kernel keeps of a process's name: TASK_COMM_LEN, less the closing NUL.
-const MAX_COMM: usize = 15;
-
-/// The fields that only checks of one type have.
-const OWNED: [(Field, &[&str]); 8] = {
-    use fields::{CHECK_ADDRESS, CHECK_EXEC, INTERFACE, PATH, PIDFILE, PROCESS, UNIT, URL};
-    [
-        (CHECK_EXEC, &["exec"]),
-        (CHECK_ADDRESS, &["tcp"]),
-        (URL, &["http"]),
-        (PIDFILE, &["process"]),
-        (PROCESS, &["process"]),
-        (UNIT, &["process"]),
-        (PATH, &["disk"]),
-        (INTERFACE, &["interface"]),
-    ]
 };
 
 /// The checks, in the order of the file, which is that of their bits in the heartbeats.
 pub(super) fn read(top: &Section<'_>) -> Vec<HealthCheck> {
-    use fields::{
-        CHECK_ADDRESS, CHECK_EXEC, CHECK_INTERVAL, CHECK_NAME, CHECK_TIMEOUT, CHECK_TYPE, FAILURE,
-        FALL, HEALTH, INTERFACE, PATH, PIDFILE, PROCESS, RISE, UNIT, URL,
-    };
-    let known = [
-        CHECK_NAME,
-        CHECK_TYPE,
-        CHECK_EXEC,
-        CHECK_ADDRESS,
-        URL,
-        PIDFILE,
-        PROCESS,
-        UNIT,
-        PATH,
-        INTERFACE,
-        CHECK_INTERVAL,
-        CHECK_TIMEOUT,
-        RISE,
-        FALL,
-        FAILURE,
-    ];
-    let sections = top.tables(&HEALTH, &known, label("health check"));
+    let sections = TABLE.open_all(top, label("health check"));
     if let Some(extra) = sections.get(Health::MAX_CHECKS) {
         extra.problem(
             extra.at(),
@@ -82,40 +35,28 @@ pub(super) fn read(top: &Section<'_>) -> Vec<HealthCheck> {
 }
 
 fn check(section: &Section<'_>, names: &mut Uses<String>) -> Option<HealthCheck> {
-    use fields::{CHECK_INTERVAL, CHECK_NAME, CHECK_TIMEOUT, FAILURE, FALL, RISE};
-    let name = section.required(&CHECK_NAME, values::name);
+    let name = NAME.read(section);
     if let Some(At { value, at }) = &name {
         let what = format!("name {}", quoted(value));
         let remedy = "give each health check a name of its own";
         names.once(value.clone(), &what, section, *at, remedy);
     }
     let kind = kind(section);
-    let time = |field, low| {
-        let time = section.text(field, values::duration(low, HOUR));
-        time.map_or(SECOND, |time| time.value)
-    };
-    let count = |field| {
-        let count = section.number(field, 1..=MAX_COUNT);
-        count.map_or(DEFAULT_COUNT, |count| count.value)
-    };
     Some(HealthCheck {
-        interval: time(&CHECK_INTERVAL, 100 * MILLISECOND),
-        timeout: time(&CHECK_TIMEOUT, MILLISECOND),
-        rise: count(&RISE),
-        fall: count(&FALL),
-        meaning: section
-            .text(&FAILURE, values::meaning)
-            .map_or_else(Meaning::default, |meaning| meaning.value),
+        interval: INTERVAL.or_default(section),
+        timeout: TIMEOUT.or_default(section),
+        rise: RISE.or_default(section),
+        fall: FALL.or_default(section),
+        meaning: FAILURE.or_default(section),
         name: name?.value,
         kind: kind?,
     })
 }
 
-/// What the check looks at. `None` if, after a complaint, bad.
+/// The subject of the check. `None` if it is bad, which was reported.
 fn kind(section: &Section<'_>) -> Option<HealthKind> {
-    use fields::{CHECK_ADDRESS, CHECK_EXEC, CHECK_TYPE, INTERFACE, PATH, URL};
-    let named = section.required(&CHECK_TYPE, kind_name)?.value;
-    section.refuse_strangers(&OWNED, &named, |field, owners| {
+    let named = TYPE.value(section)?;
+    TABLE.refuse_others(section, named, |field, owners| {
         let owners = owners.join(" and ");
         (
             format!("{field} belongs to checks of type {owners}, not to one of type {named}"),
@@ -123,105 +64,46 @@ fn kind(section: &Section<'_>) -> Option<HealthKind> {
         )
     });
     match named {
-        "exec" => command::required(section, &CHECK_EXEC).map(HealthKind::Exec),
-        "tcp" => {
-            let address = section.required(&CHECK_ADDRESS, target::socket)?;
-            Some(HealthKind::Tcp(address.value))
-        }
-        "http" => {
-            let url = section.required(&URL, target::http)?;
-            Some(HealthKind::Http(url.value))
-        }
+        "exec" => EXEC.value(section).map(HealthKind::Exec),
+        "tcp" => ADDRESS.value(section).map(HealthKind::Tcp),
+        "http" => URL.value(section).map(HealthKind::Http),
         "process" => process(section).map(HealthKind::Process),
-        "disk" => {
-            let path = section.required(&PATH, values::absolute_path)?;
-            Some(HealthKind::Disk(path.value))
-        }
-        _ => {
-            let interface = section.required(&INTERFACE, values::interface)?;
-            Some(HealthKind::Interface(interface.value))
-        }
+        "disk" => PATH.value(section).map(HealthKind::Disk),
+        _ => INTERFACE.value(section).map(HealthKind::Interface),
     }
 }
 
-fn kind_name(text: &str) -> Result<&'static str, Invalid> {
-    let known = HealthKind::NAMES;
-    known
-        .into_iter()
-        .find(|name| *name == text)
-        .ok_or_else(|| values::one_of("no type of health check", text, &known))
-}
-
-/// The one process that is named by one of three fields.
+/// The one process that is named by one of three settings.
 fn process(section: &Section<'_>) -> Option<ProcessName> {
-    use fields::{PIDFILE, PROCESS, UNIT};
-    // All are read before their number is judged, to complain of all that is wrong.
+    // All are read before their number is judged, to report all that is wrong.
     let named = [
-        section
-            .text(&PIDFILE, values::absolute_path)
-            .map(|file| ProcessName::PidFile(file.value)),
-        section
-            .text(&PROCESS, comm)
-            .map(|name| ProcessName::Name(name.value)),
-        section
-            .text(&UNIT, service)
-            .map(|unit| ProcessName::Unit(unit.value)),
+        PIDFILE.value(section).map(ProcessName::PidFile),
+        PROCESS.value(section).map(ProcessName::Name),
+        UNIT.value(section).map(ProcessName::Unit),
     ];
-    let given: Vec<_> = [PIDFILE, PROCESS, UNIT]
+    let fields: [&dyn Named; 3] = [&PIDFILE, &PROCESS, &UNIT];
+    let given: Vec<_> = fields
         .into_iter()
-        .filter(|field| section.has(field))
+        .filter(|field| section.has(*field))
         .collect();
     match &given[..] {
         [_] => named.into_iter().flatten().next(),
         [] => {
+            let [pidfile, process, unit] = fields.map(Named::example);
             section.problem(
                 section.at(),
                 "a check of type process has neither `pidfile` nor `process` nor `unit`",
-                format!(
-                    "say which process is meant, as in {}, {} or {}",
-                    PIDFILE.example, PROCESS.example, UNIT.example
-                ),
+                format!("say which process is meant, as in {pidfile}, {process} or {unit}"),
             );
             None
         }
         [first, second, ..] => {
             section.problem(
-                section.at_field(second),
-                format!("{} and {} exclude each other", first.name, second.name),
+                section.at_field(*second),
+                format!("{} and {} exclude each other", first.name(), second.name()),
                 "keep one, or make two checks of it",
             );
             None
         }
     }
-}
-
-/// A unit that has a main process.
-fn service(text: &str) -> Result<String, Invalid> {
-    let unit = values::unit("")(text)?;
-    if unit.ends_with(".service") {
-        Ok(unit)
-    } else {
-        Err(Invalid::new(
-            " has no main process: only services do",
-            "name a .service, or look at what it stands for by a check of another type",
-        ))
-    }
-}
-
-/// A process's name as the kernel keeps it.
-fn comm(text: &str) -> Result<String, Invalid> {
-    if text.is_empty() || text.contains(['/', '\0', '\n']) {
-        return Err(Invalid::new(
-            " is not a process's name",
-            "write it as /proc/PID/comm has it, without a path",
-        ));
-    }
-    if text.len() > MAX_COMM {
-        let kept: String = text.chars().take(MAX_COMM).collect();
-        return Err(Invalid::new(
-            format!(" is longer than the {MAX_COMM} bytes that the kernel keeps of a name"),
-            format!("write it as /proc/PID/comm has it, probably \"{kept}\""),
-        ));
-    }
-    Ok(text.to_owned())
 }

@@ -1,8 +1,8 @@
-//! The cluster key's file: what it must be, and what is in it.
+//! The file of the cluster key: who may read it, and its text.
 //!
-//! One or two lines `ID HEX`, an id of 0 to 255 and 32 hex digits; `#` begins a comment. The first
-//! key seals what this node sends; all of them are taken from others, so that keys can be rotated.
-//! Nothing here ever prints a line of it, and what is dropped is wiped.
+//! The text is one or two lines `ID HEX`, an id of 0 to 255 and 32 hex digits; `#` begins a comment.
+//! The first key seals what this node sends. All keys are accepted from others, so that keys can be
+//! rotated. The module never prints a line of the file, and wipes keys that it drops.
 
 use std::{
     fs::{File, OpenOptions},
@@ -21,13 +21,13 @@ use heartbeat_common::{
 use nix::unistd::geteuid;
 use siphasher::sip::SipHasher24;
 
-/// Where the key is unless the configuration says otherwise.
+/// The path of the key unless the configuration names another.
 pub const DEFAULT_PATH: &str = "/etc/heartbeat/key";
 /// Bytes of a key.
 pub const KEY_LEN: usize = 16;
 /// More than any key file holds.
 const MAX_FILE: u64 = 4_096;
-/// What a key's mark is the hash of. It begins neither as heartbeats do nor as configurations.
+/// The text of which a key's mark is the hash. Neither heartbeats nor configurations begin so.
 const MARK: &[u8] = b"heartbeat mark 1: which key this is";
 /// Permission bits that a key file must not have: all but reading and writing by its owner.
 const FORBIDDEN_MODE: u32 = 0o7177;
@@ -35,9 +35,9 @@ const FORBIDDEN_MODE: u32 = 0o7177;
 /// The keys of the cluster, by their ids. Its `Debug` shows the ids only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
-    /// Seals what this node sends.
+    /// The key that seals what this node sends.
     pub active: (u8, SipKey),
-    /// Those that others may use, the active one first. One or two, in different kernel slots.
+    /// The keys that others may use, the active one first. One or two, in different kernel slots.
     pub all: Vec<(u8, SipKey)>,
 }
 
@@ -50,7 +50,10 @@ pub enum KeyError {
     )]
     // The cause is part of the message, so it is no `source`: it would be printed twice.
     Read { path: PathBuf, cause: io::Error },
-    #[error("the key file {} is not a regular file\n  name the file that `heartbeat keygen` made", path.display())]
+    #[error(
+        "the key file {} is not a regular file\n  name the file that `heartbeat keygen` made",
+        path.display()
+    )]
     NotAFile { path: PathBuf },
     #[error(
         "the key file {} has mode {mode:04o}, so that others may use it\n  \
@@ -63,7 +66,10 @@ pub enum KeyError {
         path.display(), path.display()
     )]
     Owner { path: PathBuf, owner: u32 },
-    #[error("the key file {} holds no key\n  make one with `heartbeat keygen --force`", path.display())]
+    #[error(
+        "the key file {} holds no key\n  make one with `heartbeat keygen --force`",
+        path.display()
+    )]
     Empty { path: PathBuf },
     #[error("{}:{line}: {what}\n  {remedy}", path.display())]
     Line {
@@ -74,7 +80,7 @@ pub enum KeyError {
     },
 }
 
-/// What an operator does about a key file that cannot be read. A second key would split a cluster
+/// The operator's way out where a key file cannot be read. A second key would split a cluster
 /// that has one already, so a new one is named last.
 fn key_remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
@@ -124,21 +130,22 @@ impl Keys {
             if content.is_empty() {
                 continue;
             }
-            let complain = |(what, remedy)| KeyError::Line {
+            let wrong = |(what, remedy)| KeyError::Line {
                 path: path.to_owned(),
                 line,
                 what,
                 remedy,
             };
-            let key = parse_line(content).map_err(complain)?;
+            let key = parse_line(content).map_err(wrong)?;
             if all.len() == MAX_KEYS {
                 let remedy = "keep the one in use and the one that replaces it";
-                return Err(complain(("there are more than two keys", remedy)));
+                return Err(wrong(("there are more than two keys", remedy)));
             }
             if all.iter().any(|(id, _)| Key::slot(*id) == Key::slot(key.0)) {
-                return Err(complain((
+                return Err(wrong((
                     "this key's id and the other's are both even or both odd",
-                    "change one of the two ids by one, on all nodes: each parity has room for one key",
+                    "change one of the two ids by one, on all nodes: each parity has room for one \
+                     key",
                 )));
             }
             all.push(key);
@@ -149,12 +156,12 @@ impl Keys {
         Ok(Self { active, all })
     }
 
-    /// Their ids, that of the active one first.
+    /// The ids of all keys, that of the active one first.
     pub fn ids(&self) -> Vec<u8> {
         self.all.iter().map(|(id, _)| *id).collect()
     }
 
-    /// What of these keys others may know.
+    /// The mark of all keys, which others may know.
     pub fn mark(&self) -> u32 {
         mark(&self.all)
     }
@@ -168,7 +175,7 @@ impl Drop for Keys {
 }
 
 /// Equal for the same keys under the same ids, in whatever order, and as good as never for others.
-/// Not 0. Only who has a key can tell that it is marked.
+/// Not 0. Only a holder of a key can tell its mark.
 pub fn mark(keys: &[(u8, SipKey)]) -> u32 {
     let all = keys.iter().fold(0, |all, (id, key)| {
         let mut hash = SipHasher24::new_with_keys(key.k0, key.k1);
@@ -180,7 +187,7 @@ pub fn mark(keys: &[(u8, SipKey)]) -> u32 {
     (high ^ low).max(1)
 }
 
-/// That `file` is one that only its owner can use, and its owner is to be trusted.
+/// Ensures that only its owner can use `file`, and that the owner is root or this user.
 fn guarded(file: &File, path: &Path) -> Result<(), KeyError> {
     let metadata = file.metadata().map_err(|cause| KeyError::Read {
         path: path.to_owned(),
@@ -208,10 +215,10 @@ fn guarded(file: &File, path: &Path) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// What is wrong and what to do, never with what was read.
-type Complaint = (&'static str, &'static str);
+/// What is wrong with a line and what to do, without any of its text.
+type Wrong = (&'static str, &'static str);
 
-fn parse_line(content: &str) -> Result<(u8, SipKey), Complaint> {
+fn parse_line(content: &str) -> Result<(u8, SipKey), Wrong> {
     const FORM: &str =
         "write `ID HEX`: an id of 0 to 255 and 32 hex digits, as `heartbeat keygen` does";
     let mut words = content.split_whitespace();

@@ -1,10 +1,13 @@
-//! The agent's configuration: one TOML file, the same on all nodes if they wish.
+//! The agent's configuration: one TOML file, which may be the same on all nodes.
 //!
-//! Reads it, checks all of it, and says where and what is wrong, all at once. What comes out is
-//! typed and valid, so nothing behind it checks again. Never touches interfaces, addresses or maps,
-//! and never prints a key. `docs/heartbeat.toml.example` shows every field.
+//! The crate reads the file, checks all of it, and reports all problems at once, each with its place.
+//! A [`Config`] is typed and valid, so nothing behind the crate checks again. The crate never touches
+//! interfaces, addresses or maps, and never prints a key.
 //!
-//! The types import nothing of this crate. The readers stand above them: each reads one table.
+//! From below to above: `types` are the values, and import nothing of this crate. `read` and `readers`
+//! turn TOML into values. [`settings`] has a row for each setting, from which its reader, its
+//! documents and the comparisons follow. A module for each table fills the types and judges what must
+//! hold between settings; `resolve` puts all of them together.
 
 #![forbid(unsafe_code)]
 
@@ -18,30 +21,30 @@ use std::{
 use nix::unistd::geteuid;
 use toml::{Spanned, de::DeTable};
 
-mod cluster;
-mod command;
 mod constraints;
 mod difference;
 mod digest;
 pub mod duration;
 pub mod exclusive;
-mod fields;
 pub mod flags;
 mod groups;
 mod guarded;
 mod health;
 mod hook;
+mod ids;
 pub mod key;
+mod links;
 mod load;
 mod merge;
 mod nodes;
 mod own;
 mod placement;
 mod read;
+mod readers;
 mod report;
 mod resolve;
-mod scores;
-mod sections;
+mod resource_type;
+pub mod settings;
 mod syntax;
 mod target;
 mod timing;
@@ -50,12 +53,13 @@ mod uses;
 mod utilization;
 mod values;
 
-pub use cluster::DEFAULT_INSTANCE;
 pub use difference::{Change, GroupChange, NodesChange, ResourceChange};
 pub use own::{Unmixable, with_own_settings};
 pub use report::shown;
-pub use sections::DEFAULT_RUN;
-pub use timing::DEFAULT_MAX_LEASE;
+pub use settings::{
+    cluster::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE},
+    paths::DEFAULT_RUN,
+};
 pub use types::{
     Colocation, Config, ConfigError, Exec, Execution, Group, HealthCheck, HealthKind, Hook,
     HookEvent, HttpTarget, Limit, LimitKind, Link, Load, LoadSource, LocalLink, MAX_GROUPS,
@@ -67,13 +71,13 @@ use read::Section;
 use report::{Findings, Source};
 use resolve::Identity;
 
-/// Where the configuration is unless the command line says otherwise.
+/// The path of the configuration unless the command line names another.
 pub const DEFAULT_PATH: &str = "/etc/heartbeat/heartbeat.toml";
 
 impl Config {
-    /// Reads the configuration at `path`. The local node is `node_override`, else what the file
-    /// says, else the one with this host's name. For root a file that others may change is an
-    /// error, for any other user a warning: no program of it runs then.
+    /// Reads the configuration at `path`. The local node is `node_override`, else the one that the
+    /// file names, else the one with this host's name. A file that others may change is an error for
+    /// root, and a warning for any other user, for whom no program of the file runs.
     pub fn load(path: &Path, node_override: Option<&str>) -> Result<Self, ConfigError> {
         let read = |cause| ConfigError::Read {
             path: path.to_owned(),
@@ -120,7 +124,13 @@ fn read_document(
     node: Option<&str>,
     hostname: &str,
 ) -> Config {
-    let top = Section::new(findings, String::new(), 0, document.get_ref(), &fields::TOP);
+    let top = Section::new(
+        findings,
+        String::new(),
+        0,
+        document.get_ref(),
+        &settings::top_names(),
+    );
     resolve::config(findings, &top, Identity { node, hostname })
 }
 

@@ -1,4 +1,4 @@
-//! A changed configuration for an agent that goes on: groups and addresses keep their places, by
+//! A changed configuration for an agent that goes on: groups and addresses keep their indices, by
 //! which all parts of the agent know them.
 
 use heartbeat_common::maps::MAX_VIPS;
@@ -10,19 +10,19 @@ use heartbeat_core::{
 };
 
 impl Group {
-    /// Whether the group is gone from the configuration, and so runs nowhere.
+    /// Whether the group was removed from the configuration, and so runs nowhere.
     pub fn is_removed(&self) -> bool {
         self.rank.is_empty()
     }
 }
 
 impl Config {
-    /// `new`, with all that this one has in its old place: what is new comes behind, and groups
-    /// that were removed stay, ranked nowhere. What cannot be taken over while the agent runs is
-    /// named.
+    /// `new`, in which each group and address of this configuration keeps its index. New ones come
+    /// behind, and removed groups stay, ranked nowhere. The error names what cannot be taken over while
+    /// the agent runs.
     pub fn merged(&self, new: &Self) -> Result<Self, String> {
         let mut vips = self.vips.clone();
-        // Kinds may have come or gone: what groups demand is in the order of the new ones.
+        // Kinds may have come or gone: the demands of groups are in the order of the new ones.
         let kinds = new.utilization.len();
         let removed = |group| removed(group, kinds);
         let mut groups: ByGroup<Group> = self.groups.iter().map(removed).collect();
@@ -40,8 +40,8 @@ impl Config {
         }
         if groups.len() > MAX_GROUPS || vips.len() > MAX_VIPS {
             return Err(format!(
-                "there were {} groups and {} addresses since the agent started, more than it can keep ({} and \
-                 {})",
+                "there were {} groups and {} addresses since the agent started, more than it can \
+                 keep ({} and {})",
                 groups.len(),
                 vips.len(),
                 MAX_GROUPS,
@@ -80,7 +80,7 @@ fn removed(group: &Group, kinds: usize) -> Group {
     }
 }
 
-/// The place of an address, a new one if it has none.
+/// The index of an address, a new one if it has none.
 fn place(vips: &mut IndexVec<VipIndex, Vip>, vip: &Vip) -> Result<VipIndex, String> {
     match vips.position(|old| old.address.address == vip.address.address) {
         Some(index) if vips[index] == *vip => Ok(index),

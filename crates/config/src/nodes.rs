@@ -1,14 +1,13 @@
-//! What must hold between the nodes: how many vote and serve, and that no two claim the same.
+//! `[[node]]`: how many vote and serve, and that no two claim the same.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use heartbeat_common::{maps::MAX_PEERS, wire::NodeId};
 
 use super::{
-    fields,
-    read::{At, Section, or_complained},
+    read::{At, Named, Section, label, or_reported},
     report::quoted,
-    sections,
+    settings::node::{ADDRESSES, CAPACITY, ID, INTERFACES, NAME, ROLE, TABLE},
     types::{Link, Node, Role},
     uses::Uses,
     utilization::Stated,
@@ -16,25 +15,73 @@ use super::{
 
 const MAX_NODES: usize = MAX_PEERS + 1;
 
-/// The nodes, and what each says of its capacity.
-pub(super) fn resolve<'a>(
-    top: &Section<'_>,
-    read: Vec<sections::Node<'a>>,
-    links: &[Link],
-) -> (Vec<Node>, Vec<Stated<'a>>) {
+/// A `[[node]]` as read.
+struct Draft<'a> {
+    section: Section<'a>,
+    name: Option<At<String>>,
+    id: Option<At<u16>>,
+    role: Role,
+    addresses: PerLink<IpAddr>,
+    interfaces: PerLink<String>,
+    capacity: Stated<'a>,
+}
+
+/// A list with one item for each link. `None` if the list is absent or no list; a bad item is
+/// `None`.
+struct PerLink<T>(Option<At<Vec<Option<At<T>>>>>);
+
+impl<T> PerLink<T> {
+    fn items(&self) -> impl Iterator<Item = Option<&At<T>>> {
+        let items = self.0.iter().flat_map(|list| &list.value);
+        items.map(Option::as_ref)
+    }
+
+    /// Reports a list that is shorter or longer than that of the links.
+    fn one_per_link(&self, section: &Section<'_>, field: &dyn Named, links: usize) {
+        let Some(At { value: items, at }) = &self.0 else {
+            return;
+        };
+        // A file without links was reported.
+        if links > 0 && items.len() != links {
+            let (name, noun, length) = (field.name(), field.noun(), items.len());
+            section.problem(
+                *at,
+                format!("{name} has length {length}, but the number of links is {links}"),
+                format!("list one {noun} for each [[link]], in their order"),
+            );
+        }
+    }
+}
+
+fn draft(section: Section<'_>) -> Draft<'_> {
+    Draft {
+        name: NAME.read(&section),
+        id: ID.read(&section),
+        role: ROLE.or_default(&section),
+        addresses: PerLink(ADDRESSES.read(&section)),
+        interfaces: PerLink(INTERFACES.read(&section)),
+        capacity: Stated::read(&section, &CAPACITY),
+        section,
+    }
+}
+
+/// The nodes, and the capacity that each states.
+pub(super) fn read<'a>(top: &Section<'a>, links: &[Link]) -> (Vec<Node>, Vec<Stated<'a>>) {
+    let sections = TABLE.open_all(top, label("node"));
+    let read: Vec<Draft<'a>> = sections.into_iter().map(draft).collect();
     match read.first() {
         Some(first) => {
             let members = read.iter().filter(|node| node.role == Role::Member);
             voters(first.section.at(), read.len(), members.count(), top);
         }
-        None if top.lacks(&fields::NODE) => top.missing(&fields::NODE),
+        None if top.lacks(&TABLE) => top.missing(&TABLE),
         None => {}
     }
     let mut names = Uses::new();
     let mut ids = Uses::new();
     let mut addresses = Uses::new();
     let mut families = HashMap::new();
-    let node = |node: sections::Node<'a>| {
+    let node = |node: Draft<'a>| {
         let section = &node.section;
         if let Some(At { value, at }) = &node.name {
             let what = format!("name {}", quoted(value));
@@ -46,11 +93,7 @@ pub(super) fn resolve<'a>(
                 "give each node a name of its own",
             );
         }
-        if let Some(At {
-            value: NodeId(id),
-            at,
-        }) = node.id
-        {
+        if let Some(At { value: id, at }) = node.id {
             ids.once(
                 id,
                 &format!("id {id}"),
@@ -73,8 +116,10 @@ pub(super) fn resolve<'a>(
             );
             family(&mut families, link, *value, section, *at);
         }
-        node.addresses.one_per_link(section, links.len());
-        node.interfaces.one_per_link(section, links.len());
+        node.addresses
+            .one_per_link(section, &ADDRESSES, links.len());
+        node.interfaces
+            .one_per_link(section, &INTERFACES, links.len());
         let resolved = Node {
             interfaces: interfaces(&node, links),
             capacity: Vec::new(),
@@ -84,9 +129,9 @@ pub(super) fn resolve<'a>(
                 .flatten()
                 .map(|address| address.value)
                 .collect(),
-            id: or_complained(node.id),
+            id: NodeId(or_reported(node.id)),
             role: node.role,
-            name: or_complained(node.name),
+            name: or_reported(node.name),
         };
         (resolved, node.capacity)
     };
@@ -144,7 +189,7 @@ fn voters(at: usize, count: usize, members: usize, top: &Section<'_>) {
 /// The first address on each link, and the node and line it stands at.
 type Families = HashMap<usize, (IpAddr, String, usize)>;
 
-/// Complains of an address that is not of its link's family.
+/// Reports an address that is not of its link's family.
 fn family(families: &mut Families, link: usize, address: IpAddr, section: &Section<'_>, at: usize) {
     let name = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
     match families.get(&link) {
@@ -153,9 +198,12 @@ fn family(families: &mut Families, link: usize, address: IpAddr, section: &Secti
             section.problem(
                 at,
                 format!(
-                    "address \"{address}\" is {this}, but link {link} is {other} since {by} (line {line})"
+                    "address \"{address}\" is {this}, but link {link} is {other} since {by} (line \
+                     {line})"
                 ),
-                format!("use {other} on link {link} for all nodes; {this} can be a link of its own"),
+                format!(
+                    "use {other} on link {link} for all nodes; {this} can be a link of its own"
+                ),
             );
         }
         Some(_) => {}
@@ -169,8 +217,8 @@ fn family(families: &mut Families, link: usize, address: IpAddr, section: &Secti
 }
 
 /// The node's own interface names, or those of the links.
-fn interfaces(node: &sections::Node<'_>, links: &[Link]) -> Vec<String> {
-    if !node.interfaces.given() {
+fn interfaces(node: &Draft<'_>, links: &[Link]) -> Vec<String> {
+    if node.interfaces.0.is_none() {
         return links.iter().map(|link| link.interface.clone()).collect();
     }
     let mut names: Vec<String> = Vec::new();

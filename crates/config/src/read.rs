@@ -1,10 +1,10 @@
-//! Reads the fields of TOML tables into typed values, and collects all that is wrong on the way.
+//! Tables of the file, and how a reader takes a field from one.
 //!
 //! Tables are walked by hand instead of deserialised, since serde stops at the first mistake and
-//! an operator should see all of them at once. Like serde's `deny_unknown_fields`, a field that
-//! nobody asked for is an error. Knows nothing of what the fields mean.
+//! an operator should see all of them at once. Like serde's `deny_unknown_fields`, a field that no
+//! setting has is an error. The module does not know what the fields mean.
 
-use std::{fmt::Display, ops::RangeInclusive};
+use std::fmt::Display;
 
 use toml::{
     Spanned,
@@ -13,34 +13,45 @@ use toml::{
 
 use super::report::{Findings, nearest, quoted, shown, type_and_value};
 
-/// A field of a table: its name, what messages call one of its values, and how to write it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) noun: &'static str,
-    pub(super) example: &'static str,
-}
+/// The words of messages about a field.
+pub(super) trait Named {
+    fn name(&self) -> &'static str;
 
-impl Field {
-    pub(super) const fn new(name: &'static str, example: &'static str) -> Self {
-        Self {
-            name,
-            noun: name,
-            example,
-        }
+    /// The word of messages for one of the field's values.
+    fn noun(&self) -> &'static str {
+        self.name()
     }
 
-    /// A list whose items have a name of their own.
-    pub(super) const fn list(
-        name: &'static str,
-        noun: &'static str,
-        example: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            noun,
-            example,
-        }
+    /// The field as an operator would write it.
+    fn example(&self) -> String;
+}
+
+/// Turns the value of a field into a typed one.
+pub(super) trait Reader {
+    type Value;
+
+    /// The typed value. `None` if the value is bad, which was reported.
+    fn read(
+        &self,
+        section: &Section<'_>,
+        field: &dyn Named,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<At<Self::Value>>;
+
+    /// The value as the file has it.
+    fn write(&self, value: &Self::Value) -> String;
+
+    /// The value as the summary of `heartbeat check` has it.
+    fn show(&self, value: &Self::Value) -> String {
+        self.write(value)
+    }
+
+    /// The values that are good, for the documents: `a number from 1 to 99`.
+    fn takes(&self) -> String;
+
+    /// The words that messages put behind an example.
+    fn hint(&self) -> String {
+        String::new()
     }
 }
 
@@ -51,9 +62,9 @@ pub(super) struct At<T> {
     pub(super) at: usize,
 }
 
-/// The value of a field that is required. Where it is missing or bad there was a complaint, and
-/// what stands in for it is never used.
-pub(super) fn or_complained<T: Default>(value: Option<At<T>>) -> T {
+/// The value of a required field. A missing or bad one was reported, and the value that stands in
+/// for it is never used.
+pub(super) fn or_reported<T: Default>(value: Option<At<T>>) -> T {
     value.map(|value| value.value).unwrap_or_default()
 }
 
@@ -73,41 +84,41 @@ impl Invalid {
     }
 }
 
-/// One table of the file.
+/// A table of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Section<'a> {
     findings: &'a Findings<'a>,
-    /// What messages call it: `[cluster]`, `node "a"`; empty for the file's top.
+    /// The table's name in messages: `[cluster]`, `node "a"`; empty for the file's top.
     label: String,
-    /// Where its header is.
+    /// The byte of the file at which the header begins.
     at: usize,
-    table: &'a DeTable<'a>,
+    /// `None` if the file has no such table.
+    table: Option<&'a DeTable<'a>>,
 }
 
 impl<'a> Section<'a> {
-    /// Complains of the fields of `table` that are not `known`.
+    /// A table of which all fields should be `known`; reports the others.
     pub(super) fn new(
         findings: &'a Findings<'a>,
         label: String,
         at: usize,
         table: &'a DeTable<'a>,
-        known: &[Field],
+        known: &[&'static str],
     ) -> Self {
         let section = Self {
             findings,
             label,
             at,
-            table,
+            table: Some(table),
         };
-        let is_known = |name: &str| known.iter().any(|field| field.name == name);
-        for (key, _) in table.iter().filter(|(key, _)| !is_known(key.get_ref())) {
+        let unknown = table
+            .iter()
+            .filter(|(key, _)| !known.contains(&&**key.get_ref()));
+        for (key, _) in unknown {
             let name = key.get_ref();
-            let remedy = match nearest(name, known.iter().map(|field| field.name)) {
+            let remedy = match nearest(name, known.iter().copied()) {
                 Some(likely) => format!("did you mean `{likely}`?"),
-                None => {
-                    let names: Vec<_> = known.iter().map(|field| field.name).collect();
-                    format!("known here: {}", names.join(", "))
-                }
+                None => format!("known here: {}", known.join(", ")),
             };
             section.problem(
                 key.span().start,
@@ -118,19 +129,9 @@ impl<'a> Section<'a> {
         section
     }
 
-    /// Complains of the fields that are given though they are others', as `owned` has it, than
-    /// `named`'s: `words` say what is wrong and what to do, from a field's name and owners.
-    pub(super) fn refuse_strangers<O: PartialEq>(
-        &self,
-        owned: &[(Field, &[O])],
-        named: &O,
-        words: impl Fn(&str, &[O]) -> (String, String),
-    ) {
-        let given = owned.iter().filter(|(field, _)| self.has(field));
-        for (field, owners) in given.filter(|(_, owners)| !owners.contains(named)) {
-            let (what, remedy) = words(field.name, owners);
-            self.problem(self.at_field(field), what, remedy);
-        }
+    /// Whether the file has the table.
+    pub(super) fn is_given(&self) -> bool {
+        self.table.is_some()
     }
 
     pub(super) fn label(&self) -> &str {
@@ -154,17 +155,24 @@ impl<'a> Section<'a> {
         self.findings.warning(at, self.labelled(message), remedy);
     }
 
-    pub(super) fn missing(&self, field: &Field) {
-        let message = format!("`{}` is missing", field.name);
-        self.problem(self.at, message, format!("add it, as in {}", field.example));
+    /// Reports that `field` is missing, unless the table itself is.
+    pub(super) fn missing(&self, field: &dyn Named) {
+        if self.is_given() {
+            let message = format!("`{}` is missing", field.name());
+            self.problem(
+                self.at,
+                message,
+                format!("add it, as in {}", field.example()),
+            );
+        }
     }
 
-    pub(super) fn has(&self, field: &Field) -> bool {
-        self.table.contains_key(field.name)
+    pub(super) fn has(&self, field: &dyn Named) -> bool {
+        self.get(field).is_some()
     }
 
     /// Whether `field` is absent or an empty list.
-    pub(super) fn lacks(&self, field: &Field) -> bool {
+    pub(super) fn lacks(&self, field: &dyn Named) -> bool {
         match self.get(field).map(Spanned::get_ref) {
             None => true,
             Some(DeValue::Array(items)) => items.is_empty(),
@@ -172,112 +180,35 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Where the value of `field` is, or else where the table begins.
-    pub(super) fn at_field(&self, field: &Field) -> usize {
+    /// The place of the value of `field`, or else of the table.
+    pub(super) fn at_field(&self, field: &dyn Named) -> usize {
         self.get(field).map_or(self.at, |value| value.span().start)
     }
 
-    /// The text of `field`, as `parse` understands it. `None` if absent or, after a complaint, bad.
-    pub(super) fn text<T>(
-        &self,
-        field: &Field,
-        parse: impl Fn(&str) -> Result<T, Invalid>,
-    ) -> Option<At<T>> {
-        self.get(field)
-            .and_then(|value| self.parse(field, value, &parse))
+    pub(super) fn get(&self, field: &dyn Named) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table?.get(field.name())
     }
 
-    /// The same for a field that must be there.
-    pub(super) fn required<T>(
-        &self,
-        field: &Field,
-        parse: impl Fn(&str) -> Result<T, Invalid>,
-    ) -> Option<At<T>> {
-        if !self.has(field) {
-            self.missing(field);
-        }
-        self.text(field, parse)
-    }
-
-    /// The texts of a list. An item is `None` if, after a complaint, it is bad.
-    pub(super) fn list<T>(
-        &self,
-        field: &Field,
-        parse: impl Fn(&str) -> Result<T, Invalid>,
-    ) -> Option<Vec<Option<At<T>>>> {
-        let value = self.get(field)?;
-        match value.get_ref() {
-            DeValue::Array(items) => Some(
-                items
-                    .iter()
-                    .map(|item| self.parse(field, item, &parse))
-                    .collect(),
-            ),
-            _ => self.wrong_type(field, value, "an array of strings"),
-        }
-    }
-
-    /// The same for a field that may also be a single text.
-    pub(super) fn one_or_list<T>(
-        &self,
-        field: &Field,
-        parse: impl Fn(&str) -> Result<T, Invalid>,
-    ) -> Option<Vec<Option<At<T>>>> {
-        let value = self.get(field)?;
-        match value.get_ref() {
-            DeValue::Array(_) => self.list(field, parse),
-            _ => Some(vec![self.parse(field, value, &parse)]),
-        }
-    }
-
-    /// A whole number within `range`.
-    pub(super) fn number(&self, field: &Field, range: RangeInclusive<u32>) -> Option<At<u32>> {
-        let value = self.get(field)?;
-        let DeValue::Integer(number) = value.get_ref() else {
-            return self.wrong_type(field, value, "an integer");
+    /// The table that `field` names, once: `[field]`. An absent one has no fields.
+    pub(super) fn table(&self, field: &dyn Named, known: &[&'static str]) -> Section<'a> {
+        let label = format!("[{}]", field.name());
+        let absent = |label| Section {
+            findings: self.findings,
+            label,
+            at: self.at,
+            table: None,
         };
-        let at = value.span().start;
-        match u32::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) if range.contains(&number) => Some(At { value: number, at }),
-            _ => {
-                let number = shown(number.as_str());
-                let (low, high) = range.into_inner();
-                let message = format!("{} {number} is not from {low} to {high}", field.noun);
-                self.problem(
-                    at,
-                    message,
-                    format!("write a number within, as in {}", field.example),
-                );
-                None
-            }
-        }
-    }
-
-    /// `true` or `false`.
-    pub(super) fn boolean(&self, field: &Field) -> Option<At<bool>> {
-        let value = self.get(field)?;
-        let at = value.span().start;
-        match value.get_ref() {
-            DeValue::Boolean(value) => Some(At { value: *value, at }),
-            _ => self.wrong_type(field, value, "a boolean"),
-        }
-    }
-
-    /// The table that `field` names, once: `[field]`.
-    pub(super) fn table(&self, field: &Field, known: &[Field]) -> Option<Section<'a>> {
-        let value = self.get(field)?;
+        let Some(value) = self.get(field) else {
+            return absent(label);
+        };
         match value.get_ref() {
             DeValue::Table(table) => {
-                let label = format!("[{}]", field.name);
-                Some(Section::new(
-                    self.findings,
-                    label,
-                    value.span().start,
-                    table,
-                    known,
-                ))
+                Section::new(self.findings, label, value.span().start, table, known)
             }
-            _ => self.wrong_type(field, value, "a table"),
+            _ => {
+                self.wrong_type::<()>(field, value, "a table");
+                absent(label)
+            }
         }
     }
 
@@ -285,8 +216,8 @@ impl<'a> Section<'a> {
     /// place and its `name`, if it has one.
     pub(super) fn tables(
         &self,
-        field: &Field,
-        known: &[Field],
+        field: &dyn Named,
+        known: &[&'static str],
         label: impl Fn(usize, Option<&str>) -> String,
     ) -> Vec<Section<'a>> {
         let Some(value) = self.get(field) else {
@@ -300,28 +231,20 @@ impl<'a> Section<'a> {
             DeValue::Table(table) => {
                 let name = table.get("name").and_then(|name| name.get_ref().as_str());
                 let label = label(index, name);
-                Some(Section::new(
-                    self.findings,
-                    label,
-                    item.span().start,
-                    table,
-                    known,
-                ))
+                let at = item.span().start;
+                Some(Section::new(self.findings, label, at, table, known))
             }
             _ => self.wrong_type(field, item, "a table"),
         };
         items.iter().enumerate().filter_map(section).collect()
     }
 
-    pub(super) fn get(&self, field: &Field) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.table.get(field.name)
-    }
-
-    fn parse<T>(
+    /// The text in `value`, as `parse` understands it.
+    pub(super) fn text<T>(
         &self,
-        field: &Field,
+        field: &dyn Named,
         value: &Spanned<DeValue<'_>>,
-        parse: &impl Fn(&str) -> Result<T, Invalid>,
+        parse: &dyn Fn(&str) -> Result<T, Invalid>,
     ) -> Option<At<T>> {
         let DeValue::String(text) = value.get_ref() else {
             return self.wrong_type(field, value, "a quoted string");
@@ -330,27 +253,44 @@ impl<'a> Section<'a> {
         match parse(text) {
             Ok(value) => Some(At { value, at }),
             Err(Invalid { what, remedy }) => {
-                self.problem(at, format!("{} {}{what}", field.noun, quoted(text)), remedy);
+                let message = format!("{} {}{what}", field.noun(), quoted(text));
+                self.problem(at, message, remedy);
                 None
             }
         }
     }
 
+    /// The texts in `value`, which is a list. A bad item is `None`, and was reported.
+    pub(super) fn texts<T>(
+        &self,
+        field: &dyn Named,
+        value: &Spanned<DeValue<'_>>,
+        parse: &dyn Fn(&str) -> Result<T, Invalid>,
+    ) -> Option<Vec<Option<At<T>>>> {
+        match value.get_ref() {
+            DeValue::Array(items) => {
+                let texts = items.iter().map(|item| self.text(field, item, parse));
+                Some(texts.collect())
+            }
+            _ => self.wrong_type(field, value, "an array of strings"),
+        }
+    }
+
     pub(super) fn wrong_type<T>(
         &self,
-        field: &Field,
+        field: &dyn Named,
         value: &Spanned<DeValue<'_>>,
         wanted: &str,
     ) -> Option<T> {
         let message = format!(
             "{} must be {wanted}; got {}",
-            field.noun,
+            field.noun(),
             type_and_value(value.get_ref())
         );
         self.problem(
             value.span().start,
             message,
-            format!("write it as in {}", field.example),
+            format!("write it as in {}", field.example()),
         );
         None
     }
@@ -364,7 +304,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Messages call a table by its name, or by its place where it has none.
+/// The name of a table in messages: its `name`, or its place if it has none.
 pub(super) fn label(kind: &'static str) -> impl Fn(usize, Option<&str>) -> String {
     move |index, name| match name {
         Some(name) => format!("{kind} {}", quoted(name)),

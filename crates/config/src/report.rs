@@ -1,5 +1,5 @@
-//! What is wrong with a configuration, and where: every message names the file, the line, what is
-//! wrong and what to do. Never prints what looks like a key.
+//! Messages about a configuration. Each names the file, the line, what is wrong and what to do. No
+//! message shows what looks like a key.
 
 use std::{cell::RefCell, path::Path};
 
@@ -89,7 +89,7 @@ impl<'a> Findings<'a> {
             .push((at, self.place(at, message, remedy.into())));
     }
 
-    /// A problem that no line of the file is to blame for.
+    /// Adds a problem that no line of the file is to blame for.
     pub(super) fn problem_elsewhere(&self, message: String, remedy: impl Into<String>) {
         let location = self.source.path().display().to_string();
         let problem = Problem {
@@ -171,7 +171,7 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
-/// What messages call a value of its type.
+/// The words of messages for the type of a value.
 pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
@@ -194,7 +194,7 @@ pub(super) fn type_and_value(value: &DeValue<'_>) -> String {
     }
 }
 
-/// The one of `known` that `text` was probably meant to be.
+/// The word of `known` that `text` was probably meant to be.
 pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let text = text.to_lowercase();
     // Longer than any name: no misspelling, and not worth a quadratic comparison.

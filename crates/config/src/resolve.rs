@@ -1,43 +1,47 @@
-//! What must hold between tables, and the step from tables to a [`Config`].
+//! The step from tables to a [`Config`], and what must hold between them.
 
-use std::time::Duration;
-
-use heartbeat_common::wire::{LinkId, MAX_LINKS};
+use heartbeat_common::wire::ClusterId;
 
 use super::{
-    cluster::{self, Cluster},
-    constraints, fields, groups, health, hook, load, nodes,
+    constraints, groups, health, hook, ids, links, load, nodes,
     placement::{self, Pace},
-    read::{At, Section, or_complained},
+    read::{At, Section},
     report::{Findings, known, likely, quoted},
-    sections,
-    types::{Config, Link, Node},
-    uses::Uses,
+    settings::{cluster, paths, realtime},
+    timing::{self, Timing},
+    types::{Config, Node},
     utilization,
 };
 
-/// What a Unix socket's address can hold, less the closing NUL.
+/// The bytes of a Unix socket's address, less the closing NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// Who this host might be.
+/// The names that this host may have as a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity<'a> {
-    /// From the command line: beats the file.
+    /// The command line's, which beats the file's.
     pub(super) node: Option<&'a str>,
     pub(super) hostname: &'a str,
 }
 
-/// The configuration that `top` describes. Worth something only if `findings` has no problem.
+/// The configuration that `top` describes. It is of use only if `findings` has no problem.
 pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'_>) -> Config {
-    let cluster = cluster::read(top);
-    let (run, state) = sections::paths(top);
-    let realtime_priority = sections::realtime(top);
-    let links = links(top, sections::links(top));
-    let (mut nodes, capacities) = nodes::resolve(top, sections::nodes(top), &links);
-    let local = cluster
-        .as_ref()
-        .map_or(0, |cluster| local(findings, cluster, &nodes, who));
-    let auto_failback = cluster.as_ref().and_then(|cluster| cluster.auto_failback);
+    if !top.has(&cluster::TABLE) {
+        top.missing(&cluster::TABLE);
+    }
+    let cluster = cluster::TABLE.open(top);
+    let name = cluster::NAME.or_default(&cluster);
+    let Timing {
+        interval,
+        timeout,
+        agent_stall,
+        lease,
+        max_lease,
+    } = timing::read(&cluster);
+    let auto_failback = cluster::AUTO_FAILBACK.value(&cluster);
+    let links = links::read(top);
+    let (mut nodes, capacities) = nodes::read(top, &links);
+    let local = local(findings, &cluster, &nodes, who);
     let groups::Read {
         mut groups,
         demands,
@@ -47,9 +51,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
     let health = health::read(top);
     let load = load::read(top);
     let pace = Pace {
-        heartbeat: cluster
-            .as_ref()
-            .map_or(Duration::ZERO, |cluster| cluster.timing.interval),
+        heartbeat: interval,
         load: load.interval,
     };
     let (placement, at) = placement::read(top, pace);
@@ -59,47 +61,50 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         (&mut nodes, &capacities),
         (&mut groups, &demands),
     );
-    let hooks = hook::read(top);
-    // Without [cluster] there was a complaint already: what stands in for it is never used.
-    let cluster = cluster.unwrap_or_default();
+    let paths = paths::TABLE.open(top);
+    let priority = realtime::PRIORITY.or_default(&realtime::TABLE.open(top));
     let config = Config {
         path: findings.source.path().to_owned(),
-        cluster: cluster.name,
-        cluster_id: cluster.id,
-        instance: cluster.instance,
-        key: cluster.key,
-        port: cluster.port,
-        version: cluster.version,
-        interval: cluster.timing.interval,
-        timeout: cluster.timing.timeout,
-        agent_stall: cluster.timing.agent_stall,
-        lease: cluster.timing.lease,
-        max_lease: cluster.timing.max_lease,
-        drift_ppm: cluster.timing.drift_ppm,
+        cluster_id: ClusterId(
+            cluster::ID
+                .value(&cluster)
+                .unwrap_or_else(|| ids::cluster_id(&name)),
+        ),
+        cluster: name,
+        instance: cluster::INSTANCE.or_default(&cluster),
+        key: cluster::KEY.or_default(&cluster),
+        port: cluster::PORT.or_default(&cluster),
+        version: cluster::CONFIG_VERSION.or_default(&cluster),
+        interval,
+        timeout,
+        agent_stall,
+        lease,
+        max_lease,
+        drift_ppm: cluster::DRIFT.or_default(&cluster),
         auto_failback: auto_failback.unwrap_or(true),
-        realtime_priority,
+        realtime_priority: (priority > 0).then_some(priority),
         links,
         nodes,
         groups,
         vips,
         colocations,
         orders,
-        maintenance: cluster.maintenance,
-        accept_configuration: cluster.accept_configuration,
+        maintenance: cluster::MAINTENANCE.or_default(&cluster),
+        accept_configuration: cluster::ACCEPT_CONFIGURATION.or_default(&cluster),
         health,
         load,
         placement,
         utilization,
-        hooks,
+        hooks: hook::read(top),
         warnings: Vec::new(),
-        run: run.value,
-        state,
+        run: paths::RUN.or_default(&paths),
+        state: paths::STATE.or_default(&paths),
         local,
     };
     let socket = config.socket().as_os_str().len();
     if socket > MAX_SOCKET_PATH {
         findings.problem(
-            run.at,
+            paths.at_field(&paths::RUN),
             format!("[paths]: run makes the control socket's path {socket} bytes long"),
             format!(
                 "choose a shorter directory: a Unix socket's path has at most {MAX_SOCKET_PATH}"
@@ -109,43 +114,14 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
     config
 }
 
-fn links(top: &Section<'_>, read: Vec<sections::Link<'_>>) -> Vec<Link> {
-    if top.lacks(&fields::LINK) {
-        top.missing(&fields::LINK);
-    }
-    if let Some(extra) = read.get(MAX_LINKS) {
-        let message = format!(
-            "there are {} links, but no more than {MAX_LINKS} work",
-            read.len()
-        );
-        extra.section.problem(
-            extra.section.at(),
-            message,
-            "remove this and those that follow",
-        );
-    }
-    let mut uses = Uses::new();
-    let link = |(index, link): (usize, sections::Link<'_>)| {
-        if let Some(At { value, at }) = &link.interface {
-            uses.once(
-                value.clone(),
-                &format!("interface {}", quoted(value)),
-                &link.section,
-                *at,
-                "give each link an interface of its own: two links on one fail together",
-            );
-        }
-        Link {
-            id: LinkId(u8::try_from(index).unwrap_or(u8::MAX)),
-            interface: or_complained(link.interface),
-            mode: link.mode,
-        }
-    };
-    read.into_iter().enumerate().map(link).collect()
-}
-
 /// Index of the node that this host is.
-fn local(findings: &Findings<'_>, cluster: &Cluster, nodes: &[Node], who: Identity<'_>) -> usize {
+fn local(
+    findings: &Findings<'_>,
+    cluster: &Section<'_>,
+    nodes: &[Node],
+    who: Identity<'_>,
+) -> usize {
+    let named = cluster::NODE.read(cluster);
     let find = |name: &str| nodes.iter().position(|node| node.name == name);
     let short = || {
         who.hostname
@@ -153,12 +129,12 @@ fn local(findings: &Findings<'_>, cluster: &Cluster, nodes: &[Node], who: Identi
             .next()
             .filter(|short| !short.is_empty())
     };
-    let found = match (who.node, &cluster.node) {
+    let found = match (who.node, &named) {
         (Some(name), _) => find(name),
         (None, Some(name)) => find(&name.value),
         (None, None) => find(who.hostname).or_else(|| find(short()?)),
     };
-    // A node that is missing, or whose name was bad, may be the one: that was said already.
+    // A node that is missing, or whose name was bad, may be the one: that was reported.
     let unclear = nodes.is_empty() || nodes.iter().any(|node| node.name.is_empty());
     if found.is_some() || unclear {
         return found.unwrap_or_default();
@@ -166,7 +142,7 @@ fn local(findings: &Findings<'_>, cluster: &Cluster, nodes: &[Node], who: Identi
     let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
     let known = known(&names);
     let likely = |name| likely(name, &names);
-    match (who.node, &cluster.node) {
+    match (who.node, &named) {
         (Some(name), _) => findings.problem_elsewhere(
             format!("--node {}: no node has this name", quoted(name)),
             likely(name),
@@ -176,7 +152,7 @@ fn local(findings: &Findings<'_>, cluster: &Cluster, nodes: &[Node], who: Identi
             findings.problem(*at, message, likely(value));
         }
         (None, None) => findings.problem(
-            cluster.at,
+            cluster.at(),
             format!(
                 "no node is named {}, which is this host's name",
                 quoted(who.hostname)

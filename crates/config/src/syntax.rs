@@ -1,12 +1,14 @@
-//! What is said of a file that is no TOML: where, the line, and what to do. Never shows a line that
-//! may hold the value of a resource's parameter, which may be a password.
+//! Messages about a file that is not TOML: the place, the line, and what to do. Never shows a line
+//! that may hold the value of a resource's parameter, which may be a password.
 
 use super::{
     report::{Source, shown},
+    settings::headers,
     types::Problem,
 };
 
-/// What the TOML parser found, the first for each line: the rest there is mostly its echo.
+/// The problems that the TOML parser found, the first of each line: the rest of a line is mostly its
+/// echo.
 pub(super) fn problems(source: &Source<'_>, errors: &[toml::de::Error]) -> Vec<Problem> {
     let mut found: Vec<(usize, &str)> = errors
         .iter()
@@ -48,17 +50,8 @@ fn among_params(text: &str) -> bool {
 }
 
 fn remedy(line: &str, message: &str) -> &'static str {
-    const LISTS: [&str; 8] = [
-        "[link]",
-        "[node]",
-        "[vip]",
-        "[group]",
-        "[location]",
-        "[colocation]",
-        "[order]",
-        "[hook]",
-    ];
-    let is_list = LISTS.iter().any(|name| line.starts_with(name));
+    let mut lists = headers().filter_map(|header| header.strip_prefix("[[")?.strip_suffix("]]"));
+    let is_list = lists.any(|name| line.starts_with(&format!("[{name}]")));
     if message.contains("duplicate key") && is_list {
         "write the name in two brackets, as in [[node]]: it may stand many times"
     } else if message.contains("duplicate key") {

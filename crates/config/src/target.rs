@@ -1,5 +1,5 @@
-//! Where a health check connects to: addresses, never names, since a resolver that hangs must not
-//! count as a service that does.
+//! The targets of health checks: addresses, never names, since a resolver that hangs must not count
+//! as a service that does.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -38,7 +38,7 @@ pub(super) fn http(text: &str) -> Result<HttpTarget, Invalid> {
             "leave out what is before the `@`: nobody logs in for a health check",
         ));
     }
-    // It goes into a request line as it is.
+    // The path goes into a request line as it is.
     if !path.starts_with('/') || path.contains('#') || !path.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Invalid::new(
             " has no usable path",

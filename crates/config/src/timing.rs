@@ -4,44 +4,25 @@ use std::time::Duration;
 
 use super::{
     duration::Show,
-    fields,
     read::{At, Section},
-    values,
+    settings::cluster::{self, DEFAULT_MAX_LEASE},
 };
 
-const MILLISECOND: Duration = Duration::from_millis(1);
-const MINUTE: Duration = Duration::from_secs(60);
-
-const DEFAULT_INTERVAL: Duration = Duration::from_millis(10);
 /// A real-time task that takes all processors leaves ordinary ones 50 ms of each second
 /// (`sched_rt_runtime_us`): the control task, which gets so much, must not count as hung.
 const DEFAULT_AGENT_STALL: Duration = Duration::from_secs(2);
-/// The longest lease that acceptors grant, unless the cluster's own is longer.
-pub const DEFAULT_MAX_LEASE: Duration = Duration::from_secs(1);
-const DEFAULT_DRIFT_PPM: u32 = 1_000;
-/// Three of the shortest intervals.
-pub(super) const MIN_LEASE: Duration = Duration::from_millis(3);
-/// A loaded acceptor abstains for so long.
-pub(super) const MAX_LEASE: Duration = MINUTE;
 
 /// The times that the cluster keeps.
-#[derive(Default)]
 pub(super) struct Timing {
     pub(super) interval: Duration,
     pub(super) timeout: Duration,
     pub(super) agent_stall: Duration,
     pub(super) lease: Duration,
     pub(super) max_lease: Duration,
-    pub(super) drift_ppm: u32,
 }
 
 pub(super) fn read(section: &Section<'_>) -> Timing {
-    use fields::{DRIFT, INTERVAL};
-    let interval = section.text(
-        &INTERVAL,
-        values::duration(MILLISECOND, 10_000 * MILLISECOND),
-    );
-    let interval = interval.map_or(DEFAULT_INTERVAL, |interval| interval.value);
+    let interval = cluster::INTERVAL.or_default(section);
     let timeout = timeout(section, interval);
     let lease = lease(section, interval);
     Timing {
@@ -50,16 +31,12 @@ pub(super) fn read(section: &Section<'_>) -> Timing {
         agent_stall: agent_stall(section, timeout),
         lease,
         max_lease: max_lease(section, lease),
-        drift_ppm: section
-            .number(&DRIFT, 1..=100_000)
-            .map_or(DEFAULT_DRIFT_PPM, |drift| drift.value),
     }
 }
 
 fn timeout(section: &Section<'_>, interval: Duration) -> Duration {
     let (enough, three) = (Show(2 * interval), Show(3 * interval));
-    let limits = values::duration(2 * MILLISECOND, MINUTE);
-    let Some(At { value, at }) = section.text(&fields::TIMEOUT, limits) else {
+    let Some(At { value, at }) = cluster::TIMEOUT.read(section) else {
         return three.0;
     };
     if value < enough.0 {
@@ -81,8 +58,7 @@ fn timeout(section: &Section<'_>, interval: Duration) -> Duration {
 }
 
 fn agent_stall(section: &Section<'_>, timeout: Duration) -> Duration {
-    let limits = values::duration(10 * MILLISECOND, 10 * MINUTE);
-    let Some(At { value, at }) = section.text(&fields::AGENT_STALL, limits) else {
+    let Some(At { value, at }) = cluster::AGENT_STALL.read(section) else {
         return DEFAULT_AGENT_STALL.max(timeout);
     };
     if value < timeout {
@@ -101,15 +77,15 @@ fn agent_stall(section: &Section<'_>, timeout: Duration) -> Duration {
 
 fn lease(section: &Section<'_>, interval: Duration) -> Duration {
     let (enough, usual) = (Show(3 * interval), Show(6 * interval));
-    let limits = values::duration(MIN_LEASE, MAX_LEASE);
-    let Some(At { value, at }) = section.text(&fields::LEASE, limits) else {
+    let Some(At { value, at }) = cluster::LEASE.read(section) else {
         return usual.0;
     };
     if value < enough.0 {
         section.problem(
             at,
             format!(
-                "lease {} is below three intervals, {enough}: a lease must outlive two lost renewals",
+                "lease {} is below three intervals, {enough}: a lease must outlive two lost \
+                 renewals",
                 Show(value)
             ),
             format!("write lease = \"{usual}\" (six intervals) or more, or shorten the interval"),
@@ -119,8 +95,7 @@ fn lease(section: &Section<'_>, interval: Duration) -> Duration {
 }
 
 fn max_lease(section: &Section<'_>, lease: Duration) -> Duration {
-    let limits = values::duration(MIN_LEASE, MAX_LEASE);
-    let Some(At { value, at }) = section.text(&fields::MAX_LEASE, limits) else {
+    let Some(At { value, at }) = cluster::MAX_LEASE.read(section) else {
         return DEFAULT_MAX_LEASE.max(lease);
     };
     if value < lease {

@@ -1,4 +1,4 @@
-//! Values that must not stand twice.
+//! Values that must not stand twice in a file.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -16,7 +16,7 @@ impl<K: Hash + Eq> Uses<K> {
         }
     }
 
-    /// Remembers `key`, and complains of a second use: `false`. `what` names it in the message.
+    /// Remembers `key`. `false` for a second use, which is reported; `what` names it in the message.
     pub(super) fn once(
         &mut self,
         key: K,

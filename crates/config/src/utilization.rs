@@ -1,50 +1,30 @@
-//! `capacity` of nodes and `demand` of groups: amounts of what the operator chooses to count, each
-//! kind by its name.
+//! `capacity` of nodes and `demand` of groups: amounts of kinds that the operator chooses.
 
 use heartbeat_core::placement::Score;
-use toml::de::DeValue;
 
 use super::{
-    read::{At, Field, Section},
-    report::{nearest, quoted, shown, type_name},
-    types::{Config, Group, Node, Policy, Role, Strategy},
-    values,
+    read::{At, Section},
+    readers::Amounts,
+    report::{nearest, quoted},
+    settings::Setting,
+    types::{Group, Node, Policy, Role, Strategy},
 };
 
-/// So that the sum of all demands cannot overflow.
-const MAX_AMOUNT: u32 = 1_000_000;
-
-impl Config {
-    /// What `node` has, by kind, sorted. What is not there it has without limit.
-    pub fn capacities<'c>(&'c self, node: &'c Node) -> impl Iterator<Item = (&'c str, u32)> {
-        let kinds = self.utilization.iter().zip(&node.capacity);
-        kinds.filter_map(|(kind, amount)| Some((kind.as_str(), (*amount)?)))
-    }
-
-    /// What `group` needs, by kind, sorted. What is not there it does not need.
-    pub fn demands<'c>(&'c self, group: &'c Group) -> impl Iterator<Item = (&'c str, u32)> {
-        let kinds = self.utilization.iter().zip(&group.demand);
-        kinds
-            .map(|(kind, amount)| (kind.as_str(), *amount))
-            .filter(|(_, amount)| *amount > 0)
-    }
-}
-
-/// What a node or a group says, before it is known what others count.
+/// The amounts of a node or a group, before it is known which kinds the others have.
 pub(super) struct Stated<'a> {
     section: Section<'a>,
     at: usize,
-    /// Each kind, where it stands, and how much.
+    /// Each kind, its place, and the amount.
     amounts: Vec<(At<String>, u32)>,
 }
 
 impl<'a> Stated<'a> {
     /// The amounts in `field` of `section`.
-    pub(super) fn read(section: &Section<'a>, field: &Field) -> Self {
+    pub(super) fn read<T>(section: &Section<'a>, setting: &Setting<Amounts, T>) -> Self {
         Self {
             section: section.clone(),
-            at: section.at_field(field),
-            amounts: amounts(section, field),
+            at: section.at_field(setting),
+            amounts: setting.value(section).unwrap_or_default(),
         }
     }
 
@@ -55,52 +35,8 @@ impl<'a> Stated<'a> {
     }
 }
 
-fn amounts(section: &Section<'_>, field: &Field) -> Vec<(At<String>, u32)> {
-    let Some(value) = section.get(field) else {
-        return Vec::new();
-    };
-    let DeValue::Table(table) = value.get_ref() else {
-        section.wrong_type::<()>(field, value, "a table");
-        return Vec::new();
-    };
-    let mut amounts = Vec::with_capacity(table.len());
-    for (key, value) in table.iter() {
-        let name: &str = key.get_ref();
-        let complain = |at: usize, what: String, remedy: String| {
-            let message = format!("{} of {}{what}", field.noun, quoted(name));
-            section.problem(at, message, remedy);
-        };
-        let at = key.span().start;
-        if values::name(name).is_err() {
-            let remedy = "use 1 to 64 letters, digits, `_`, `.` or `-`, as in cpu";
-            complain(at, " is of no usable name".to_owned(), remedy.to_owned());
-            continue;
-        }
-        let remedy = format!("write it as in {}, in units of your choice", field.example);
-        let amount = match value.get_ref() {
-            DeValue::Integer(number) => {
-                let amount = u32::from_str_radix(number.as_str(), number.radix()).ok();
-                let within = amount.filter(|amount| *amount <= MAX_AMOUNT);
-                within.ok_or_else(|| {
-                    let number = shown(number.as_str());
-                    format!(" is {number}, not from 0 to {MAX_AMOUNT}")
-                })
-            }
-            other => Err(format!(" is {}, not an integer", type_name(other))),
-        };
-        match amount {
-            Ok(amount) => {
-                let value = name.to_owned();
-                amounts.push((At { value, at }, amount));
-            }
-            Err(what) => complain(value.span().start, what, remedy),
-        }
-    }
-    amounts
-}
-
-/// Gives `nodes` and `groups` what they state, each in the order of the kinds that are returned,
-/// and complains of what does not fit. Names the place of the strategy by `at`.
+/// Gives `nodes` and `groups` the amounts that they state, each in the order of the kinds that are
+/// returned, and reports what does not fit. `at` is the place of the strategy.
 pub(super) fn resolve(
     top: &Section<'_>,
     (policy, at): (&Policy, usize),
@@ -151,7 +87,7 @@ pub(super) fn resolve(
         stated.section.warning(
             stated.at,
             format!(
-                "capacity says nothing with strategy \"{}\": nobody asks whether there is room",
+                "capacity has no effect with strategy \"{}\", which does not ask for room",
                 policy.strategy
             ),
             "write strategy = \"utilization\" in [placement], or remove it",
@@ -160,7 +96,7 @@ pub(super) fn resolve(
     kinds
 }
 
-/// Warns of a demand for what no node counts.
+/// Warns of a demand for a kind that no node has a capacity of.
 fn unmeasured(stated: &Stated<'_>, capacities: &[Stated<'_>]) {
     let counted: Vec<&str> = capacities
         .iter()
@@ -183,7 +119,7 @@ fn unmeasured(stated: &Stated<'_>, capacities: &[Stated<'_>]) {
     }
 }
 
-/// Complains of a group for which no node has room, even if it serves nothing else.
+/// Reports a group for which no node has room, even if the node serves nothing else.
 fn homeless(group: &Group, stated: &Stated<'_>, nodes: &[Node], kinds: &[String]) {
     let lacking = |node: &Node| {
         let mut wanted = group.demand.iter().zip(&node.capacity).zip(kinds);

@@ -1,16 +1,15 @@
-//! What a single text of the configuration may be. Each function judges one text alone; what must
-//! hold between several fields is for `resolve` to say.
+//! What a single text of the configuration may be. Each function judges one text alone; `resolve`
+//! and the modules of the tables judge what must hold between several settings.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use heartbeat_common::prefix::{Prefix, ServedAddress};
 
-use super::{
-    duration,
-    read::Invalid,
-    report::nearest,
-    types::{HookEvent, Meaning, Role, StopSignal, Strategy, XdpMode},
-};
+use super::{duration, read::Invalid, report::nearest, types::StopSignal};
 
 /// Longest name of a cluster, node or virtual address.
 const MAX_NAME: usize = 64;
@@ -18,6 +17,17 @@ const MAX_NAME: usize = 64;
 const MAX_INSTANCE: usize = 32;
 /// Longest name of an interface: the kernel's IFNAMSIZ, less the closing NUL.
 const MAX_INTERFACE: usize = 15;
+/// The bytes of a process's name that the kernel keeps: TASK_COMM_LEN, less the closing NUL.
+const MAX_COMM: usize = 15;
+
+// The values that the functions below take, for the documents.
+pub(super) const NAME: &str = "1 to 64 letters, digits, `_`, `.` or `-`";
+pub(super) const INSTANCE: &str = "1 to 32 lower-case letters, digits, `_` or `-`";
+pub(super) const INTERFACE: &str = "the name of an interface";
+pub(super) const PATH: &str = "an absolute path";
+pub(super) const ACCOUNT: &str = "a name that the host knows; numbers are not taken";
+pub(super) const STOP_SIGNAL: &str = "the name of a signal, with or without `SIG`";
+pub(super) const SERVED: &str = "an IP address, with or without a prefix length";
 
 pub(super) fn name(text: &str) -> Result<String, Invalid> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -45,7 +55,7 @@ pub(super) fn instance(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// What the kernel takes as an interface's name (`dev_valid_name` in net/core/dev.c).
+/// The name of an interface, by the rules of the kernel (`dev_valid_name` in net/core/dev.c).
 pub(super) fn interface(text: &str) -> Result<String, Invalid> {
     let refused = |c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace();
     if text.is_empty() || text.len() > MAX_INTERFACE || matches!(text, "." | "..") {
@@ -146,22 +156,6 @@ pub(super) fn duration(
     }
 }
 
-/// The same, or "never": `None`.
-pub(super) fn duration_or_never(
-    low: Duration,
-    high: Duration,
-) -> impl Fn(&str) -> Result<Option<Duration>, Invalid> {
-    let duration = duration(low, high);
-    move |text| match text {
-        "never" => Ok(None),
-        _ => duration(text)
-            .map(Some)
-            .map_err(|Invalid { what, remedy }| {
-                Invalid::new(what, format!("{remedy}; or \"never\""))
-            }),
-    }
-}
-
 /// An address that a node can own on a link.
 pub(super) fn address(text: &str) -> Result<IpAddr, Invalid> {
     let Ok(address) = text.parse::<IpAddr>() else {
@@ -194,7 +188,8 @@ pub(super) fn served_address(text: &str) -> Result<ServedAddress, Invalid> {
     let served: ServedAddress = text.parse().map_err(|error| {
         Invalid::new(
             format!(": {error}"),
-            "write a free address, with the length of its subnet or without, as in \"10.0.0.100/24\"",
+            "write a free address, with the length of its subnet or without, as in \
+             \"10.0.0.100/24\"",
         )
     })?;
     let ServedAddress { address, len } = served;
@@ -216,56 +211,6 @@ fn not_mapped(address: IpAddr) -> Result<(), Invalid> {
             " is an IPv4 address in disguise",
             format!("write \"{v4}\""),
         )),
-    }
-}
-
-pub(super) fn mode(text: &str) -> Result<XdpMode, Invalid> {
-    XdpMode::ALL
-        .into_iter()
-        .find(|mode| mode.as_str() == text)
-        .ok_or_else(|| one_of("no XDP mode", text, &XdpMode::ALL.map(XdpMode::as_str)))
-}
-
-pub(super) fn role(text: &str) -> Result<Role, Invalid> {
-    Role::ALL
-        .into_iter()
-        .find(|role| role.as_str() == text)
-        .ok_or_else(|| one_of("no role", text, &Role::ALL.map(Role::as_str)))
-}
-
-pub(super) fn event(text: &str) -> Result<HookEvent, Invalid> {
-    HookEvent::ALL
-        .into_iter()
-        .find(|event| event.as_str() == text)
-        .ok_or_else(|| one_of("no event", text, &HookEvent::ALL.map(HookEvent::as_str)))
-}
-
-pub(super) fn meaning(text: &str) -> Result<Meaning, Invalid> {
-    Meaning::ALL
-        .into_iter()
-        .find(|meaning| meaning.as_str() == text)
-        .ok_or_else(|| {
-            one_of(
-                "not what a failure can mean",
-                text,
-                &Meaning::ALL.map(Meaning::as_str),
-            )
-        })
-}
-
-pub(super) fn strategy(text: &str) -> Result<Strategy, Invalid> {
-    Strategy::ALL
-        .into_iter()
-        .find(|strategy| strategy.as_str() == text)
-        .ok_or_else(|| one_of("no strategy", text, &Strategy::ALL.map(Strategy::as_str)))
-}
-
-/// Whether an order is mandatory.
-pub(super) fn order_kind(text: &str) -> Result<bool, Invalid> {
-    match text {
-        "mandatory" => Ok(true),
-        "advisory" => Ok(false),
-        _ => Err(one_of("no kind of order", text, &["mandatory", "advisory"])),
     }
 }
 
@@ -322,7 +267,65 @@ pub(super) fn word(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-/// Says which of `known` was meant, or all of them.
+/// Whether `name` can name a parameter of an agent, which becomes part of the name of an environment
+/// variable.
+pub(super) fn is_parameter(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    !name.is_empty() && name.bytes().all(allowed)
+}
+
+/// Whether a shell takes `name` as that of a variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let starts = |first: u8| !first.is_ascii_digit();
+    name.bytes().all(allowed) && name.bytes().next().is_some_and(starts)
+}
+
+/// An address and port to listen on.
+pub(super) fn listener(text: &str) -> Result<SocketAddr, Invalid> {
+    let address = text.parse::<SocketAddr>().ok();
+    address
+        .filter(|address| address.port() != 0)
+        .ok_or_else(|| {
+            Invalid::new(
+                " is not an IP address with a port",
+                "write it as in 127.0.0.1:6949 or [::1]:6949",
+            )
+        })
+}
+
+/// A unit that has a main process.
+pub(super) fn service(text: &str) -> Result<String, Invalid> {
+    let unit = unit("")(text)?;
+    if unit.ends_with(".service") {
+        Ok(unit)
+    } else {
+        Err(Invalid::new(
+            " has no main process: only services do",
+            "name a .service, or check by another type what the unit stands for",
+        ))
+    }
+}
+
+/// The name of a process as the kernel keeps it.
+pub(super) fn comm(text: &str) -> Result<String, Invalid> {
+    if text.is_empty() || text.contains(['/', '\0', '\n']) {
+        return Err(Invalid::new(
+            " is not a process's name",
+            "write it as /proc/PID/comm has it, without a path",
+        ));
+    }
+    if text.len() > MAX_COMM {
+        let kept: String = text.chars().take(MAX_COMM).collect();
+        return Err(Invalid::new(
+            format!(" is longer than the {MAX_COMM} bytes that the kernel keeps of a name"),
+            format!("write it as /proc/PID/comm has it, probably \"{kept}\""),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The message about a text that is none of `known`: names the likely one, or all.
 pub(super) fn one_of(what: &str, text: &str, known: &[&'static str]) -> Invalid {
     let remedy = match nearest(text, known.iter().copied()) {
         Some(likely) => format!("did you mean \"{likely}\"?"),

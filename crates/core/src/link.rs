@@ -86,11 +86,11 @@ pub enum Finding {
 }
 
 /// The limit on the stalls of this node that may restart the count of one silence.
-const MAX_EXCUSES: u32 = 3;
+const MAX_RESTARTS: u32 = 3;
 
 /// The unanswered probes that count.
 #[derive(Clone, Copy, Debug)]
-struct Spoken {
+struct Unanswered {
     /// The sequence of the last reply when this count began.
     reply_seq: u64,
     first_left: Boottime,
@@ -105,7 +105,7 @@ struct Spoken {
     enough_left: Option<Boottime>,
 }
 
-impl Spoken {
+impl Unanswered {
     fn begin(reply_seq: u64, sequence: u64, left: Boottime, timing: &Timing) -> Self {
         Self {
             reply_seq,
@@ -139,13 +139,13 @@ impl Spoken {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LinkDetector {
     state: LinkState,
-    spoken: Option<Spoken>,
+    unanswered: Option<Unanswered>,
     /// The time before which departed probes do not count.
     barrier: Boottime,
     deadline: Option<Boottime>,
     /// The number of stalls since the last reply.
-    excuses: u32,
-    excused_seq: u64,
+    restarts: u32,
+    restarts_seq: u64,
 }
 
 impl LinkDetector {
@@ -172,31 +172,31 @@ impl LinkDetector {
 
     fn find(&mut self, row: &PeerRow, now: Boottime, timing: &Timing) -> Finding {
         let last_reply = last_reply(row);
-        self.count_spoken(row, timing);
+        self.count_unanswered(row, timing);
         self.deadline = self
-            .spoken
-            .and_then(|spoken| deadline(&spoken, last_reply, timing));
-        let Some(spoken) = self.spoken else {
+            .unanswered
+            .and_then(|unanswered| deadline(&unanswered, last_reply, timing));
+        let Some(unanswered) = self.unanswered else {
             return match last_reply {
                 Some(at) if now.since(at) <= timing.timeout => Finding::Heard,
                 _ => Finding::Waiting,
             };
         };
         let Some(deadline) = self.deadline.filter(|deadline| *deadline <= now) else {
-            return self.not_yet(row, &spoken, now, timing);
+            return self.not_yet(row, &unanswered, now, timing);
         };
         let late = now.since(deadline);
         let fired = fired(row, last_reply);
         // The timer is set from the last reply alone. If probes left a little late, this deadline
         // is a little after the timer's.
-        let kernel_was_there = fired.is_some_and(|at| {
+        let timer_was_on_time = fired.is_some_and(|at| {
             at.after(timing.slack() / 4) >= deadline && at.since(deadline) <= timing.slack()
         });
-        let excusable = self.state != LinkState::Down && self.excuses(row) < MAX_EXCUSES;
-        if late > timing.slack() && !kernel_was_there && excusable {
-            self.excuses += 1;
+        let may_restart = self.state != LinkState::Down && self.restarts(row) < MAX_RESTARTS;
+        if late > timing.slack() && !timer_was_on_time && may_restart {
+            self.restarts += 1;
             self.barrier = now;
-            self.spoken = None;
+            self.unanswered = None;
             self.deadline = None;
             return Finding::Stalled { late };
         }
@@ -209,18 +209,24 @@ impl LinkDetector {
     }
 
     /// The number of stalls that have already restarted this silence.
-    fn excuses(&mut self, row: &PeerRow) -> u32 {
-        if self.excused_seq != row.last_reply_seq {
-            self.excused_seq = row.last_reply_seq;
-            self.excuses = 0;
+    fn restarts(&mut self, row: &PeerRow) -> u32 {
+        if self.restarts_seq != row.last_reply_seq {
+            self.restarts_seq = row.last_reply_seq;
+            self.restarts = 0;
         }
-        self.excuses
+        self.restarts
     }
 
     /// Returns the finding before the deadline, from the newest reply and the unanswered probes.
-    fn not_yet(&self, row: &PeerRow, spoken: &Spoken, now: Boottime, timing: &Timing) -> Finding {
+    fn not_yet(
+        &self,
+        row: &PeerRow,
+        unanswered: &Unanswered,
+        now: Boottime,
+        timing: &Timing,
+    ) -> Finding {
         let patience = timing.interval.max(Duration::from_nanos(row.rtt_ns) * 2);
-        if now.since(spoken.first_left) >= patience {
+        if now.since(unanswered.first_left) >= patience {
             return Finding::Overdue;
         }
         match last_reply(row) {
@@ -230,12 +236,14 @@ impl LinkDetector {
     }
 
     /// Counts the unanswered probes that left after the barrier.
-    fn count_spoken(&mut self, row: &PeerRow, timing: &Timing) {
+    fn count_unanswered(&mut self, row: &PeerRow, timing: &Timing) {
         let reply_seq = row.last_reply_seq;
-        self.spoken = self
-            .spoken
-            .filter(|spoken| spoken.reply_seq == reply_seq && row.last_probe_seq > reply_seq);
-        let looked_at = self.spoken.map_or(reply_seq, |spoken| spoken.last_seq);
+        self.unanswered = self.unanswered.filter(|unanswered| {
+            unanswered.reply_seq == reply_seq && row.last_probe_seq > reply_seq
+        });
+        let counted_to = self
+            .unanswered
+            .map_or(reply_seq, |unanswered| unanswered.last_seq);
         // The ring holds only the newest departures. Older ones left between the last check and the
         // oldest entry, so the count skips them.
         let oldest_known = row.last_probe_seq.saturating_sub(SENT_RING as u64 - 1);
@@ -244,13 +252,13 @@ impl LinkDetector {
         let from = answered.map_or(self.barrier, |left| {
             left.after(timing.interval / 2).max(self.barrier)
         });
-        for sequence in (looked_at + 1).max(oldest_known)..=row.last_probe_seq {
+        for sequence in (counted_to + 1).max(oldest_known)..=row.last_probe_seq {
             let left = left_at(row, sequence);
-            match &mut self.spoken {
-                Some(spoken) if spoken.enough_left.is_some() => break,
-                Some(spoken) => spoken.add(sequence, left, timing),
+            match &mut self.unanswered {
+                Some(unanswered) if unanswered.enough_left.is_some() => break,
+                Some(unanswered) => unanswered.add(sequence, left, timing),
                 None if left > from => {
-                    self.spoken = Some(Spoken::begin(reply_seq, sequence, left, timing));
+                    self.unanswered = Some(Unanswered::begin(reply_seq, sequence, left, timing));
                 }
                 None => {}
             }
@@ -272,15 +280,19 @@ fn fired(row: &PeerRow, last_reply: Option<Boottime>) -> Option<Boottime> {
     last_reply.filter(|reply| fired > *reply).map(|_| fired)
 }
 
-fn deadline(spoken: &Spoken, last_reply: Option<Boottime>, timing: &Timing) -> Option<Boottime> {
-    let by_probes = spoken.enough_left?.after(timing.grace());
+fn deadline(
+    unanswered: &Unanswered,
+    last_reply: Option<Boottime>,
+    timing: &Timing,
+) -> Option<Boottime> {
+    let by_probes = unanswered.enough_left?.after(timing.grace());
     let by_silence = match last_reply {
         Some(at) => {
-            let spoken_for = timing.timeout.saturating_sub(timing.interval);
+            let probed_for = timing.timeout.saturating_sub(timing.interval);
             at.after(timing.timeout)
-                .max(spoken.first_left.after(spoken_for))
+                .max(unanswered.first_left.after(probed_for))
         }
-        None => spoken.first_left.after(timing.timeout),
+        None => unanswered.first_left.after(timing.timeout),
     };
     Some(by_silence.max(by_probes))
 }

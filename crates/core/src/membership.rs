@@ -85,7 +85,7 @@ pub struct Membership {
     /// The time since which each node of either list is known to use `list`.
     confirmed: Vec<(NodeId, Boottime)>,
     /// Another node already claims leases by `list`.
-    vouched: bool,
+    in_use: bool,
 }
 
 impl Membership {
@@ -109,7 +109,7 @@ impl Membership {
             counted,
             settle: max_lease.saturating_add(margin),
             confirmed: Vec::new(),
-            vouched: false,
+            in_use: false,
         }
     }
 
@@ -135,8 +135,8 @@ impl Membership {
     }
 
     /// Whether another node claims leases by the acceptor's list already.
-    pub fn is_vouched(&self) -> bool {
-        self.vouched
+    pub fn is_in_use(&self) -> bool {
+        self.in_use
     }
 
     /// The voter set as heartbeats carry it.
@@ -153,7 +153,7 @@ impl Membership {
         if (said.version, said.voters) != (self.list.version, self.digest) {
             return;
         }
-        self.vouched |= said.counted == said.version;
+        self.in_use |= said.counted == said.version;
         if self.confirmed.iter().all(|(known, _)| *known != node) {
             self.confirmed.push((node, now));
         }
@@ -165,7 +165,7 @@ impl Membership {
             return false;
         }
         self.hear(self.local, self.voter_set(), now);
-        if self.vouched {
+        if self.in_use {
             return true;
         }
         let since = |node: &NodeId| {

@@ -82,7 +82,7 @@ pub fn run(
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent loads kernel programs and moves addresses: run it as root");
     }
-    logging::hurry();
+    logging::limit_wait();
     privileges::report_missing();
     let keys = Arc::new(Keys::load(&config.key)?);
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
@@ -142,7 +142,7 @@ fn run_locked(
     let confinement = confine::confine(&config);
     let granter = Granter::start().context("could not start the thread of the real-time rights")?;
     privileges::give_up_scheduling();
-    logging::write_aside();
+    logging::start_thread();
     let result = run_loaded(
         &config,
         keys,

@@ -1,8 +1,8 @@
-//! Numbers of things in words.
+//! Numbers with their nouns.
 
 use std::fmt;
 
-/// So many of what `one` names: `1 node`, `3 nodes`.
+/// A number with its noun `one`: `1 node`, `3 nodes`.
 pub(super) struct Count<N>(pub(super) N, pub(super) &'static str);
 
 impl<N: fmt::Display> fmt::Display for Count<N> {
@@ -19,7 +19,7 @@ mod tests {
     use super::Count;
 
     #[test]
-    fn one_is_no_plural() {
+    fn count_of_one_has_no_plural() {
         assert_eq!(Count(0, "node").to_string(), "0 nodes");
         assert_eq!(Count(1, "node").to_string(), "1 node");
         assert_eq!(Count(2_u32, "peer").to_string(), "2 peers");

@@ -1,4 +1,4 @@
-//! `heartbeat events`: what happened lately.
+//! `heartbeat events`: the recent events.
 
 use std::{fmt::Write as _, path::Path, time::Duration};
 
@@ -14,17 +14,17 @@ use crate::{
     wall_clock,
 };
 
-/// How often `--follow` asks for news.
+/// Poll interval of `--follow`.
 const FOLLOW: Duration = Duration::from_millis(200);
 
-/// Prints the events, and with `interface_monitor` those to come.
+/// Prints the events, and with `follow` also new ones.
 pub fn run(socket: &Path, json: bool, follow: bool, boottime: bool) -> Result<()> {
     let mut client = Client::connect(socket)?;
     let mut after = 0;
     loop {
         let events = match client.ask(&Request::Events { after }, Duration::ZERO)? {
             Response::Events(events) => events,
-            other => bail!("the agent answered something else: {other:?}"),
+            other => bail!("unexpected answer from the agent: {other:?}"),
         };
         if !output::print(&render(&events, json, boottime)?)? || !follow {
             return Ok(());
@@ -34,11 +34,11 @@ pub fn run(socket: &Path, json: bool, follow: bool, boottime: bool) -> Result<()
     }
 }
 
-/// One line an event. Text has the wall clock's time, or that since boot.
+/// Formats one line per event. Text begins with the wall-clock time, or with the time since boot.
 fn render(events: &Events, json: bool, boottime: bool) -> Result<String> {
     let mut text = String::new();
     if events.lost > 0 && !json {
-        let _ = writeln!(text, "({} older events are forgotten)", events.lost);
+        let _ = writeln!(text, "({} older events are no longer stored)", events.lost);
     }
     for event in &events.events {
         if json {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn event_begins_with_the_wall_clock_or_on_demand_with_the_time_since_boot() {
+    fn event_begins_with_wall_clock_time_or_time_since_boot() {
         let at = Some(1_764_524_988_123_456_789);
         let shown = |at, boottime| render(&events(at), false, boottime).unwrap();
         assert_eq!(
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn event_in_json_has_both_clocks_and_none_that_a_reader_rounds() {
+    fn event_in_json_has_both_clocks_without_rounding() {
         let at = Some(1_764_524_988_123_456_789);
         assert_eq!(
             render(&events(at), true, false).unwrap(),

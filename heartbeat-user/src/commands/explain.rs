@@ -1,5 +1,5 @@
-//! `heartbeat explain`: which nodes could have a group, in which order, and why: by the rule that the nodes
-//! decide by.
+//! `heartbeat explain`: which nodes could run a group, in order of preference, and why. The ranking
+//! is the function by which the nodes decide.
 
 use std::fmt::Write as _;
 
@@ -20,16 +20,16 @@ use crate::{
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Explanation {
     group: String,
-    /// Where it is.
+    /// The node that owns the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
     strategy: &'static str,
-    /// The best first; those that cannot have it come last.
+    /// The best node first; ineligible nodes come last.
     nodes: Vec<Place>,
-    /// Where it may run beside its owner.
+    /// A node on which the group may still run beside its owner.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remains: Vec<Remains>,
-    /// Actions on its resources that failed.
+    /// Failed actions on the group's resources.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failures: Vec<FailedAction>,
 }
@@ -37,16 +37,16 @@ struct Explanation {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Place {
     node: String,
-    /// Whether it could have the group now.
+    /// Whether the node could acquire the group now.
     eligible: bool,
     /// Points of the configuration, of colocations and of failing checks; `inf` and `-inf` are
     /// 1,000,000 and -1,000,000.
     points: i32,
-    /// What speaks for and against it, in words.
+    /// The reasons for and against the node, in words.
     why: Vec<String>,
 }
 
-/// Prints how the group called `name` is placed.
+/// Prints the placement of the group `name`.
 pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
     let Some(group) = config.groups.position(|group| group.name == name) else {
         let known: Vec<_> = config
@@ -73,7 +73,7 @@ fn explain(config: &Config, status: &Status, group: GroupIndex) -> Explanation {
     let seen = Seen::new(config, status, &[]);
     let place = |ranked: heartbeat_core::placement::Ranked| {
         let node = config.node(ranked.node)?;
-        // What forbids it altogether costs no points.
+        // A reason that forbids the node altogether costs no points.
         let forbidden = ranked.ineligibility == Some(Ineligibility::Unhealthy);
         let counts = |why: &&Why| !(forbidden && matches!(why, Why::Failing(..)));
         let why = ranked
@@ -145,7 +145,7 @@ fn render(found: &Explanation, status: &Status) -> String {
     if !status.quorum.quorate {
         let _ = writeln!(
             text,
-            "  this node has no quorum ({} of {} nodes alive, {} needed): it serves nothing, and knows little of others",
+            "  this node has no quorum ({} of {} nodes alive, {} needed): it serves nothing, and its information on other nodes may be old",
             status.quorum.alive, status.quorum.configured, status.quorum.needed
         );
     }

@@ -1,6 +1,6 @@
-//! `heartbeat keygen`: makes the cluster key's file.
+//! `heartbeat keygen`: makes the file of the cluster key.
 //!
-//! The key is never printed, and no file is ever readable by others, not even for an instant.
+//! The key is never printed. No file is ever readable by others, not even for an instant.
 
 use std::{
     fs::{DirBuilder, File},
@@ -19,8 +19,8 @@ use crate::config::key::{KEY_LEN, file_text};
 /// Id of a new file's only key.
 const FIRST_ID: u8 = 1;
 
-/// Writes a new key to `output` and says what to do with it. With `force` it replaces a file that is
-/// there, as one step; without, such a file is an error.
+/// Writes a new key to `output` and prints what to do with it. With `force` it atomically replaces
+/// an existing file; without, an existing file is an error.
 pub fn keygen(output: &Path, force: bool) -> anyhow::Result<()> {
     write_new_key(output, force)?;
     let mut out = io::stdout().lock();
@@ -30,7 +30,7 @@ pub fn keygen(output: &Path, force: bool) -> anyhow::Result<()> {
          channel that keeps it secret",
         output.display()
     );
-    // The key is made even if nobody reads on.
+    // The key file exists even if nobody reads the output.
     match said {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("writing to stdout")
@@ -54,14 +54,14 @@ fn write_new_key(output: &Path, force: bool) -> anyhow::Result<()> {
     sync(parent)
 }
 
-/// Puts a key file with `text` in the place of what may be at `path`, as one step.
+/// Atomically replaces a file at `path`, if there is one, by a key file with `text`.
 pub(super) fn replace_file(path: &Path, text: &str) -> anyhow::Result<()> {
     let parent = directory_of(path)?;
     replace(path, text).map_err(|error| explain(&error, "replacing the key file", path))?;
     sync(parent)
 }
 
-/// The directory that a file is in.
+/// Returns the directory of a file.
 fn directory_of(path: &Path) -> anyhow::Result<&Path> {
     let (Some(_), Some(parent)) = (path.file_name(), path.parent()) else {
         bail!(
@@ -81,7 +81,7 @@ fn sync(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("syncing the directory {}", directory.display()))
 }
 
-/// A key that nobody has.
+/// Returns a new random key.
 pub(super) fn fresh_key() -> anyhow::Result<SipKey> {
     let mut key = [0; KEY_LEN];
     getrandom::fill(&mut key).context("asking the kernel for randomness")?;
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_a_private_key_in_a_private_directory() {
+    fn key_file_and_directory_are_private() {
         let scratch = Scratch::new("keygen");
         let directory = scratch.0.join("etc/heartbeat");
         let path = directory.join("key");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn replaces_a_key_only_by_force() {
+    fn existing_key_is_replaced_only_with_force() {
         let scratch = Scratch::new("keygen-force");
         let path = scratch.0.join("key");
         write_new_key(&path, false).unwrap();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_no_link_and_leaves_nothing_behind_on_failure() {
+    fn failed_write_follows_no_link_and_leaves_no_file() {
         let scratch = Scratch::new("keygen-link");
         let link = scratch.0.join("key");
         symlink(scratch.0.join("elsewhere"), &link).unwrap();

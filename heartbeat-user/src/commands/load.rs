@@ -25,10 +25,10 @@ use crate::{
 
 /// Loads the responder on `interface` and leaves it there, pinned.
 ///
-/// It answers the peers of the configuration at `path`. Without a configuration at the default place
-/// it is loaded all the same, and answers nobody.
+/// The responder answers the peers of the configuration at `path`. If the default configuration
+/// file does not exist, the responder is loaded all the same and answers nobody.
 ///
-/// With `replace` the XDP program of another gives way.
+/// With `replace` another XDP program is replaced.
 pub fn load(
     path: &Path,
     node: Option<&str>,
@@ -50,7 +50,7 @@ pub fn load(
     } else {
         let config = Config::load(path, node)?;
         let keys = Keys::load(&config.key)?;
-        // As an agent: what this host votes by never goes back.
+        // As for an agent, the voter-set version of this host never decreases.
         membership_store::begin(&config)?;
         let mut setup = setup::of(&config, &keys);
         setup.links.retain(|link| link.interface == interface);
@@ -68,7 +68,7 @@ pub fn load(
         }
         (setup, config.lock())
     };
-    // Without an agent nothing is served here.
+    // Without an agent this host serves nothing.
     setup.guards.clear();
     setup.replace = replace;
     leave(setup, &lock_path, |left| {
@@ -84,18 +84,18 @@ pub fn load(
 /// A responder that was left on its interface.
 #[derive(Debug)]
 pub(super) struct Left {
-    /// How it is attached.
+    /// How the responder is attached.
     pub(super) mode: &'static str,
-    /// How many nodes it answers there.
+    /// Number of nodes that the responder answers.
     pub(super) peers: usize,
-    /// How long it abstains yet.
+    /// Remaining time for which the acceptor abstains.
     pub(super) abstains: Duration,
-    /// Where it is pinned.
+    /// Path of the pins.
     pub(super) pins: PathBuf,
 }
 
-/// Loads the responder as `setup` says, prints what `describe` makes of it, and leaves it there,
-/// pinned. `lock` keeps agents of the same instance out meanwhile.
+/// Loads the responder by `setup`, prints the text that `describe` returns, and leaves the
+/// responder pinned. `lock` keeps agents of the same instance from starting meanwhile.
 pub(super) fn leave(
     setup: Setup,
     lock: &Path,
@@ -107,7 +107,7 @@ pub(super) fn leave(
         .iter()
         .filter(|(_, link, _)| setup.links.iter().any(|own| own.id == *link));
     let peers = peers.count();
-    // Nothing is guarded from here on, so nothing may be left of what was.
+    // The new responder guards nothing, so no address of an earlier agent may remain.
     let dataplane = Dataplane::load(setup, |_, guarded| {
         resource_manager::remove_guarded(guarded)
     })?;
@@ -124,12 +124,12 @@ pub(super) fn leave(
     Ok(())
 }
 
-/// The lock of an instance without a configuration.
+/// Returns the lock file of an instance without a configuration.
 pub(super) fn lock_of(instance: &str) -> PathBuf {
     Path::new(config::DEFAULT_RUN).join(format!("{instance}.lock"))
 }
 
-/// A responder without peers, on the first address of `interface`.
+/// Returns the setup of a responder without peers, on the first address of `interface`.
 fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
     let mut netlink = Netlink::open()?;
     let index = netlink.interface(interface)?.index;
@@ -161,7 +161,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
     })
 }
 
-/// Detaches and unpins `instance`; if none is named, the default one, or else the only one there is.
+/// Detaches and unpins `instance`. Without a name: the default instance, or the only one.
 pub fn unload(instance: Option<&str>) -> Result<()> {
     let loaded = pins::instances()?;
     let instance = match (instance, loaded.as_slice()) {
@@ -181,7 +181,7 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
     };
     let _lock = InstanceLock::take(&lock_of(&instance), &instance)?;
     let pins = Pins::of(&instance);
-    // Its lock may be elsewhere, where its configuration says.
+    // The instance's lock may be elsewhere, if its configuration sets another path.
     let claim = match pins.dir().exists() {
         true => Some(pins.claim_what_is_there()?.with_context(|| {
             format!("an agent runs as instance `{instance}`: stop it, and it unloads itself")
@@ -189,7 +189,7 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
         false => None,
     };
     dataplane::must_be_here(&pins, "unload it")?;
-    // The guard goes last: what could not be removed stays behind it.
+    // The guard goes last: it still protects an address that could not be removed.
     resource_manager::remove_guarded(&dataplane::guarded(&pins)).with_context(|| {
         format!(
             "an address of instance `{instance}` could not be removed, so its guard stays: remove it \

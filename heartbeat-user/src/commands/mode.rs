@@ -4,7 +4,7 @@ use clap::{ValueEnum, builder::PossibleValue};
 
 use crate::config::XdpMode;
 
-/// A mode as clap knows it: neither clap nor the configuration knows the other.
+/// An XDP mode as a clap value. This wrapper keeps clap out of the configuration crate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode(pub XdpMode);
 

@@ -1,5 +1,5 @@
-//! `heartbeat move`, `standby`, `resource start` and their kin: what an operator asks of the cluster, on
-//! any of its nodes.
+//! `heartbeat move`, `standby`, `resource start` and the like: an operator's requests to the
+//! cluster, from any node.
 
 use std::{path::Path, time::Duration};
 
@@ -14,15 +14,16 @@ use crate::{
     peering,
 };
 
-/// How long resources may take to do what is asked.
+/// Time that resources may take for a request.
 const RESOURCES: Duration = Duration::from_secs(300);
 
-/// Asks the agent at `socket`, which may pass it on to another node, and prints what was done.
+/// Sends a request to the agent at `socket`, which may forward it to another node, and prints the
+/// result.
 pub fn run(socket: &Path, request: &Request) -> Result<()> {
-    // The other agent gets its time, and so do resources that stop and start.
+    // The time includes that of the other agent, and that of resources that stop and start.
     let takes = peering::PATIENCE * 2 + RESOURCES;
     match Client::connect(socket)?.ask(request, takes)? {
         Response::Done { text } => output::print(&format!("{text}\n")).map(drop),
-        other => bail!("the agent answered something else: {other:?}"),
+        other => bail!("unexpected answer from the agent: {other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Standard output as scripts and pipes expect it.
+//! Standard output for scripts and pipes.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _, stdout};
 
@@ -8,11 +8,11 @@ use crate::{logging, wall_clock};
 
 /// Clears the terminal.
 pub(super) const CLEAR: &str = "\x1b[H\x1b[2J";
-/// The orders to a terminal that commands give: this one, and colours.
+/// The terminal escapes that commands print: this one, and colours.
 const ORDERS: [&str; 5] = [CLEAR, "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"];
 
-/// Writes `text`, in which a peer or a resource agent may have a word, without any other order to
-/// the terminal. A reader that has gone away is no error: `Ok(false)`.
+/// Writes `text` without any other terminal escape: parts of it may come from a peer or a resource
+/// agent. A closed pipe is no error: `Ok(false)`.
 pub(super) fn print(text: &str) -> Result<bool> {
     let text = logging::page(text, if colours() { &ORDERS } else { &[] });
     let mut out = stdout().lock();
@@ -23,7 +23,7 @@ pub(super) fn print(text: &str) -> Result<bool> {
     }
 }
 
-/// How many columns a table may take: those of the terminal, or of `COLUMNS`.
+/// Returns the columns that a table may take: those of the terminal, or of `COLUMNS`.
 pub(super) fn width() -> usize {
     const USUAL: usize = 100;
     let told = std::env::var("COLUMNS").ok();
@@ -35,12 +35,12 @@ pub(super) fn width() -> usize {
         .unwrap_or(USUAL)
 }
 
-/// A time on the wall clock, given in nanoseconds since 1970: 2026-11-25T17:03:00Z.
+/// Formats nanoseconds since 1970 as a wall-clock time: 2026-11-25T17:03:00Z.
 pub(super) fn utc(unix_ns: u64) -> String {
     wall_clock::rfc3339_seconds(unix_ns).to_string()
 }
 
-/// Whether to colour: on a terminal, unless `NO_COLOR` is set (no-color.org).
+/// Whether to print colours: on a terminal, unless `NO_COLOR` is set (no-color.org).
 pub(super) fn colours() -> bool {
     stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

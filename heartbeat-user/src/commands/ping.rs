@@ -10,8 +10,8 @@ use crate::control::{
     protocol::{Ping, PingLink, Request, Response},
 };
 
-/// Collects `count` round-trip times to `node` and prints their quantiles. False if a link of the
-/// node answered nothing.
+/// Collects `count` round-trip times to `node` and prints their quantiles. Returns false if no
+/// reply came on a link of the node.
 pub fn run(socket: &Path, node: &str, count: u32, json: bool) -> Result<bool> {
     let interval = Duration::from_nanos(status::ask(socket)?.interval_ns);
     let request = Request::Ping {
@@ -21,7 +21,7 @@ pub fn run(socket: &Path, node: &str, count: u32, json: bool) -> Result<bool> {
     let takes = interval.saturating_mul(count).saturating_mul(2);
     let ping = match Client::connect(socket)?.ask(&request, takes)? {
         Response::Ping(ping) => ping,
-        other => bail!("the agent answered something else: {other:?}"),
+        other => bail!("unexpected answer from the agent: {other:?}"),
     };
     let text = if json {
         serde_json::to_string(&ping)? + "\n"

@@ -1,4 +1,4 @@
-//! Files for root only: a key, and a configuration whose parameters may be passwords. Each is
+//! Files for root only: a key, or a configuration with passwords in its parameters. Each file is
 //! written whole or not at all, and is never readable by others, not even for an instant.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-/// Writes a file that was not there before.
+/// Writes a new file; an existing one is an error.
 pub(super) fn create(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -20,19 +20,20 @@ pub(super) fn create(path: &Path, text: &str) -> io::Result<()> {
         .write_all(text.as_bytes())
         .and_then(|()| file.sync_all());
     if written.is_err() {
-        // Ours, and broken. If it cannot be removed, the first error still tells more.
+        // The file is ours and incomplete. If its removal fails too, the first error still tells
+        // more.
         let _ = fs::remove_file(path);
     }
     written
 }
 
-/// Puts a new file in the place of what may be at `path`, as one step.
+/// Atomically replaces the file at `path`, if there is one.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut temporary = OsString::from(".");
     temporary.push(path.file_name().unwrap_or_default());
     temporary.push(format!(".{}.new", std::process::id()));
     let temporary = path.with_file_name(temporary);
-    // One can only be left of a process that died with our id.
+    // A leftover can only be that of a dead process with our process id.
     let _ = fs::remove_file(&temporary);
     create(&temporary, text)?;
     fs::rename(&temporary, path).inspect_err(|_| {

@@ -1,7 +1,7 @@
 //! Quantiles of a sample, by nearest rank.
 
-/// The smallest value that at least `per_mille` of the sample do not exceed. `sorted` must be in
-/// ascending order; `None` if it is empty.
+/// Returns the smallest value that at least `per_mille` of the sample do not exceed. `sorted` must
+/// be in ascending order; the result is `None` if it is empty.
 pub(super) fn quantile(sorted: &[u64], per_mille: usize) -> Option<u64> {
     let rank = (sorted.len() * per_mille).div_ceil(1_000).max(1);
     sorted.get(rank - 1).copied()
@@ -12,7 +12,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearest_rank() {
+    fn quantile_is_the_nearest_rank() {
         let sorted: Vec<u64> = (1..=10).collect();
         assert_eq!(quantile(&sorted, 500), Some(5));
         assert_eq!(quantile(&sorted, 990), Some(10));

@@ -1,4 +1,4 @@
-//! `heartbeat replay`: the decisions of a recorded run, once more.
+//! `heartbeat replay`: runs the decisions of a record again.
 
 use std::{fmt::Write as _, path::Path, process::ExitCode};
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::output;
 
-/// Text that is printed at once.
+/// Number of bytes printed at once.
 const BATCH: usize = 1 << 16;
 
 /// Replays the record at `path`. Exit code 1 if a decision differs from the recorded one.
@@ -35,9 +35,9 @@ pub fn run(path: &Path, json: bool) -> Result<ExitCode> {
 /// How a replay ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ending {
-    /// At the end of the record; `None` where the agent did not come to write one.
+    /// The replay reached the end of the record; `None` if the agent wrote no end.
     Whole(Option<End>),
-    /// In the middle: the rest is missing or damaged.
+    /// The record is cut: the rest is missing or damaged.
     Cut(DecodeError),
     Differs {
         at: Boottime,
@@ -49,16 +49,16 @@ enum Ending {
 struct Run {
     json: bool,
     replay: Replay,
-    /// When the first step was.
+    /// Time of the first step.
     since: Option<Boottime>,
     steps: u64,
     decisions: u64,
     text: String,
-    /// Whether somebody reads what is printed.
+    /// Whether the output still has a reader.
     is_read: bool,
 }
 
-/// One decision, for scripts.
+/// One decision as JSON.
 #[derive(Serialize)]
 struct Decision<'a> {
     /// Nanoseconds of CLOCK_BOOTTIME of the recorded node.
@@ -72,7 +72,7 @@ struct Summary<'a> {
     steps: u64,
     decisions: u64,
     same: bool,
-    /// Whether the record has its end.
+    /// Whether the record has an end.
     complete: bool,
     text: &'a str,
 }
@@ -113,7 +113,7 @@ impl Run {
         Ok(Ending::Whole(None))
     }
 
-    /// Prints what was decided in a step, up to the first difference.
+    /// Prints the decisions of a step, up to the first difference.
     fn step(
         &mut self,
         at: Boottime,

@@ -1,4 +1,4 @@
-//! `heartbeat resource list` and `show`: resources as the local agent knows them.
+//! `heartbeat resource list` and `show`: the resources by the local agent's status.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{output, status};
 use crate::control::protocol::{FailedAction, Group, Resource, Status};
 
-/// Prints a line for each resource.
+/// Prints one line per resource.
 pub fn list(socket: &Path, json: bool) -> Result<()> {
     let status = status::ask(socket)?;
     let text = if json {
@@ -51,7 +51,7 @@ fn row<'a>(group: &'a Group, resource: &'a Resource) -> [&'a str; 5] {
     ]
 }
 
-/// Prints all that is known of one resource.
+/// Prints the details of one resource.
 pub fn show(socket: &Path, name: &str, json: bool) -> Result<()> {
     let status = status::ask(socket)?;
     let all = || {
@@ -102,7 +102,7 @@ fn describe(group: &Group, resource: &Resource, failures: &[&FailedAction]) -> S
         item("Stopped", "by an operator; `heartbeat resource start`");
     }
     if group.maintenance {
-        item("Left alone", "in maintenance");
+        item("Maintenance", "on: not started, stopped or monitored");
     }
     item("Failures", &resource.failures.to_string());
     for failure in failures {

@@ -1,8 +1,11 @@
-//! `heartbeat keygen --rotate`: replaces the cluster's key, in three steps that all nodes take one after the other.
+//! `heartbeat keygen --rotate`: replaces the cluster's key in three steps, each done on all nodes.
 //!
-//! A new key comes second into the file: others may use it from then on. Then it comes first, and is used. Then the
-//! old one goes. Each step needs all nodes to have taken the one before, so none is taken that is known to come too
-//! early: a node that has not got the new key would hear nothing any more.
+//! 1. The new key becomes the second of the file: the node accepts it from then on.
+//! 2. The new key becomes the first: the node sends with it.
+//! 3. The old key is removed.
+//!
+//! Each step is refused while a node is known not to have taken the one before. A node without the
+//! new key would otherwise reject all packets.
 
 use std::fs;
 
@@ -25,21 +28,21 @@ enum Step {
     Remove,
 }
 
-/// Takes the next step in the configuration's key file and says what to do now; with `force` without a look at whether
-/// the cluster is ready for it.
+/// Takes the next step in the configured key file and prints what to do now. With `force` it does
+/// not check whether the cluster is ready.
 pub fn rotate(config: &Config, force: bool) -> Result<()> {
-    // Not the link, if it is one, but what it leads to is replaced.
+    // For a symbolic link its target is replaced, not the link.
     let path = fs::canonicalize(&config.key).unwrap_or_else(|_| config.key.clone());
     let keys = Keys::load(&path)?;
     let step = next(&keys)?;
     if !force {
         let status = status::ask(&config.socket()).context(
-            "cannot tell whether all nodes have the key file as it is; --force takes the next step all the same",
+            "cannot tell whether all nodes have the present key file; --force takes the next step all the same",
         )?;
         let unready = unready(&keys, &status);
         if !unready.is_empty() {
             bail!(
-                "not yet: before the next step all nodes must have the key file as it is\n  {}\n  \
+                "not yet: before the next step all nodes must have the present key file\n  {}\n  \
                  --force takes the next step all the same",
                 unready.join("\n  ")
             );
@@ -50,7 +53,7 @@ pub fn rotate(config: &Config, force: bool) -> Result<()> {
     output::print(&instructions(step, &keys, config)).map(drop)
 }
 
-/// What comes next, by the ids: the new key's is one more than the old one's.
+/// Returns the next step, judged by the ids: the new key's id is one above the old one's.
 fn next(keys: &Keys) -> Result<Step> {
     match *keys.ids() {
         [_] => Ok(Step::Add),
@@ -64,7 +67,7 @@ fn next(keys: &Keys) -> Result<Step> {
     }
 }
 
-/// The keys after `step`.
+/// Returns the keys after `step`.
 fn taken(step: Step, keys: &Keys) -> Result<Vec<(u8, SipKey)>> {
     let mut all = keys.all.clone();
     match step {
@@ -75,7 +78,7 @@ fn taken(step: Step, keys: &Keys) -> Result<Vec<(u8, SipKey)>> {
     Ok(all)
 }
 
-/// Who does not have the key file as it is, or is not known to.
+/// Returns the nodes that lack the present key file, or of which no report says so.
 fn unready(keys: &Keys, status: &Status) -> Vec<String> {
     let own = status.keys.as_ref();
     if own.is_none_or(|own| (own.seals, own.mark) != (keys.active.0, keys.mark())) {
@@ -130,7 +133,7 @@ fn instructions(step: Step, keys: &[(u8, SipKey)], config: &Config) -> String {
         "step {number} of 3: in {path}, {done}\n  \
          now on each node, one after the other: this one, {others}\n    \
          scp -p {path} NODE:{path}   # not on this one\n    \
-         heartbeat reload   # on a witness without an agent instead: what loaded it, once more\n  \
+         heartbeat reload   # on a witness without an agent: repeat the command that loaded it\n  \
          {next}\n"
     )
 }
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn three_steps_replace_a_key_whatever_its_id() {
+    fn rotation_replaces_any_key_in_three_steps() {
         for id in [0, 1, 254, 255] {
             let mut now = keys(&[id]);
             let new = id.wrapping_add(1);
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn two_keys_that_do_not_follow_each_other_are_left_to_the_operator() {
+    fn unrelated_key_ids_are_left_to_the_operator() {
         let error = next(&keys(&[7, 2])).unwrap_err().to_string();
         assert!(
             error.contains("[7, 2]") && error.contains("put the new one first"),
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_waits_for_all_nodes() {
+    fn rotation_step_waits_for_all_nodes() {
         let file = keys(&[1, 2]);
         let well = (Some(true), Some(1));
         let witness = (Some(true), None);

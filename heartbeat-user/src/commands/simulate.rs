@@ -1,4 +1,5 @@
-//! `heartbeat simulate`: where groups would go if nodes failed, by the rules that the nodes decide by.
+//! `heartbeat simulate`: where groups would run if nodes failed, by the rules of the nodes' own
+//! decisions.
 
 use std::fmt::Write as _;
 
@@ -9,11 +10,11 @@ use serde::Serialize;
 use super::{count::Count, output, situation::Seen, status};
 use crate::{config::Config, control::protocol::Status};
 
-/// What would become of a group.
+/// The predicted move of a group.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Prediction {
     group: String,
-    /// Where it is now.
+    /// The present owner.
     from: Option<String>,
     to: Option<String>,
 }
@@ -21,13 +22,13 @@ struct Prediction {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Simulation {
     failed: Vec<String>,
-    /// Voters that would be left, and that a majority needs.
+    /// Number of voters that would be alive. The next field is the number for a majority.
     alive: usize,
     needed: usize,
     groups: Vec<Prediction>,
 }
 
-/// Prints what would happen if the nodes named `fail` failed all at once. Changes nothing.
+/// Prints the effect of a simultaneous failure of the nodes in `fail`. Changes nothing.
 pub fn run(config: &Config, fail: &[String], json: bool) -> Result<()> {
     for name in fail {
         if config.node_named(name).is_none() {

@@ -1,4 +1,4 @@
-//! The cluster as a status shows it, in the terms by which the nodes decide where groups go.
+//! Converts a status into the input of the core's placement.
 
 use std::collections::HashSet;
 
@@ -16,19 +16,19 @@ use crate::{
     pulse,
 };
 
-/// What [`Situation`] borrows.
+/// The values that a [`Situation`] borrows.
 pub(super) struct Seen<'a> {
     config: &'a Config,
     status: &'a Status,
     layout: Layout,
     nodes: Vec<NodeView>,
     pub(super) owners: ByGroup<Option<NodeId>>,
-    /// Voters that live.
+    /// Number of voters alive.
     pub(super) alive: usize,
 }
 
 impl<'a> Seen<'a> {
-    /// The cluster as `status` has it, if the nodes that `fail` names failed too.
+    /// Builds the cluster of `status`, as if the nodes in `fail` had failed too.
     pub(super) fn new(config: &'a Config, status: &'a Status, fail: &[String]) -> Self {
         let layout = pulse::whole_layout(config);
         let failed: HashSet<&str> = fail.iter().map(String::as_str).collect();
@@ -40,7 +40,7 @@ impl<'a> Seen<'a> {
             let health = Health(shown.health);
             let stalled = shown.local && status.pulse.deaf;
             let ineligibility =
-                Ineligibility::of_peer(state(&shown.state), said(&shown.agent), health);
+                Ineligibility::of_peer(state(&shown.state), node_state(&shown.agent), health);
             Some(NodeView {
                 ineligibility: ineligibility.or(stalled.then_some(Ineligibility::LocalStall)),
                 health,
@@ -55,7 +55,7 @@ impl<'a> Seen<'a> {
         let alive = shown.clone().filter(|node| node.state != "unknown").count();
         let quorate = alive > config.nodes.len() / 2;
         let nodes = members.filter_map(view).map(|view| NodeView {
-            // Without a majority nobody gets anything.
+            // Without a majority no node may acquire anything.
             ineligibility: view
                 .ineligibility
                 .or((!quorate).then_some(Ineligibility::Starting)),
@@ -75,12 +75,12 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Where all groups are in the end.
+    /// Returns the final owner of each group.
     pub(super) fn settle(&self) -> ByGroup<Option<NodeId>> {
         self.situated(|situation| situation.settle(&self.owners))
     }
 
-    /// The nodes for one group, the best first; all that are down come last.
+    /// Ranks the nodes for one group, the best first; nodes that are down come last.
     pub(super) fn rank(&self, group: GroupIndex) -> Vec<Ranked> {
         self.situated(|situation| situation.rank(group, &self.owners))
     }
@@ -89,7 +89,7 @@ impl<'a> Seen<'a> {
         shown_in(self.status, &self.config.groups[group].name)
     }
 
-    /// Whether a node is cut off from a group's addresses, and another that lives is not.
+    /// Whether a node is cut off from a group's addresses while another live node is not.
     fn is_cut_off(&self, group: GroupIndex, node: NodeId) -> bool {
         let cut_off = |node: NodeId| {
             let shown = self.shown(group).zip(self.config.node(node));
@@ -103,7 +103,7 @@ impl<'a> Seen<'a> {
         cut_off(node) && ranked.any(|view| !cut_off(view.node))
     }
 
-    fn situated<R>(&self, look: impl FnOnce(&Situation<'_>) -> R) -> R {
+    fn situated<R>(&self, read: impl FnOnce(&Situation<'_>) -> R) -> R {
         let situation = Situation {
             layout: &self.layout,
             nodes: &self.nodes,
@@ -115,10 +115,10 @@ impl<'a> Seen<'a> {
             },
             cut_off: &|group, node| self.is_cut_off(group, node),
             stopped: &|group| self.shown(group).is_some_and(|shown| shown.stopped),
-            // Who would go without a failure has had the time to.
+            // Any group that would leave without a failure has had the time to do so.
             movable: &|_| false,
         };
-        look(&situation)
+        read(&situation)
     }
 }
 
@@ -131,7 +131,7 @@ fn state(name: &str) -> PeerState {
     all.find(|state| state.name() == name).unwrap_or_default()
 }
 
-fn said(name: &str) -> NodeState {
+fn node_state(name: &str) -> NodeState {
     let mut all = NodeState::ALL.into_iter();
     all.find(|state| state.name() == name).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! `heartbeat status`: the cluster as the local agent sees it.
+//! `heartbeat status`: the cluster by the local agent's view.
 
 use std::{path::Path, time::Duration};
 
@@ -10,15 +10,15 @@ use crate::control::{
     protocol::{Request, Response, Status},
 };
 
-/// Asks the agent at `socket` for its status.
+/// Requests the status from the agent at `socket`.
 pub fn ask(socket: &Path) -> Result<Status> {
     match Client::connect(socket)?.ask(&Request::Status, Duration::ZERO)? {
         Response::Status(status) => Ok(*status),
-        other => bail!("the agent answered something else: {other:?}"),
+        other => bail!("unexpected answer from the agent: {other:?}"),
     }
 }
 
-/// Prints the status once, or again and again each `watch`.
+/// Prints the status once, or repeatedly every `watch`.
 pub fn run(socket: &Path, json: bool, watch: Option<Duration>) -> Result<()> {
     loop {
         let status = ask(socket)?;

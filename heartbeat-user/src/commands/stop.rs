@@ -1,4 +1,4 @@
-//! `heartbeat stop`: ends the agent of this host, and waits until it is gone.
+//! `heartbeat stop`: ends this host's agent, and waits until it is gone.
 
 use std::time::Duration;
 
@@ -16,17 +16,18 @@ use crate::{
     process::{Process, process_end},
 };
 
-/// How long a stop may take. Resources have their own limits, which are mostly shorter.
+/// Limit for a stop. Resources have their own limits, which are mostly shorter.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Between two looks whether a group keeps the agent from ending.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Interval of the checks whether a group keeps the agent from ending.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Ends with the name of a group that could not be stopped here, if there is one; never otherwise.
+/// Returns the name of a group that could not be stopped here. Without such a group it never
+/// returns.
 async fn blocked(client: &mut Client) -> String {
     loop {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        // The agent may be ending, and have no time.
+        tokio::time::sleep(CHECK_INTERVAL).await;
+        // An agent that is ending may not answer.
         let Ok(Response::Status(status)) = client.ask(&Request::Status, Duration::ZERO) else {
             continue;
         };
@@ -37,15 +38,15 @@ async fn blocked(client: &mut Client) -> String {
     }
 }
 
-/// The process of the agent that `client` is connected to.
+/// Returns the process of the agent that `client` is connected to.
 fn agent(client: &Client) -> Result<Process> {
     let pid = client.agent()?;
     Process::find(pid).with_context(|| {
-        format!("the agent, process {pid}, is not seen from here: run this in the PID namespace of the agent")
+        format!("the agent, process {pid}, is not visible from here: run this in the PID namespace of the agent")
     })
 }
 
-/// Whether an agent of this instance left its programs in place.
+/// Whether an agent of this instance left its programs pinned.
 fn is_pinned(pins: &Pins) -> Result<bool> {
     let dir = pins.dir();
     dir.try_exists().with_context(|| {
@@ -56,7 +57,8 @@ fn is_pinned(pins: &Pins) -> Result<bool> {
     })
 }
 
-/// What a stop amounts to where no agent answers: success, if all is as the stop would leave it.
+/// Returns the result of a stop while no agent answers: success if all is already as a stop leaves
+/// it.
 fn without_agent(config: &Config, keep: bool) -> Result<()> {
     if let Some(holder) = InstanceLock::holder(&config.lock()) {
         bail!(
@@ -70,7 +72,7 @@ fn without_agent(config: &Config, keep: bool) -> Result<()> {
         (false, false) => "already stopped: no agent runs\n",
         (true, true) => "already ended: no agent runs, and all is left in place for the next one\n",
         (true, false) => bail!(
-            "no agent of instance `{}` runs, and nothing of one is in place that could be kept: start it with \
+            "no agent of instance `{}` runs, and no earlier one left anything to keep: start it with \
              `heartbeat run`",
             config.instance
         ),
@@ -84,9 +86,9 @@ fn without_agent(config: &Config, keep: bool) -> Result<()> {
     output::print(text).map(drop)
 }
 
-/// Lets the agent hand over what it serves, or `keep` all for the next one; with `force` also if too few votes
-/// are left. Fails if it is not gone in the
-/// end, or has not left what it should have.
+/// Stops the agent; with `keep` everything stays in place for the next one. With `force` it stops
+/// even if too few votes remain. Fails if the agent does not end, or leaves the wrong things in
+/// place.
 pub fn run(config: &Config, keep: bool, force: bool) -> Result<()> {
     let Some(mut client) = Client::find(&config.socket())? else {
         return without_agent(config, keep);
@@ -95,7 +97,7 @@ pub fn run(config: &Config, keep: bool, force: bool) -> Result<()> {
     // The agent hears the other nodes first.
     match client.ask(&Request::Stop { keep, force }, config.timeout)? {
         Response::Done { .. } => {}
-        other => bail!("the agent answered something else: {other:?}"),
+        other => bail!("unexpected answer from the agent: {other:?}"),
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -111,23 +113,23 @@ pub fn run(config: &Config, keep: bool, force: bool) -> Result<()> {
     let ended = match ended {
         Ok(ended) => ended,
         Err(group) => bail!(
-            "the agent, process {pid}, goes on: group {group} could not be stopped here and may still run, and no \
-             other node starts it while the agent keeps its lease. Stop it by hand, then `heartbeat cleanup \
-             {group}`: the agent ends then. `kill -9 {pid}` lets go of it all the same"
+            "the agent, process {pid}, keeps running: group {group} could not be stopped here and may still run. \
+             No other node starts the group while the agent keeps its lease. Stop it by hand, then run `heartbeat \
+             cleanup {group}`: the agent then ends. `kill -9 {pid}` releases the lease regardless"
         ),
     };
     match ended {
         Ok(ended) => ended.with_context(|| format!("could not wait for process {pid} to end"))?,
         Err(_) => bail!(
-            "the agent, process {pid}, has not ended within {} s: see its log, and `heartbeat status` for what \
-             does not stop",
+            "the agent, process {pid}, has not ended within {} s: see its log, and `heartbeat status` for the \
+             resources that do not stop",
             PATIENCE.as_secs()
         ),
     }
     let pins = Pins::of(&config.instance);
     match (keep, is_pinned(&pins)?) {
         (true, false) => bail!(
-            "the agent has ended, but nothing is pinned at {}: it stopped, and did not end for a restart; see its log",
+            "the agent has ended, but nothing is pinned at {}: it made a full stop instead of a restart; see its log",
             pins.dir().display()
         ),
         (false, true) => bail!(

@@ -1,4 +1,4 @@
-//! `heartbeat verify`: whether the resources' own agents find their parameters good on this host.
+//! `heartbeat verify`: whether the resource agents accept their parameters on this host.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use crate::{
     resources::{Agents, Places},
 };
 
-/// Lets each resource agent validate its parameters, prints what each says, and fails if one complains.
+/// Runs each resource agent's validation, prints its messages, and fails if any agent complains.
 pub fn run(config: &Config) -> Result<ExitCode> {
     let agents = Agents::new(Places::of(config));
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,7 +1,7 @@
-//! `heartbeat wait`: waits until the cluster, as the local agent sees it, is as an operator wants it.
+//! `heartbeat wait`: waits until the cluster, by the local agent's view, meets an operator's
+//! conditions.
 //!
-//! Says nothing on success, so that a script can go on with it. On a terminal it shows what it waits
-//! for.
+//! Prints nothing on success, for use in scripts. On a terminal it shows the unmet conditions.
 
 use std::{
     io::{IsTerminal as _, Write as _, stderr},
@@ -17,35 +17,36 @@ use crate::control::{
     protocol::{Group, Node, Request, Response, Status},
 };
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval of the polls.
+const POLL: Duration = Duration::from_millis(100);
 
-/// What to wait for: all that is named.
+/// The conditions to wait for: all given ones together.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("condition").required(true).multiple(true)))]
 pub struct Wait {
-    /// Until all of this group runs
+    /// Wait until all resources of this group run
     #[arg(group = "condition")]
     group: Option<String>,
-    /// Until the group runs on this node
+    /// Wait until the group runs on this node
     #[arg(long = "on", value_name = "NODE", requires = "group")]
     on: Option<String>,
-    /// Until so many nodes vote: they answer, do not abstain, and have granted what is served here
+    /// Wait until N nodes vote: they answer, do not abstain, and have granted this node's leases
     #[arg(long, value_name = "N", group = "condition")]
     votes: Option<usize>,
-    /// Until a majority of the nodes answers
+    /// Wait until a majority of the nodes answers
     #[arg(long, group = "condition")]
     quorum: bool,
-    /// Until all nodes are online and vote, have one configuration, and all groups run that are to run
+    /// Wait until all nodes are online, vote and have the same configuration, and all enabled
+    /// groups run
     #[arg(long, group = "condition")]
     stable: bool,
-    /// Give up after so many seconds
+    /// Give up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     timeout: f64,
 }
 
 impl Wait {
-    /// Asks the agent at `socket` again and again. Fails at the timeout with what is missing.
+    /// Polls the agent at `socket`. Fails at the timeout with the unmet conditions.
     pub fn run(&self, socket: &Path) -> Result<()> {
         let began = Instant::now();
         let patience = Duration::from_secs_f64(self.timeout.clamp(0.0, 1e9));
@@ -63,10 +64,10 @@ impl Wait {
                 break Err(missing);
             }
             if progress {
-                // It is only shown.
+                // A failure to show progress does not matter.
                 let _ = write!(stderr(), "\r\x1b[Kwaiting: {missing}");
             }
-            std::thread::sleep(LOOK.min(patience.saturating_sub(began.elapsed())));
+            std::thread::sleep(POLL.min(patience.saturating_sub(began.elapsed())));
         };
         if progress {
             let _ = write!(stderr(), "\r\x1b[K");
@@ -77,7 +78,7 @@ impl Wait {
         }
     }
 
-    /// What is not yet as it is wanted.
+    /// Returns the unmet conditions.
     fn missing(&self, status: &Status) -> Result<Vec<String>> {
         let mut missing = Vec::new();
         if self.quorum || self.stable {
@@ -96,14 +97,14 @@ impl Wait {
     }
 }
 
-/// The status; none if no agent runs.
+/// Returns the status; `None` if no agent runs.
 fn status(socket: &Path) -> Result<Option<Status>> {
     let Some(mut client) = Client::find(socket)? else {
         return Ok(None);
     };
     match client.ask(&Request::Status, Duration::ZERO)? {
         Response::Status(status) => Ok(Some(*status)),
-        other => bail!("the agent answered something else: {other:?}"),
+        other => bail!("unexpected answer from the agent: {other:?}"),
     }
 }
 
@@ -122,7 +123,7 @@ fn answers(node: &Node) -> bool {
     !matches!(node.state.as_str(), "down" | "unknown")
 }
 
-/// Why the node does not vote, if it does not.
+/// Returns the reason why the node does not vote, if it does not.
 fn no_vote(node: &Node) -> Option<String> {
     match &node.abstains {
         _ if !answers(node) => Some(format!("{} is {}", node.name, node.state)),
@@ -186,7 +187,7 @@ fn idle(group: &Group) -> Option<String> {
     }
 }
 
-/// What of a node is not as in good days.
+/// Returns what keeps a node from being stable.
 fn unsettled(node: &Node) -> Option<String> {
     let name = &node.name;
     let settled =
@@ -256,7 +257,7 @@ mod tests {
         node
     }
 
-    /// Nodes a, b and c, of which c is changed; `web`, which runs on a with all votes, but for changes.
+    /// Nodes a, b and c, and the group `web` on a with all votes. `c` and `web` change that.
     fn status(c: &Value, web: &Value) -> Status {
         let mut group = json!({
             "name": "web", "id": 9, "owner": "a", "running": true, "maintenance": false,
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_for_each_condition() {
+    fn unmet_conditions_are_named() {
         let (none, down) = (json!({}), json!({"state": "down"}));
         let abstains = json!({"abstains": {"for_ns": 800_000_000, "at_most": false}});
         let elsewhere = json!({"owner": "b", "votes": null});
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_come_is_an_error_at_once() {
+    fn impossible_condition_fails_at_once() {
         for (line, expected) in [
             ("--votes 4", "there are only 3 nodes"),
             ("wob", "no group is called `wob`; there are web"),

@@ -1,5 +1,5 @@
-//! `heartbeat witness`: the responder alone, from flags instead of a configuration, so that a small
-//! host can vote. It serves nothing, and nothing of ours runs on it afterwards.
+//! `heartbeat witness`: only the responder, set up by flags instead of a configuration, so that a
+//! small host can vote. A witness serves nothing and runs no process.
 
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     net::{IpPrefix, Netlink},
 };
 
-/// What a configuration would say of a witness.
+/// The settings of a witness, which otherwise come from a configuration.
 #[derive(Args, Clone, Debug)]
 pub struct Witness {
     /// Interface to answer on
@@ -30,40 +30,40 @@ pub struct Witness {
     /// This witness's node id, 1 to 65535
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..))]
     id: u16,
-    /// Id and address of a node to answer; once for each
+    /// Id and address of a node to answer; repeat for each node
     #[arg(long, value_name = "ID=ADDRESS", required = true, value_parser = peer)]
     peer: Vec<(NodeId, IpAddr)>,
     /// File with the cluster key
     #[arg(long, value_name = "FILE", default_value = key::DEFAULT_PATH)]
     key: PathBuf,
-    /// The cluster's id, if its nodes set one; else made of its name
+    /// The cluster's id, if its nodes set one; derived from its name if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     cluster_id: Option<u32>,
     /// UDP port of heartbeats
     #[arg(long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// Tells this witness from others on the host, and names it to `heartbeat unload`
+    /// Name of this witness among others on the host, for `heartbeat unload`
     #[arg(long, value_name = "NAME", default_value = DEFAULT_INSTANCE, value_parser = flags::instance)]
     instance: String,
-    /// The cluster's `max_lease`: grants no longer lease, and does not vote for so long after loading
+    /// The cluster's `max_lease`: longest lease to grant, and time without votes after loading
     #[arg(long, value_name = "DURATION", default_value_t = Show(DEFAULT_MAX_LEASE), value_parser = max_lease)]
     max_lease: Show,
-    /// The cluster's `config_version`: the peers, with this witness, are all nodes of that list
+    /// The cluster's `config_version`: the peers and this witness are all nodes of that version
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     config_version: u16,
-    /// How to attach
+    /// Attach mode
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
-    /// Address to answer on; the interface's first in the family of the peers', if absent
+    /// Address to answer on; the interface's first one of the peers' family if absent
     #[arg(long, value_name = "IP", value_parser = flags::address)]
     address: Option<IpAddr>,
-    /// Take another XDP program off the interface, if there is one
+    /// Replace another XDP program on the interface
     #[arg(long)]
     replace: bool,
 }
 
 impl Witness {
-    /// Loads the responder and leaves it there, pinned. Prints where it is and when it will vote.
+    /// Loads the responder and leaves it pinned. Prints its place and when it will vote.
     pub fn load(&self) -> Result<()> {
         self.check_peers()?;
         let keys = key::Keys::load(&self.key)?;
@@ -86,7 +86,7 @@ impl Witness {
         })
     }
 
-    /// What must hold between the peers, and between them and this witness.
+    /// Checks the peers against each other and against this witness.
     fn check_peers(&self) -> Result<()> {
         ensure!(
             self.peer.len() <= MAX_PEERS,
@@ -122,7 +122,7 @@ impl Witness {
         Ok(())
     }
 
-    /// The address to answer on, out of those that the interface `has`.
+    /// Returns the address to answer on, out of `has`, the addresses of the interface.
     fn own_address(&self, has: &[IpPrefix]) -> Result<IpAddr> {
         let iface = &self.iface;
         let wanted = self.family();
@@ -142,7 +142,7 @@ impl Witness {
                 );
                 address
             }
-            // Not one that says nothing without an interface: no peer has such.
+            // A link-local address needs an interface beside it, so no peer has one.
             None => has
                 .iter()
                 .map(|prefix| prefix.address)
@@ -164,7 +164,7 @@ impl Witness {
         Ok(address)
     }
 
-    /// The family of the peers' addresses, which is that of the first.
+    /// Returns the family of the first peer's address, which all peers share.
     fn family(&self) -> &'static str {
         self.peer
             .first()
@@ -194,7 +194,7 @@ impl Witness {
                 .map_or_else(|| flags::cluster_id(&self.cluster), ClusterId),
             node: NodeId(self.id),
             port: self.port,
-            // It asks nobody, so nobody's answer can be late.
+            // A witness sends no probes, so no reply can be late.
             timeout: Duration::from_secs(1),
             max_lease: self.max_lease.0,
             guards: Vec::new(),
@@ -215,7 +215,8 @@ impl Witness {
     }
 }
 
-/// Rounded up to milliseconds. A witness that was loaded before goes on voting.
+/// Formats the time until the first vote, rounded up to milliseconds. A witness that was loaded
+/// before continues to vote.
 fn when(abstains: Duration) -> String {
     match abstains.as_micros().div_ceil(1_000) {
         0 => "at once".to_owned(),
@@ -232,7 +233,7 @@ fn peer(text: &str) -> Result<(NodeId, IpAddr), String> {
         .ok()
         .filter(|id| *id != 0)
         .ok_or("the id is not a number from 1 to 65535; write the peer's node id")?;
-    let address = flags::address(address).map_err(|said| format!("of the address: {said}"))?;
+    let address = flags::address(address).map_err(|said| format!("bad address: {said}"))?;
     Ok((NodeId(id), address))
 }
 
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_flags_make_a_setup() {
+    fn required_flags_make_a_setup_with_defaults() {
         let witness = parse(GOOD).unwrap();
         witness.check_peers().unwrap();
         let setup = witness.setup(&keys(), ip("10.0.1.3"));
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn every_default_can_be_set() {
+    fn optional_flags_override_defaults() {
         let more = "--cluster-id 7 --port 5000 --instance w --max-lease 250ms --mode skb";
         let setup = parse(&format!("{GOOD} {more}"))
             .unwrap()
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_flag_is_named_with_its_remedy() {
+    fn bad_flag_is_an_error_with_a_remedy() {
         let cases = [
             ("eth0", "eth/0", "leave out spaces, `/` and `:`"),
             ("web", "a,b", "it is not a usable name; use 1 to 64"),
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_that_contradict_each_other_are_refused() {
+    fn contradicting_peers_are_refused() {
         let cases = [
             (
                 "--peer 3=10.0.1.3",
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_the_first_of_the_peers_family() {
+    fn own_address_defaults_to_the_first_of_the_peers_family() {
         let has = prefixes(&["10.0.1.3/24", "10.0.2.3/24", "fe80::3/64", "fd00::3/64"]);
         let own = |flags: &str, has: &[IpPrefix]| {
             let address = parse(flags).unwrap().own_address(has);
@@ -435,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_file_is_said_before_anything_is_touched() {
+    fn bad_key_file_fails_before_any_change() {
         let flags = GOOD
             .replace("/k", "/nonexistent/key")
             .replace("eth0", "hb-none0");

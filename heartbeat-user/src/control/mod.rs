@@ -1,5 +1,5 @@
-//! The agent's control socket: the protocol that `heartbeat status` speaks, and the agent's end of
-//! it.
+//! The agent's control socket: the protocol of `heartbeat status` and the other commands, and the
+//! agent's side of it.
 
 pub use heartbeat_control::*;
 

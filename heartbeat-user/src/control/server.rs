@@ -1,4 +1,4 @@
-//! The agent's end of the control socket.
+//! The agent's side of the control socket.
 
 use std::{
     collections::VecDeque, fs, io::ErrorKind, os::unix::fs::PermissionsExt as _, path::Path,
@@ -16,18 +16,18 @@ use tokio::{
 use super::protocol::{Request, Response};
 use crate::{logging, logging::rate_limit::RateLimit};
 
-/// No request is longer. The longest have a configuration in them.
+/// Limit for the length of a request. The longest contain a configuration.
 const MAX_REQUEST: u64 = 1024 * 1024;
-/// How long a client may take to ask.
+/// Time that a client has to send a request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Clients served at the same time.
+/// Number of clients served at the same time.
 const MAX_CLIENTS: usize = 32;
 
-/// A request, and where its answer goes.
+/// A request, and the channel for its response.
 pub type Asked = (Request, oneshot::Sender<Response>);
 
-/// Opens the socket at `path`, 0600. The caller holds the instance's lock, so a socket that is
-/// there already is a dead agent's.
+/// Opens the socket at `path`, mode 0600. The caller holds the instance's lock, so an existing
+/// socket is that of a dead agent.
 pub fn bind(path: &Path) -> Result<UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -36,7 +36,7 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
         }
         _ => {}
     }
-    // Nobody else may open it in the moment before its mode is set.
+    // The umask keeps others from opening the socket before its mode is set.
     let old = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
     let bound = UnixListener::bind(path);
     nix::sys::stat::umask(old);
@@ -46,7 +46,7 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves clients until the task is dropped. Requests go to `asked`.
+/// Serves clients until the task is dropped. Requests are sent to `asked`.
 pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     let mut clients: VecDeque<AbortHandle> = VecDeque::new();
     let rate_limit = RateLimit::default();
@@ -54,7 +54,7 @@ pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 clients.retain(|client| !client.is_finished());
-                // The oldest gives way: nobody keeps others out by saying or reading nothing.
+                // The oldest connection is closed: an idle client cannot keep others out.
                 if clients.len() == MAX_CLIENTS
                     && let Some(oldest) = clients.pop_front()
                 {
@@ -62,7 +62,7 @@ pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
                 }
                 let asked = asked.clone();
                 let client = tokio::spawn(async move {
-                    // A client that goes away early is no concern of ours.
+                    // A client that closes early is no error of the agent.
                     let _ = serve_client(stream, &asked).await;
                 });
                 clients.push_back(client.abort_handle());
@@ -77,7 +77,7 @@ pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     }
 }
 
-/// One line in, one line out, until the client is done.
+/// Answers each request line with one line, until the client closes.
 async fn serve_client(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> Result<()> {
     let caller = stream.peer_cred()?;
     let (reader, mut writer) = stream.into_split();
@@ -108,11 +108,11 @@ async fn serve_client(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> Result
     }
 }
 
-/// A caller as the log names it: who, and which process of theirs, by number and by name. The name
-/// is whatever the process says it is.
+/// Formats a caller for the log: the user id, and the process by number and name. The name is
+/// chosen by the process itself.
 fn name(caller: UCred) -> String {
     let uid = caller.uid();
-    // None, or 0, where the caller is in another PID namespace.
+    // The pid is none, or 0, for a caller in another PID namespace.
     match caller.pid().filter(|pid| *pid > 0) {
         Some(pid) => match fs::read(format!("/proc/{pid}/comm")) {
             Ok(comm) => format!(
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn caller_is_named_by_user_process_and_the_name_that_it_gives_itself() {
+    async fn caller_is_named_by_user_process_and_its_own_name() {
         let name_of = || async {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let caller = ours.peer_cred().unwrap();
@@ -155,7 +155,7 @@ mod tests {
             named.starts_with(&format!("uid {uid} (process {pid}, ")),
             "{named}"
         );
-        // That of the first thread, which the file is about.
+        // The main thread's name is the one under test.
         fs::write(format!("/proc/{pid}/comm"), "a\n<0>\x1b[2J").unwrap();
         let named = name_of().await;
         assert_eq!(

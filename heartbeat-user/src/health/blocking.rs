@@ -1,7 +1,8 @@
-//! Looks that may hang in the kernel, each in a thread of its own that nobody waits for.
+//! Checks that may hang in the kernel. Each runs in a thread of its own, and nothing waits for that
+//! thread's end.
 //!
-//! Not tokio's threads for what blocks: the runtime's end waits for those, and one that hangs on a dead disk
-//! would hold up the agent's.
+//! Tokio's blocking threads do not serve: the end of the runtime waits for them, so a thread that
+//! hangs on a dead disk would keep the agent from ending.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,21 +21,21 @@ use super::{Sampling, Verdict};
 
 type Question = Box<dyn FnOnce() + Send>;
 
-/// Questions that may wait for an answer: one of each check, and those whose asker has gone.
+/// Limit for open questions: one of each check, and one of each caller that is gone.
 const MOST_OPEN: usize = 2 * Health::MAX_CHECKS;
 
-/// A thread that answers questions one after the other. It starts with the first, and ends after the last one
-/// that was asked before this drops.
+/// A thread that answers questions one after the other. The thread starts with the first question.
+/// Once this value is dropped, the thread ends after the last question.
 #[derive(Debug)]
 pub(super) struct BlockingThread {
     name: String,
-    /// Questions that were asked and not answered.
+    /// Number of questions without an answer yet.
     open: Arc<AtomicUsize>,
     thread: Mutex<Option<mpsc::Sender<Question>>>,
 }
 
 impl BlockingThread {
-    /// Of the name the kernel keeps 15 bytes.
+    /// The kernel keeps the first 15 bytes of the name.
     pub(super) fn new(name: String) -> Self {
         Self {
             name,
@@ -43,33 +44,36 @@ impl BlockingThread {
         }
     }
 
-    /// Whether a question is not answered yet.
+    /// Whether a question has no answer yet.
     pub(super) fn is_busy(&self) -> bool {
         self.open.load(Ordering::Acquire) > 0
     }
 
-    /// Puts a question, behind those that were asked before. Fails if there can be no thread, or too many wait
-    /// already. Dropping the future does not take it back.
+    /// Queues a question. Fails if no thread can be started, or if too many questions wait.
+    /// Dropping the future does not cancel the question.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, String>> + Send + 'static {
-        let (told, answer) = oneshot::channel();
-        let open = Open::one_more(&self.open);
+        let (reply, answer) = oneshot::channel();
+        let open = Open::count_one(&self.open);
         let asked = if open.before < MOST_OPEN {
             self.send(Box::new(move || {
-                // Whatever happens, `told` is dropped last: whoever hears finds the question closed.
-                let (told, open) = (told, open);
+                // `reply` is dropped last, even in a panic: a caller that sees it finds the
+                // question closed.
+                let (reply, open) = (reply, open);
                 let answer = question();
                 drop(open);
-                let _ = told.send(answer);
+                let _ = reply.send(answer);
             }))
         } else {
-            Err("an earlier look still hangs".to_owned())
+            Err("an earlier check still hangs".to_owned())
         };
         async move {
             asked?;
-            answer.await.map_err(|_| "the look has panicked".to_owned())
+            answer
+                .await
+                .map_err(|_| "the check has panicked".to_owned())
         }
     }
 
@@ -85,14 +89,14 @@ impl BlockingThread {
             none => none.insert(self.start()?),
         };
         let sent = thread.send(question);
-        sent.map_err(|_| "the thread that looks has ended".to_owned())
+        sent.map_err(|_| "the thread of the check has ended".to_owned())
     }
 
     fn start(&self) -> Result<mpsc::Sender<Question>, String> {
         let (sender, inbox) = mpsc::channel::<Question>();
         let answer_all = move || {
             for question in inbox {
-                // Whoever asked hears that there is no answer.
+                // After a panic the caller sees a closed channel.
                 let _ = catch_unwind(AssertUnwindSafe(question));
             }
         };
@@ -104,14 +108,14 @@ impl BlockingThread {
     }
 }
 
-/// A question that is not answered yet, even if the thread panics over it.
+/// A question without an answer. It is closed even if the thread panics.
 struct Open {
     count: Arc<AtomicUsize>,
     before: usize,
 }
 
 impl Open {
-    fn one_more(count: &Arc<AtomicUsize>) -> Self {
+    fn count_one(count: &Arc<AtomicUsize>) -> Self {
         Self {
             count: Arc::clone(count),
             before: count.fetch_add(1, Ordering::AcqRel),
@@ -130,7 +134,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_that_hangs_holds_up_only_those_behind_it() {
+    async fn hanging_question_blocks_only_its_own_thread() {
         let (aside, other) = (
             BlockingThread::new("a".into()),
             BlockingThread::new("b".into()),
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_that_panics_is_the_only_one_without_an_answer() {
+    async fn panicking_question_alone_has_no_answer() {
         let aside = BlockingThread::new("c".into());
         let panics = aside.sample(|| panic!("as the test wants it"));
         assert!(panics.await.unwrap_err().contains("panicked"));
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn questions_do_not_pile_up_behind_one_that_hangs() {
+    async fn questions_behind_a_hanging_one_are_limited() {
         let aside = BlockingThread::new("d".into());
         let (go, wait) = mpsc::channel::<()>();
         let hangs = aside.ask(move || wait.recv().is_ok());

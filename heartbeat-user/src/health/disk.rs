@@ -9,8 +9,8 @@ use std::{
 
 use super::blocking::BlockingThread;
 
-/// The threads that write, one for each directory: a new check of a directory uses the thread of
-/// the check before, which may hang.
+/// The writing threads, one for each directory: a new check of a directory uses the thread of the
+/// earlier check, which may hang.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disks(Arc<Mutex<HashMap<PathBuf, Arc<BlockingThread>>>>);
 
@@ -23,7 +23,7 @@ impl Disks {
         )
     }
 
-    /// Drops the threads that nobody asks any more, except those that hang.
+    /// Drops the threads without a check, except those that hang.
     pub(super) fn prune(&self) {
         let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|_, thread| Arc::strong_count(thread) > 1 || thread.is_busy());
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_has_one_thread() {
+    fn directory_has_one_thread() {
         let disks = Disks::default();
         let one = disks.thread(Path::new("/a"));
         assert!(Arc::ptr_eq(&one, &disks.thread(Path::new("/a"))));

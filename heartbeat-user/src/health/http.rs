@@ -1,4 +1,5 @@
-//! Whether a web server answers, and with what (RFC 9110, section 15). Follows nothing, and reads no content.
+//! Checks the status of a web server's answer (RFC 9110, section 15). It follows no redirect and
+//! reads no content.
 
 use std::pin::pin;
 
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 use super::Verdict;
 use crate::config::HttpTarget;
 
-/// Who asks, for the server's log.
+/// The User-Agent of the requests, for the server's log.
 const AGENT: &str = concat!("heartbeat/", env!("CARGO_PKG_VERSION"));
 
 pub(super) async fn sample(target: HttpTarget) -> Verdict {
@@ -34,7 +35,7 @@ pub(super) async fn sample(target: HttpTarget) -> Verdict {
     }
 }
 
-/// The status of the answer.
+/// Returns the status of the answer.
 async fn get(stream: TcpStream, target: &HttpTarget) -> anyhow::Result<u16> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(&target.path)
@@ -46,7 +47,7 @@ async fn get(stream: TcpStream, target: &HttpTarget) -> anyhow::Result<u16> {
     let answer = tokio::select! {
         biased;
         answer = &mut answer => answer,
-        // With the answer, perhaps, which is then there to be taken.
+        // The connection may end together with the answer, which can then be received.
         _ = connection => answer.await,
     };
     Ok(answer?.status().as_u16())

@@ -1,8 +1,8 @@
-//! How a check stands after the looks that were had: how often in a row good or bad it takes for a change.
+//! The state of a check by its results: the number of equal results in a row that change it.
 //!
-//! Knows no clock, and not what is looked at.
+//! This module has no clock and no knowledge of the checked thing.
 
-/// What is held true of a check.
+/// The state of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// No verdict yet.
@@ -13,7 +13,7 @@ pub enum State {
 }
 
 impl State {
-    /// As the status shows it.
+    /// The state's name in the status.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -23,14 +23,15 @@ impl State {
     }
 }
 
-/// A check's state, and what speaks against it.
+/// A check's state, and the results against it.
 ///
-/// The first good look is a verdict: nothing is known that would have to be made up for. The first bad one is
-/// not unless `fall` is 1: until then the check stays unknown.
+/// A first success is enough for the state `Well`, since no earlier failure has to be made up for.
+/// A first failure is not enough for `Failing` unless `fall` is 1: until then the check stays
+/// unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hysteresis {
     state: State,
-    /// Looks in a row, the last ones, that speak against the state.
+    /// Number of results against the state, counted from the last result back.
     against: u32,
 }
 
@@ -39,7 +40,7 @@ impl Hysteresis {
         self.state
     }
 
-    /// Counts a look. `true` if the state has changed with it. `rise` and `fall` below 1 count as 1.
+    /// Adds a result. Returns `true` if it changed the state. `rise` and `fall` below 1 count as 1.
     pub fn sample(&mut self, good: bool, rise: u32, fall: u32) -> bool {
         let (to, needed) = match (self.state, good) {
             (State::Well, true) | (State::Failing, false) => {
@@ -61,7 +62,7 @@ impl Hysteresis {
         true
     }
 
-    /// Fails without further ado. `true` if it did not before.
+    /// Fails the check at once. Returns `true` if it was not failing before.
     pub fn fail(&mut self) -> bool {
         let before = self.state;
         *self = Self {
@@ -78,13 +79,13 @@ mod tests {
 
     use super::*;
 
-    /// The state that a whole history leads to, in the words of the manual.
-    fn by_the_book(looks: &[bool], rise: usize, fall: usize) -> State {
+    /// Computes the state from a whole history, by the manual's definition.
+    fn by_the_book(results: &[bool], rise: usize, fall: usize) -> State {
         let mut state = State::Unknown;
-        for end in 1..=looks.len() {
+        for end in 1..=results.len() {
             let row = |good: bool| {
-                let looks = looks[..end].iter().rev();
-                looks.take_while(|look| **look == good).count()
+                let results = results[..end].iter().rev();
+                results.take_while(|result| **result == good).count()
             };
             state = match state {
                 State::Unknown if row(true) > 0 => State::Well,
@@ -98,25 +99,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_state_is_what_the_latest_looks_in_a_row_make_it(
-            looks in proptest::collection::vec(any::<bool>(), 0..60), rise in 1u32..5, fall in 1u32..5,
+        fn state_follows_from_the_latest_equal_results(
+            results in proptest::collection::vec(any::<bool>(), 0..60), rise in 1u32..5, fall in 1u32..5,
         ) {
             let mut hysteresis = Hysteresis::default();
-            for (index, good) in looks.iter().enumerate() {
+            for (index, good) in results.iter().enumerate() {
                 let before = hysteresis.state();
                 let changed = hysteresis.sample(*good, rise, fall);
                 prop_assert_eq!(changed, before != hysteresis.state());
-                let expected = by_the_book(&looks[..=index], rise as usize, fall as usize);
+                let expected = by_the_book(&results[..=index], rise as usize, fall as usize);
                 prop_assert_eq!(hysteresis.state(), expected);
             }
         }
 
         #[test]
-        fn after_an_end_all_of_rise_is_needed(
-            looks in proptest::collection::vec(any::<bool>(), 0..20), rise in 1u32..5, fall in 1u32..5,
+        fn recovery_after_a_process_end_needs_the_full_rise(
+            results in proptest::collection::vec(any::<bool>(), 0..20), rise in 1u32..5, fall in 1u32..5,
         ) {
             let mut hysteresis = Hysteresis::default();
-            for good in looks {
+            for good in results {
                 hysteresis.sample(good, rise, fall);
             }
             hysteresis.fail();
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_good_look_is_enough_and_a_bad_one_only_where_one_is() {
+    fn first_success_decides_and_first_failure_only_with_fall_one() {
         let mut hysteresis = Hysteresis::default();
         assert!(hysteresis.sample(true, 9, 9) && hysteresis.state() == State::Well);
         let mut hysteresis = Hysteresis::default();

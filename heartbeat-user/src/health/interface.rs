@@ -1,5 +1,5 @@
-//! Whether an interface has a carrier: looked at after each interval, and when the kernel says that something
-//! has changed.
+//! Checks whether an interface has a carrier, after each interval and when the kernel reports a
+//! change.
 
 use tokio::{
     select,
@@ -16,14 +16,15 @@ pub(super) async fn run(runner: &Runner, name: &str) {
             log::warn!("{name}: carrier changes are noticed at each interval only: {error:#}");
         })
         .ok();
-    // Whoever holds the kernel's lock of all interfaces holds up the question, too.
+    // The question may block while another process holds the kernel's lock of all interfaces.
     let thread = BlockingThread::new("health-link".to_owned());
     loop {
         let found = sample(runner, name, &thread).await;
         let mut good = found.is_ok();
         runner.note(found);
         let next = Instant::now() + runner.interval();
-        // Only what has changed is counted before its time: others' announcements say nothing of this one.
+        // Before its time only a change counts as a result: announcements of other interfaces say
+        // nothing about this one.
         while Instant::now() < next {
             select! {
                 () = sleep_until(next) => break,
@@ -57,7 +58,7 @@ fn carrier(name: &str) -> Verdict {
     }
 }
 
-/// Ends when something may have changed; never if that cannot be heard of.
+/// Ends when a link may have changed; never if the kernel's reports cannot be received.
 async fn changed(announcements: &mut Option<LinkWatch>) {
     if let Some(watch) = announcements {
         match watch.changed().await {

@@ -1,11 +1,11 @@
-//! The kinds of checks, and what runs each. This file stands above all kinds; no kind takes a name
-//! from here.
+//! The kinds of checks, and their runners. Only this file refers to all kinds; no kind refers to
+//! this file.
 
 use super::{Means, disk::Disks, interface, process, runner::Runner, sampler::Sampler};
 use crate::{config::HealthKind, process::Program};
 
-/// Runs a check by its kind. Never ends. Can be dropped at any await; a program that runs then is
-/// killed.
+/// Runs a check by its kind. Never ends. The future can be dropped at any await; a program that
+/// runs then is killed.
 pub(super) fn run(
     runner: Runner,
     means: &Means,

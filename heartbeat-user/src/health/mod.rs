@@ -1,13 +1,12 @@
-//! The health of this node: checks that fate-share with its leases.
+//! The health of this node: checks that share the fate of its leases.
 //!
-//! Each check looks again and again, by itself: one that hangs holds up neither the others nor the
-//! runtime. What the looks amount to is summed up to the [`Health`] that rides in the heartbeats.
-//! What follows from it, for leases and placement, is for others to say.
+//! Each check polls by itself, so one that hangs delays neither the others nor the runtime. The
+//! results are summed up to the [`Health`] that heartbeats carry. Leases and placement act on it
+//! elsewhere.
 //!
-//! A check of which nothing is known yet counts as failing if it is fatal, so that a node that
-//! starts unwell takes nothing before the first look has ended; where checks are exchanged at a
-//! reload it counts as well, since a node that serves is not to be doubted for being asked one
-//! question more.
+//! A fatal check without a result counts as failing at the start. So a node that starts unhealthy
+//! acquires nothing before the first result. A check that a reload adds counts as passing until its
+//! first result: a new check alone does not make a serving node unhealthy.
 
 mod blocking;
 mod board;
@@ -37,85 +36,86 @@ use crate::{
     resources::Watcher,
 };
 
-/// What one look has found: good or bad, and a word on it.
+/// The result of one check: success or failure, each with a message.
 pub(crate) type Verdict = Result<String, String>;
 
-/// One look under way.
+/// One check under way.
 type Sampling = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
-/// What the checks are made with.
+/// What the checks need of the process.
 #[derive(Clone, Debug)]
 pub struct Means {
-    /// Tells of the ends of processes.
+    /// Reports the ends of processes.
     pub watcher: Watcher,
-    /// D-Bus address of systemd; the system bus if not given.
+    /// D-Bus address of systemd; `None` is the system bus.
     pub bus: Option<String>,
-    /// In the name of the file that a disk check writes: nobody else who writes there may have the
-    /// same.
+    /// Part of the name of the file that a disk check writes. No other process that writes there
+    /// may use the same.
     pub mark: String,
 }
 
-/// What is told, as it happens.
+/// A report to the owner of the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// It is this from here on. Told at the start, too; and again with nothing changed, where the
-    /// kernel may have said what is not so. So each is to be gone by, not only the latest.
+    /// The sum from now on. The first one comes at the start. An unchanged sum comes again where
+    /// the kernel may have set a wrong one, so each notice must be applied, not only the latest.
     Sum(Sum),
-    /// A check has failed, or is well again.
+    /// A check has failed, or passes again.
     Turn(Turn),
 }
 
-/// What all checks amount to.
+/// The sum of all checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     pub health: Health,
-    /// The checks whose process the kernel watches: what it says of any other is to be taken back,
-    /// see [`LocalView::set_health`](crate::dataplane::LocalView::set_health).
+    /// The checks whose process the kernel watches. The kernel's report on any other check must be
+    /// taken back, see [`LocalView::set_health`](crate::dataplane::LocalView::set_health).
     pub watched: Health,
 }
 
-/// A check has changed its mind.
+/// A change of a check's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
     pub name: String,
     pub number: usize,
     pub meaning: Meaning,
     pub well: bool,
-    /// Of the look that did it.
+    /// The message of the result that changed the state.
     pub message: String,
     pub at: Boottime,
 }
 
-/// How a check stands.
+/// The state of a check, for the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub name: String,
     pub number: usize,
-    /// As the configuration calls it.
+    /// The check's kind by its name in the configuration.
     pub kind: &'static str,
     pub meaning: Meaning,
     pub state: State,
-    /// When the state began.
+    /// Begin of the state.
     pub since: Boottime,
-    /// Of the latest look; empty before the first has ended.
+    /// The message of the latest result; empty before the first.
     pub message: String,
 }
 
-/// The checks of a node, running. They end when this drops; no further notice is given then.
+/// The running checks of a node. They end when this value is dropped; no notice is given after
+/// that.
 #[derive(Debug)]
 pub struct Checks {
     board: Arc<Board>,
     means: Means,
     disks: Disks,
-    /// By number: the ticket and the task of each check.
+    /// The ticket and the task of each check, by number.
     running: Vec<(u64, JoinHandle<()>)>,
     last_ticket: u64,
 }
 
 impl Checks {
-    /// Starts to look. `tell` is called from the tasks of the runtime and from here: it must
-    /// neither wait nor call back. Of `list` the first [`Health::MAX_CHECKS`] are heeded, which are
-    /// all that the configuration allows.
+    /// Starts the checks. `tell` is called from tasks of the runtime and from this thread: it must
+    /// neither wait nor call back. Only the first [`Health::MAX_CHECKS`] of `list` run; the
+    /// configuration allows no more.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -135,8 +135,8 @@ impl Checks {
         checks
     }
 
-    /// Goes on with other checks. One that is the same goes on as it is; one of the same name keeps
-    /// its state until it has another; a new one counts as well until it has a verdict.
+    /// Replaces the checks. An unchanged check continues. A changed check of the same name keeps
+    /// its state until it has a new one. A new check counts as passing until it has a state.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -144,12 +144,12 @@ impl Checks {
         self.exchange(list, true);
     }
 
-    /// What they amount to now.
+    /// Returns the present sum.
     pub fn sum(&self) -> Sum {
         self.board.sum()
     }
 
-    /// Of all checks, by number.
+    /// Returns the states of all checks, by number.
     pub fn snapshot(&self) -> Vec<Status> {
         self.board.statuses()
     }
@@ -200,9 +200,8 @@ impl Checks {
         self.disks.prune();
     }
 
-    /// Ends these tasks, and says when nothing is left of them: only then may others watch
-    /// processes for checks with their numbers, since until then the kernel may say something in
-    /// their name.
+    /// Ends these tasks, and reports when all are gone. Only then may other checks with their
+    /// numbers watch processes: until then the kernel may still report an end under such a number.
     fn end(&self, tasks: Vec<(u64, JoinHandle<()>)>) -> watch::Receiver<bool> {
         let (gone, go) = watch::channel(tasks.is_empty());
         for (_, task) in &tasks {
@@ -212,11 +211,11 @@ impl Checks {
             let (board, watcher) = (Arc::clone(&self.board), self.means.watcher.clone());
             tokio::spawn(async move {
                 for (_, task) in tasks {
-                    // It was ended, which is an error.
+                    // The task was aborted, which is an error here.
                     let _ = task.await;
                 }
                 watcher.settled().await;
-                board.tell_again();
+                board.report_again();
                 let _ = gone.send(true);
             });
         }

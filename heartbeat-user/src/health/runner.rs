@@ -1,4 +1,4 @@
-//! One check, run again and again, whatever its kind.
+//! Runs one check of any kind repeatedly.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::config::{HealthCheck, HealthKind};
 /// The shortest pause between two runs, whatever the interval: other tasks need the processor, too.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
-/// A check that runs.
+/// A running check.
 #[derive(Debug)]
 pub(super) struct Runner {
     pub board: Arc<Board>,
@@ -24,33 +24,32 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Checks by `eye`, again and again. Never ends.
-    pub(super) async fn repeat(&self, eye: Sampler) {
+    /// Runs `sampler` repeatedly. Never ends.
+    pub(super) async fn repeat(&self, sampler: Sampler) {
         loop {
-            self.judge(eye.sample(), eye.may_hang()).await;
+            self.judge(sampler.sample(), sampler.may_hang()).await;
             self.pause().await;
         }
     }
 
-    /// Counts the result of a check, or that it takes too long. A check that `may_hang` is waited
-    /// for even then, and counted as bad again after each interval: there is never a second one
-    /// beside it.
-    async fn judge(&self, mut looking: Sampling, may_hang: bool) {
+    /// Adds the result of a check, or a failure if it takes too long. A check that `may_hang` is
+    /// still awaited, and fails again after each interval, so a second one never runs beside it.
+    async fn judge(&self, mut sampling: Sampling, may_hang: bool) {
         let began = Instant::now();
         let limit = self.check.timeout;
-        let verdict = timeout(limit.saturating_add(self.slack()), &mut looking).await;
+        let verdict = timeout(limit.saturating_add(self.slack()), &mut sampling).await;
         if let Ok(verdict) = verdict {
             self.note(verdict);
             return;
         }
         self.note(Err(format!("took longer than {limit:?}")));
-        while may_hang && timeout(self.interval(), &mut looking).await.is_err() {
+        while may_hang && timeout(self.interval(), &mut sampling).await.is_err() {
             let seconds = began.elapsed().as_secs();
             self.note(Err(format!("hangs since {seconds} s")));
         }
     }
 
-    /// The time beyond its limit that a check may take which keeps the limit by itself.
+    /// Extra time for a check that enforces its limit itself.
     fn slack(&self) -> Duration {
         match self.check.kind {
             HealthKind::Exec(_) => KILLING,

@@ -1,14 +1,14 @@
-//! The looks that need nothing but to be had again and again.
+//! The checks that only need to be repeated.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Sampling, Verdict, blocking::BlockingThread, http, tcp};
 use crate::{config::HttpTarget, helper, process::Program, resources::Done};
 
-/// What killing a program and its children takes at most, unless it cannot be done.
+/// Longest time to kill a program and its children, unless they cannot be killed.
 pub(super) const KILLING: Duration = Duration::from_secs(2);
 
-/// What is looked at, and how.
+/// A check of one kind, with what it needs.
 pub(super) enum Sampler {
     Exec(Program, Duration),
     Tcp(SocketAddr),
@@ -37,7 +37,7 @@ impl Sampler {
         }
     }
 
-    /// Whether a look may go on after its time, beyond our reach.
+    /// Whether a check may continue after its limit because it cannot be ended.
     pub(super) fn may_hang(&self) -> bool {
         matches!(self, Self::Exec(..) | Self::Disk { .. })
     }

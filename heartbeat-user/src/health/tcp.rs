@@ -1,4 +1,4 @@
-//! Whether somebody accepts connections.
+//! Checks whether a server accepts connections.
 
 use std::net::SocketAddr;
 

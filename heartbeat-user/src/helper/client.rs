@@ -1,4 +1,4 @@
-//! The agent's end.
+//! The agent's side of the helper.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -25,23 +25,22 @@ use crate::{
     process::{Ended, Lingers, Process, Program, Registration},
 };
 
-/// The running program, also if another has been installed in its place.
+/// The running program, even if another has been installed in its place.
 const OURSELVES: &str = "/proc/self/exe";
 /// The subcommand of the helper.
 pub(super) const SUBCOMMAND: &str = "helper";
 /// The time until the client tries again to hand over a connection.
-const TRY_AGAIN: Duration = Duration::from_millis(1);
-/// From the moment that the helper closes its files to its end, at most.
-const PARTING: Duration = Duration::from_millis(50);
-/// The time that the helper has to kill its programs and to end.
-const FAREWELL: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(1);
+/// Longest time from the close of the helper's files to its end.
+const CLOSE_TO_END: Duration = Duration::from_millis(50);
+/// Time that the helper has to kill its programs and to end.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Client {
     process: Mutex<Child>,
-    /// The socket through which connections go to the helper. `None` once the helper is told to
-    /// end.
-    door: Mutex<Option<OwnedFd>>,
+    /// The socket through which connections go to the helper. `None` after the request to end.
+    socket: Mutex<Option<OwnedFd>>,
 }
 
 impl Client {
@@ -52,25 +51,25 @@ impl Client {
             .arg(SUBCOMMAND)
             .arg(instance)
             .stdin(theirs)
-            // What a terminal sends to the agent is for the agent.
+            // Signals of the terminal are for the agent only.
             .process_group(0)
             .spawn()
             .map_err(|error| io::Error::other(format!("could not run {OURSELVES}: {error}")))?;
         Ok(Self {
             process: Mutex::new(process),
-            door: Mutex::new(Some(ours)),
+            socket: Mutex::new(Some(ours)),
         })
     }
 
     pub(super) fn end(&self) {
-        // The helper ends when it sees that this end is closed.
-        drop(lock(&self.door).take());
+        // The helper ends when it sees the end of this socket.
+        drop(lock(&self.socket).take());
         let mut process = lock(&self.process);
-        let until = Instant::now() + FAREWELL;
+        let until = Instant::now() + END_PATIENCE;
         while matches!(process.try_wait(), Ok(None)) && Instant::now() < until {
-            std::thread::sleep(TRY_AGAIN);
+            std::thread::sleep(RETRY);
         }
-        // Nothing is left to be killed unless it hangs.
+        // The helper still runs only if it hangs.
         let _ = process.kill();
         let _ = process.wait();
     }
@@ -95,7 +94,7 @@ impl Client {
         let answer = self.answer(&mut connection).await?;
         answer.ended(|| {
             Lingers::until(async move {
-                // Without an answer it is not known.
+                // Without an answer the end is not known.
                 if !matches!(self.answer(&mut connection).await, Ok(Answer::Gone)) {
                     std::future::pending::<()>().await;
                 }
@@ -169,7 +168,7 @@ impl Client {
         answer.map_err(|error| error.to_string())?.installed()
     }
 
-    /// Dropping the future closes the connection.
+    /// Asks a question. Dropping the future closes the connection.
     async fn ask(&self, question: &Question) -> io::Result<Answer> {
         let question = pack(question)?;
         let mut connection = self.connect().await?;
@@ -192,7 +191,7 @@ impl Client {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         while !self.hand_over(&theirs)? {
-            tokio::time::sleep(TRY_AGAIN).await;
+            tokio::time::sleep(RETRY).await;
         }
         tokio::net::UnixStream::from_std(ours)
     }
@@ -201,7 +200,7 @@ impl Client {
         let question = pack(question)?;
         let (mut ours, theirs) = UnixStream::pair()?;
         while !self.hand_over(&theirs)? {
-            std::thread::sleep(TRY_AGAIN);
+            std::thread::sleep(RETRY);
         }
         drop(theirs);
         let mut read = || {
@@ -215,13 +214,13 @@ impl Client {
         read().map_err(|error| self.gone_or(error))
     }
 
-    /// Whether the helper is given the connection; if not, too many are on their way to it.
+    /// Hands the connection to the helper. Returns false if too many are on their way.
     fn hand_over(&self, connection: &UnixStream) -> io::Result<bool> {
-        let door = lock(&self.door);
-        let Some(door) = door.as_ref() else {
+        let socket = lock(&self.socket);
+        let Some(socket) = socket.as_ref() else {
             return Err(ending());
         };
-        match passing::send(door, connection) {
+        match passing::send(socket, connection) {
             Ok(()) => Ok(true),
             Err(Errno::EAGAIN | Errno::ETOOMANYREFS) => Ok(false),
             Err(error) => Err(error.into()),
@@ -229,12 +228,12 @@ impl Client {
         .map_err(|error| self.gone_or(error))
     }
 
-    /// A connection ends without an answer only if the helper ends, or if it cannot take the
-    /// connection.
+    /// Explains the end of a connection without an answer. Either the helper has ended, or it could
+    /// not take the connection.
     fn gone_or(&self, error: io::Error) -> io::Error {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         match error.kind() {
-            BrokenPipe | ConnectionReset | UnexpectedEof if self.is_leaving() => self.lost(),
+            BrokenPipe | ConnectionReset | UnexpectedEof if self.is_ending() => self.lost(),
             BrokenPipe | ConnectionReset | UnexpectedEof => {
                 io::Error::other("the helper process could not take the question: its log says why")
             }
@@ -242,33 +241,33 @@ impl Client {
         }
     }
 
-    /// Whether the helper has ended, or was told to. The helper closes its files a moment before it
-    /// counts as ended.
-    fn is_leaving(&self) -> bool {
-        let until = Instant::now() + PARTING;
+    /// Whether the helper has ended or has been asked to end. The helper closes its files a moment
+    /// before the kernel reports its end.
+    fn is_ending(&self) -> bool {
+        let until = Instant::now() + CLOSE_TO_END;
         loop {
-            let told = lock(&self.door).is_none();
-            if told || matches!(lock(&self.process).try_wait(), Ok(Some(_))) {
+            let asked = lock(&self.socket).is_none();
+            if asked || matches!(lock(&self.process).try_wait(), Ok(Some(_))) {
                 return true;
             }
             if Instant::now() >= until {
                 return false;
             }
-            std::thread::sleep(TRY_AGAIN);
+            std::thread::sleep(RETRY);
         }
     }
 
-    /// Ends this process. Nothing can be stopped or looked after without the helper, and the agent
-    /// has given up the right to start another. The end is that of a kill: everything stays for the
-    /// next start, or the lease ends.
+    /// Ends this process. Without the helper the agent can neither monitor nor stop anything, and
+    /// it lacks the rights to start another helper. The end is like that of a kill: everything
+    /// stays in place for the next start, or the lease ends.
     fn lost(&self) -> io::Error {
-        // The helper was told to end.
-        match lock(&self.door).as_ref() {
+        // The helper was asked to end.
+        match lock(&self.socket).as_ref() {
             None => return ending(),
             Some(_) => log::error!(
                 "the helper process, which runs resource agents and hooks, has ended: it was \
-                 killed, or failed as the log above says. Nothing can be looked after without it: \
-                 this agent ends at once and leaves all in place; start it again"
+                  killed, or failed as the log above says. Without it nothing can be monitored: this \
+                  agent ends at once and leaves everything in place; start it again"
             ),
         }
         logging::finish();

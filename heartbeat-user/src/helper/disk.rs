@@ -1,4 +1,4 @@
-//! The write that a disk check asks for.
+//! The write of a disk check.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
-/// At least one block of any file system, so that data and not only a name is written.
+/// At least one block of any file system, so that data is written and not only a name.
 const CONTENT: [u8; 4096] = [0x5a; 4096];
 
-/// Writes a file, waits until it is on the disk, and removes it. Removes a file that an earlier
-/// check left, too. May hang.
+/// Writes a file, waits until it is on the disk, and removes it. Also removes the file of an
+/// earlier check. May hang.
 pub(super) fn write(directory: &Path, mark: &str) -> Result<String, String> {
     let path = directory.join(format!(".heartbeat-health-{mark}"));
     let failed =
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_left_and_what_was_left_is_removed() {
+    fn write_leaves_no_file_and_removes_an_earlier_one() {
         let directory = std::env::temp_dir().join(format!("heartbeat-disk-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join(".heartbeat-health-a"), "old").unwrap();

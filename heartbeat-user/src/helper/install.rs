@@ -1,7 +1,7 @@
 //! Replaces the configuration file, and keeps the old one beside it.
 //!
-//! The agent may not write there (`agent/confine.rs`). What is written was checked by the agent, and a
-//! crash at any moment leaves the old file or the new one.
+//! The agent has no right to write there (`agent/confine.rs`). The agent has checked the text, and
+//! a crash at any moment leaves the old file or the new one.
 
 use std::{
     ffi::OsString,
@@ -14,14 +14,14 @@ use std::{
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
-/// What is added to the name of the file that was there before.
+/// Suffix of the earlier file's name.
 const OLD: &str = ".old";
-/// The same while a file is written.
+/// Suffix of the file's name while it is written.
 const NEW: &str = ".new";
-/// The permissions of others, which a configuration must not have.
+/// Write permissions of other users, which a configuration must not have.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// A number by which this release tells one content of a file from another.
+/// Returns a number that identifies the content of a file within this release.
 pub fn content_number(content: &[u8]) -> u64 {
     let mut hash = DefaultHasher::new();
     hash.write(content);
@@ -42,8 +42,8 @@ pub(super) fn may_install(path: &Path) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Puts `text` in the place of the file at `path`, if that still has the content with the number
-/// `replaces`. Returns where the old one is.
+/// Replaces the file at `path` by `text`, if the file still has the content with the number
+/// `replaces`. Returns the path of the old one.
 pub(super) fn install(path: &Path, text: &str, replaces: u64) -> Result<PathBuf, String> {
     let path = followed(path)?;
     let failed = |what: &str, path: &Path, error: &io::Error| {
@@ -63,7 +63,7 @@ pub(super) fn install(path: &Path, text: &str, replaces: u64) -> Result<PathBuf,
     Ok(kept)
 }
 
-/// Not a link, but the file that it leads to.
+/// Returns the target of a link, which is replaced instead of the link.
 fn followed(path: &Path) -> Result<PathBuf, String> {
     fs::canonicalize(path).map_err(|error| format!("could not find {}: {error}", path.display()))
 }
@@ -74,7 +74,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Replaces a file as a whole by one of root's, with the group and the permissions of `like`.
+/// Atomically replaces a file by one of root's, with the group and the permissions of `like`.
 fn replace(path: &Path, content: &[u8], like: &Metadata) -> io::Result<()> {
     let new = beside(path, NEW);
     match fs::remove_file(&new) {
@@ -144,7 +144,7 @@ mod tests {
     fn file_is_replaced_with_its_permissions_and_the_old_one_is_kept() {
         let place = Place::new("replaced");
         fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
-        // What a crash has left.
+        // The rest of a crash.
         fs::write(place.0.join("heartbeat.toml.new"), "half").unwrap();
         assert_eq!(may_install(&place.file()), Ok(place.file()));
         let kept = install(&place.file(), "new", content_number(b"old")).unwrap();
@@ -173,7 +173,7 @@ mod tests {
         let place = Place::new("stays");
         let error = install(&place.file(), "new", content_number(b"other")).unwrap_err();
         assert!(error.contains("was changed meanwhile"), "{error}");
-        // As good as a full disk: a directory that is not empty is in the way.
+        // A non-empty directory at the path has the effect of a full disk.
         let way = place.0.join("heartbeat.toml.new");
         fs::create_dir_all(way.join("x")).unwrap();
         let error = install(&place.file(), "new", content_number(b"old")).unwrap_err();

@@ -1,5 +1,5 @@
-//! The protocol of agent and helper: questions and answers as JSON behind its length. Each question
-//! has a connection of its own.
+//! The protocol of agent and helper: questions and answers as JSON, each after its length. Each
+//! question has a connection of its own.
 
 use std::{
     io, os::unix::process::ExitStatusExt, path::PathBuf, process::ExitStatus, time::Duration,
@@ -10,34 +10,34 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::process::{Ended, Lingers, Process, Program, Registration, StartTime};
 
-/// The greatest length of a message. The longest is the meta-data of a resource agent, with every
+/// The greatest length of a message. The longest is the meta-data of a resource agent with every
 /// byte escaped.
 pub(super) const MOST_BYTES: usize = 16 << 20;
-/// The length that goes before a message.
+/// Size of the length before a message.
 pub(super) const HEADER: usize = 4;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Question {
-    /// [`Answer::Ended`]. Closing the connection kills the program.
+    /// Answered by [`Answer::Ended`]. Closing the connection kills the program.
     Run { program: Program, limit: Duration },
-    /// [`Answer::Launched`], and [`Answer::Exited`] when the program has ended.
+    /// Answered by [`Answer::Launched`], and by [`Answer::Exited`] when the program has ended.
     Launch {
         program: Program,
         registration: Registration,
-        /// Where the program writes to.
+        /// The file for the program's output.
         output: PathBuf,
     },
-    /// [`Answer::Signalled`]
+    /// Answered by [`Answer::Signalled`].
     Signal { leader: Named, signal: i32 },
-    /// [`Answer::Cleared`]
+    /// Answered by [`Answer::Cleared`].
     Clear { resource: String },
-    /// [`Answer::Pidfile`]
+    /// Answered by [`Answer::Pidfile`].
     Pidfile { path: PathBuf },
-    /// [`Answer::Disk`]
+    /// Answered by [`Answer::Disk`].
     Disk { directory: PathBuf, mark: String },
-    /// [`Answer::Installed`]
+    /// Answered by [`Answer::Installed`].
     MayInstall { path: PathBuf },
-    /// [`Answer::Installed`]
+    /// Answered by [`Answer::Installed`].
     Install {
         path: PathBuf,
         text: String,
@@ -48,12 +48,12 @@ pub(super) enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     Ended {
-        /// The status of waitpid(2); absent if the program took too long.
+        /// The status of waitpid(2); `None` if the program took too long.
         status: Option<i32>,
         stdout: String,
         stderr: String,
         took: Duration,
-        /// [`Answer::Gone`] follows.
+        /// Whether processes of the run remain: [`Answer::Gone`] then follows.
         lingers: bool,
     },
     Gone,
@@ -70,9 +70,9 @@ pub(super) enum Answer {
     },
     Disk(Result<String, String>),
     Installed(Result<PathBuf, String>),
-    /// The answer to any question that failed.
+    /// Answer to any question that failed.
     Failed {
-        /// The system's number of the error, if it has one.
+        /// The system's error number, if there is one.
         code: Option<i32>,
         message: String,
     },
@@ -128,7 +128,7 @@ impl From<io::Error> for Answer {
 }
 
 impl Answer {
-    /// The error that this answer means to a caller that asked for another.
+    /// Returns the error for a caller that expected another answer.
     fn unfit(self) -> io::Error {
         match self {
             Self::Failed {
@@ -136,12 +136,12 @@ impl Answer {
             } => io::Error::from_raw_os_error(code),
             Self::Failed { message, .. } => io::Error::other(message),
             other => io::Error::other(format!(
-                "the helper's answer is to another question: {other:?}"
+                "the helper's answer does not match the question: {other:?}"
             )),
         }
     }
 
-    /// `gone` makes what waits for the end, if some process lingers.
+    /// Converts the answer. `gone` makes the future for the end of remaining processes.
     pub(super) fn ended(self, gone: impl FnOnce() -> Lingers) -> io::Result<Ended> {
         match self {
             Self::Ended {
@@ -211,12 +211,12 @@ impl Answer {
     }
 }
 
-/// The number of a signal that may be sent.
+/// Returns a signal by number, if it may be sent.
 pub(super) fn signal(number: i32) -> io::Result<Signal> {
     Ok(Signal::try_from(number)?)
 }
 
-/// The message with its length before it.
+/// Encodes a message after its length.
 pub(super) fn pack(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut packed = vec![0; HEADER];
     serde_json::to_writer(&mut packed, message)?;
@@ -231,7 +231,7 @@ pub(super) fn pack(message: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(packed)
 }
 
-/// How long the message behind this is.
+/// Decodes the length of the next message.
 pub(super) fn length(header: [u8; HEADER]) -> io::Result<usize> {
     let length = u32::from_le_bytes(header) as usize;
     if length > MOST_BYTES {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_arrives_as_it_was_sent() {
+    fn program_survives_the_protocol() {
         let odd = OsStr::from_bytes(b"a\xffb\n\0");
         let sent = Program::new("/bin/true").with("ODD", odd);
         let question = Question::Run {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_keeps_its_kind() {
+    fn error_keeps_its_kind() {
         let missing = io::Error::from_raw_os_error(libc::ENOENT);
         let error = back(&Answer::from(missing))
             .ended(|| unreachable!())
@@ -286,11 +286,11 @@ mod tests {
         assert_eq!(other.pidfile().unwrap_err().to_string(), "odd");
         let unfit = Answer::Signalled.ended(|| unreachable!());
         let unfit = unfit.unwrap_err().to_string();
-        assert!(unfit.contains("another question"), "{unfit}");
+        assert!(unfit.contains("does not match the question"), "{unfit}");
     }
 
     #[test]
-    fn how_a_program_ended_arrives_as_it_was() {
+    fn program_end_survives_the_protocol() {
         for raw in [0, 7 << 8, 9] {
             let ended = Ended {
                 status: Some(ExitStatus::from_raw(raw)),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_neither_sent_nor_awaited() {
+    fn oversized_message_is_neither_sent_nor_awaited() {
         let long = Answer::Disk(Ok("x".repeat(MOST_BYTES)));
         assert!(pack(&long).unwrap_err().to_string().contains("too many"));
         assert!(length(u32::MAX.to_le_bytes()).is_err());

@@ -1,10 +1,10 @@
-//! The helper: a process beside the agent that keeps the rights which the agent gives up, and
-//! executes what needs them.
+//! The helper: a process beside the agent that keeps the rights which the agent drops, and executes
+//! what needs them.
 //!
-//! Resource agents, hooks and checks are programs of the operator that may need whatever root may
-//! do; the agent, which talks to the network, needs little. So the agent starts the helper first,
-//! gives up its rights, and asks from then on: the helper starts every program. Where there is no
-//! helper (one-shot commands, tests) the process executes the same by itself.
+//! Resource agents, hooks and checks are the operator's programs and may need all rights of root.
+//! The agent talks to the network and needs few. So the agent first starts the helper and then
+//! drops its rights; from then on the helper starts every program. A process without a helper
+//! (one-shot commands, tests) executes the same functions itself.
 //!
 //! ```text
 //!   resources, health,    functions of     client ── Question ──▶ server
@@ -13,12 +13,12 @@
 //!                              ╰────────────▶ process, disk ◀───────╯
 //! ```
 //!
-//! The helper knows neither resources nor checks, and takes no name from them.
+//! The helper's code refers neither to resources nor to checks.
 //!
-//! The two live and die together. The kernel kills the helper and the runs under way when the agent
-//! ends, so that this node starts nothing that another node is about to start; services stay. An
-//! agent that loses its helper could neither look after anything nor start another. So it ends at
-//! once, as if killed, and its next start goes on from there.
+//! Agent and helper live and die together. When the agent ends, the kernel kills the helper and the
+//! runs under way, so that this node starts nothing that another node is about to start; services
+//! stay. An agent without a helper could neither monitor anything nor start another helper. So it
+//! ends at once, as if killed, and its next start continues from there.
 
 mod client;
 mod disk;
@@ -46,7 +46,7 @@ pub use server::serve;
 /// The client of this process. Like the logger, there is at most one.
 static HELPER: OnceLock<Client> = OnceLock::new();
 
-/// Starts the helper of this process, which is asked from here on. To be called once, with all
+/// Starts the helper of this process, which executes from now on. Must be called once, with all
 /// rights, before there are other threads.
 pub fn start(instance: &str) -> Result<()> {
     let client = Client::start(instance).context("could not start the helper process")?;
@@ -54,7 +54,7 @@ pub fn start(instance: &str) -> Result<()> {
     Ok(())
 }
 
-/// Ends the helper with the programs under way, and waits for their end.
+/// Ends the helper with its running programs, and waits for their end.
 pub fn end() {
     if let Some(helper) = HELPER.get() {
         helper.end();
@@ -76,7 +76,7 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     }
 }
 
-/// A program that goes on when agent and helper end.
+/// A program that outlives agent and helper.
 pub struct Launched {
     pub pid: Option<u32>,
     /// The end of the program, however long that takes. The future may be dropped.
@@ -109,7 +109,7 @@ pub async fn launch(
     }
 }
 
-/// Signals the process group that `leader` led.
+/// Sends a signal to the process group of `leader`.
 pub async fn signal(leader: Process, signal: Signal) -> io::Result<()> {
     match HELPER.get() {
         Some(helper) => helper.signal(leader, signal).await,
@@ -124,7 +124,7 @@ pub async fn signal(leader: Process, signal: Signal) -> io::Result<()> {
 pub async fn clear(resource: &str) -> io::Result<()> {
     match HELPER.get() {
         Some(helper) => helper.clear(resource).await,
-        // There are no control groups then.
+        // Without a helper there are no control groups.
         None => Ok(()),
     }
 }
@@ -145,7 +145,7 @@ pub fn write_disk(directory: PathBuf, mark: String) -> Result<String, String> {
     }
 }
 
-/// See [`install::may_install`]. Blocks, as the one below does.
+/// See [`install::may_install`]. Blocks, like `install`.
 pub fn may_install(path: &Path) -> Result<PathBuf, String> {
     match HELPER.get() {
         Some(helper) => helper.may_install(path),

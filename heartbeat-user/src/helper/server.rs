@@ -1,4 +1,4 @@
-//! The helper's end of the protocol: executes each question in a task of its own.
+//! The helper's side of the protocol: each question is executed in a task of its own.
 
 use std::{
     io::{self, stdin},
@@ -30,10 +30,10 @@ use crate::{
     process::{self, runs, signal_group},
 };
 
-/// The name of the helper in lists of processes. The kernel keeps 15 bytes.
+/// The helper's name in process lists. The kernel keeps 15 bytes.
 const NAME: &std::ffi::CStr = c"heartbeat-help";
 
-/// Serves the agent, which holds the other end of standard input, until it ends.
+/// Serves the agent, which holds the other end of standard input, until the agent ends.
 pub fn serve(instance: Option<&str>) -> Result<()> {
     if !matches!(
         getsockopt(&stdin(), sockopt::SockType),
@@ -41,9 +41,9 @@ pub fn serve(instance: Option<&str>) -> Result<()> {
     ) {
         bail!("`heartbeat run` starts its helper by itself: there is nothing to do for you here");
     }
-    logging::hurry();
-    // No program may outlive the agent by a moment, however busy the machine is. If the agent has
-    // ended already, standard input is at its end.
+    logging::limit_wait();
+    // The kernel kills this process at the agent's end, so that no program outlives it, however
+    // busy the machine is. If the agent has ended already, standard input is at its end.
     set_pdeathsig(signal::Signal::SIGKILL).context("could not ask to end with the agent")?;
     let _ = set_name(NAME);
     if let Some(instance) = instance {
@@ -54,14 +54,14 @@ pub fn serve(instance: Option<&str>) -> Result<()> {
         .build()
         .context("could not start the tokio runtime")?;
     let result = runtime.block_on(answer_all());
-    // Nobody waits any more for the check of a disk that hangs.
+    // The check of a disk that hangs has no reader any more.
     runtime.shutdown_background();
     result
 }
 
 async fn answer_all() -> Result<()> {
-    // A signal that was sent by process name means the agent. The agent ends in order, and needs
-    // this process for that.
+    // A signal sent by process name is meant for the agent. The agent ends in order and needs this
+    // process for that.
     let kinds = [
         SignalKind::terminate(),
         SignalKind::interrupt(),
@@ -84,11 +84,11 @@ async fn answer_all() -> Result<()> {
                         let connection = UnixStream::from_std(connection)?;
                         tasks.spawn(answer(connection));
                     }
-                    // Dropping the tasks kills what they run.
+                    // Dropping the tasks kills their programs.
                     Ok(None) => return Ok(()),
                     Err(Errno::EAGAIN) => ready.clear_ready(),
-                    // The kernel has closed the connection, so the client learns of it. The agent
-                    // needs this process for more than the one question.
+                    // The kernel has closed the connection, which the client sees. The agent needs
+                    // this process for other questions, too.
                     Err(Errno::ENOBUFS) => rate_limit.warn((), || {
                         "could not take a question of the agent: this process has as many files \
                          open as it may; raise the limit (LimitNOFILE)".to_owned()
@@ -119,7 +119,7 @@ async fn answer(mut connection: UnixStream) {
     let answer = match question {
         Question::Run { program, limit } => {
             tokio::select! {
-                ended = process::run(&program, limit) => return say_end(connection, ended).await,
+                ended = process::run(&program, limit) => return send_end(connection, ended).await,
                 () = closed(&mut connection) => return,
             }
         }
@@ -129,7 +129,7 @@ async fn answer(mut connection: UnixStream) {
             output,
         } => match process::launch(&program, &registration, &output).await {
             Ok(mut child) => {
-                say(&mut connection, &Answer::Launched { pid: child.id() }).await;
+                send(&mut connection, &Answer::Launched { pid: child.id() }).await;
                 match child.wait().await {
                     Ok(status) => Answer::Exited {
                         status: std::os::unix::process::ExitStatusExt::into_raw(status),
@@ -146,12 +146,12 @@ async fn answer(mut connection: UnixStream) {
             }
             Err(error) => error.into(),
         },
-        Question::Clear { resource } => match beside(move || runs::clear(&resource)).await {
+        Question::Clear { resource } => match in_thread(move || runs::clear(&resource)).await {
             Ok(()) => Answer::Cleared,
             Err(error) => error.into(),
         },
         Question::Pidfile { path } => {
-            match beside(move || process::read_pidfile(&path))
+            match in_thread(move || process::read_pidfile(&path))
                 .await
                 .and_then(|read| read)
             {
@@ -162,12 +162,13 @@ async fn answer(mut connection: UnixStream) {
             }
         }
         Question::Disk { directory, mark } => {
-            match beside(move || disk::write(&directory, &mark)).await {
+            match in_thread(move || disk::write(&directory, &mark)).await {
                 Ok(verdict) => Answer::Disk(verdict),
                 Err(error) => error.into(),
             }
         }
-        Question::MayInstall { path } => match beside(move || install::may_install(&path)).await {
+        Question::MayInstall { path } => match in_thread(move || install::may_install(&path)).await
+        {
             Ok(result) => Answer::Installed(result),
             Err(error) => error.into(),
         },
@@ -175,27 +176,27 @@ async fn answer(mut connection: UnixStream) {
             path,
             text,
             replaces,
-        } => match beside(move || install::install(&path, &text, replaces)).await {
+        } => match in_thread(move || install::install(&path, &text, replaces)).await {
             Ok(result) => Answer::Installed(result),
             Err(error) => error.into(),
         },
     };
-    say(&mut connection, &answer).await;
+    send(&mut connection, &answer).await;
 }
 
-/// Tells how a program ended; and when its last process is gone, if some linger.
-async fn say_end(mut connection: UnixStream, ended: io::Result<process::Ended>) {
+/// Sends how a program ended, and later the end of its last process, if some remain.
+async fn send_end(mut connection: UnixStream, ended: io::Result<process::Ended>) {
     let lingers = ended.as_ref().ok().and_then(|ended| ended.lingers.clone());
-    say(&mut connection, &ended.into()).await;
+    send(&mut connection, &ended.into()).await;
     let Some(lingers) = lingers else { return };
     tokio::select! {
-        () = lingers.gone() => say(&mut connection, &Answer::Gone).await,
+        () = lingers.gone() => send(&mut connection, &Answer::Gone).await,
         () = closed(&mut connection) => {}
     }
 }
 
-/// Does `work` in another thread, since it may hang.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+/// Executes `work` in another thread, since it may hang.
+async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)
 }
 
@@ -207,7 +208,7 @@ async fn read(connection: &mut UnixStream) -> io::Result<Question> {
     message::unpack(&message)
 }
 
-async fn say(connection: &mut UnixStream, answer: &Answer) {
+async fn send(connection: &mut UnixStream, answer: &Answer) {
     let packed = message::pack(answer).or_else(|error| message::pack(&Answer::from(error)));
     if let Ok(packed) = packed {
         let _ = connection.write_all(&packed).await;

@@ -1,7 +1,7 @@
-//! Who took the processors when this agent was starved: the real-time tasks that ran most.
+//! Finds the real-time tasks of others that ran most when this agent got no processor.
 //!
-//! It reads the times of all tasks of the host, which costs some milliseconds: only after a stall,
-//! and never on a task that anybody waits for.
+//! The search reads the times of all tasks of the host, which takes some milliseconds. It runs only
+//! after a stall, and never on a task for which another waits.
 
 use std::{
     collections::HashMap,
@@ -9,17 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// From the first look to the second. While a real-time task runs on all processors this side is
-/// starved as well, and the second look comes later.
+/// Time between the two samples. While a real-time task runs on all processors this thread gets
+/// none either, and the second sample comes later.
 const APART: Duration = Duration::from_millis(300);
-/// The kernel counts in 1/USER_HZ, which is 100 on all that we run on.
+/// The kernel counts in 1/USER_HZ, which is 100 on all our platforms.
 const TICK: Duration = Duration::from_millis(10);
-/// Less of the time than this starves nobody, per cent.
+/// Per cent of the time below which a task delays no other.
 const LITTLE: u128 = 10;
-/// Tasks that are named.
+/// Limit for the tasks in the report.
 const NAMED: usize = 3;
 
-/// Fields of `/proc/PID/task/TID/stat` behind the name, from 0: proc_pid_stat(5) numbers them from
+/// Fields of `/proc/PID/task/TID/stat` after the name, from 0; proc_pid_stat(5) numbers them from
 /// 3.
 mod field {
     pub(super) const USER_TIME: usize = 14 - 3;
@@ -28,17 +28,17 @@ mod field {
     pub(super) const POLICY: usize = 41 - 3;
 }
 
-/// A real-time task at one moment.
+/// A sample of a real-time task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Task {
     name: String,
     policy: &'static str,
     priority: u32,
-    /// Processor time since its start.
+    /// Processor time since the task's start.
     ran: Duration,
 }
 
-/// A real-time task, and how much of the time it ran.
+/// A real-time task, and its share of the processor time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Culprit {
     name: String,
@@ -65,8 +65,8 @@ impl fmt::Display for Culprit {
     }
 }
 
-/// The real-time tasks of others that take the processors just now, in words; none if there are
-/// none. Takes a while.
+/// Returns a list of the other processes' real-time tasks that take the processors now, or `None`.
+/// Takes some hundred milliseconds.
 pub fn find() -> Option<String> {
     let (began, before) = (Instant::now(), tasks());
     thread::sleep(APART);
@@ -76,7 +76,7 @@ pub fn find() -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// The tasks that ran most between two looks, the worst first.
+/// Compares two samples and returns the tasks that ran most, the worst first.
 fn compare(
     before: &HashMap<u32, Task>,
     after: &HashMap<u32, Task>,
@@ -100,7 +100,7 @@ fn compare(
     culprits
 }
 
-/// The real-time tasks of all processes but this one, by their numbers.
+/// Returns the real-time tasks of all other processes, by their ids.
 fn tasks() -> HashMap<u32, Task> {
     let own = std::process::id();
     let numbers = |path: &str| {
@@ -110,7 +110,7 @@ fn tasks() -> HashMap<u32, Task> {
     let mut tasks = HashMap::new();
     for pid in numbers("/proc").filter(|pid| *pid != own) {
         for tid in numbers(&format!("/proc/{pid}/task")) {
-            // It may have ended.
+            // The task may have ended.
             let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat"));
             if let Some(task) = stat.ok().as_deref().and_then(real_time) {
                 tasks.insert(tid, task);
@@ -120,9 +120,9 @@ fn tasks() -> HashMap<u32, Task> {
     tasks
 }
 
-/// What the line of a task says, if the task is a real-time one.
+/// Parses the `stat` line of a task. Returns `None` unless the task is a real-time one.
 fn real_time(stat: &str) -> Option<Task> {
-    // The name is in parentheses, and may have some itself.
+    // The name is in parentheses, and may contain some itself.
     let (before, after) = stat.rsplit_once(')')?;
     let (_, name) = before.split_once('(')?;
     let fields: Vec<_> = after.split_ascii_whitespace().collect();
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// As of a kernel, but for what is told.
+    /// Returns a `stat` line as of a kernel, with the given fields.
     fn stat(name: &str, ticks: [u64; 2], priority: u32, policy: i32) -> String {
         let [user, system] = ticks;
         format!(
@@ -175,7 +175,7 @@ mod tests {
             (2, &*stat("tone", [57, 0], 99, libc::SCHED_RR)),
             (3, &*stat("idle", [900, 905], 1, libc::SCHED_FIFO)),
             (4, &*stat("build", [100, 0], 0, libc::SCHED_OTHER)),
-            // It came in between, so nobody knows for how long it ran.
+            // The task is new in the second sample, so its running time is unknown.
             (5, &*stat("new", [50, 0], 0, libc::SCHED_DEADLINE)),
         ];
         let culprits = compare(&sample(&before), &sample(&after), Duration::from_secs(1));
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn tasks_of_this_host_can_be_read() {
-        // Whoever they are; the kernel's own migration threads are real-time ones, but a container
+        // Any tasks will do. The kernel's migration threads are real-time ones, but a container
         // does not show them.
         assert!(tasks().values().all(|task| !task.name.is_empty()));
     }

@@ -1,5 +1,4 @@
-//! Why this node itself was late: what the kernel can tell of the last second when the pulse did not
-//! run in time, and so was deaf.
+//! Explains why this node was late: the kernel's figures for the last second before a local stall.
 
 use std::{
     fmt, fs, io,
@@ -11,67 +10,67 @@ use tokio::task::spawn_blocking;
 use super::{pressure, samples::Samples};
 
 const STAT: &str = "/proc/stat";
-/// From one look to the next.
+/// Time from one sample to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// What the kernel counts times in for programs: 1/USER_HZ, which is 100 on all that we run on
+/// The kernel's unit of times for programs: 1/USER_HZ, which is 100 on all our platforms
 /// (asm-generic/param.h).
 const TICK: Duration = Duration::from_millis(10);
 
-/// What is too little to have delayed anybody: of the steal, two ticks, since one may be rounding.
+/// Steal below this delays nothing: two ticks, since one may be rounding.
 const LITTLE_STEAL: Duration = Duration::from_millis(20);
-/// Per mille. A processor for which some task waited in a tenth of the time is no crowd.
+/// Pressure per mille below this is no crowd: tasks waited in less than a tenth of the time.
 const LITTLE_PRESSURE: u16 = 100;
-/// What a busy kernel may take to wake a thread.
+/// Time that a busy kernel may take to wake a thread.
 const LITTLE_LATE: Duration = Duration::from_millis(1);
 
-/// What the host did between two looks.
+/// The host's figures between two samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The time between the two.
     pub over: Duration,
-    /// For how long the hypervisor ran others while a processor of ours wanted to run: the sum of all
-    /// processors, in steps of 10 ms.
+    /// Time in which the hypervisor ran others while a processor of ours wanted to run: the sum of
+    /// all processors, in steps of 10 ms.
     pub steal: Duration,
-    /// How much of the time some task waited for a processor, per mille; absent where the kernel has no
-    /// pressure stall information.
+    /// Share of the time in which some task waited for a processor, per mille. `None` if the kernel
+    /// has no pressure stall information.
     pub cpu: Option<u16>,
 }
 
-/// How late the pulse was since the last look.
+/// Lateness of the pulse since the last sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pulse {
-    /// By how much its timer was late at worst.
+    /// Greatest delay of its timer.
     pub worst: Duration,
-    /// Ticks that went by without it.
+    /// Number of missed ticks.
     pub missed: u64,
 }
 
-/// Why this node was late, as far as can be told; to be shown.
+/// The probable reason of a stall, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Explanation {
     host: Host,
     pulse: Pulse,
 }
 
-/// Explains a time in which this node was deaf by what is known of the last second.
+/// Explains a local stall by the figures of the last second.
 pub const fn explain(host: Host, pulse: Pulse) -> Explanation {
     Explanation { host, pulse }
 }
 
 impl Explanation {
-    /// Whether nothing that is known explains it.
+    /// Whether no figure explains the stall.
     pub fn is_unknown(&self) -> bool {
         self.causes().is_empty()
     }
 
-    /// First what is out of this host's hands, last what is only a symptom.
+    /// Returns the causes: first those beyond this host's control, last the mere symptoms.
     fn causes(&self) -> Vec<String> {
         let Self { host, pulse } = self;
         let mut causes = Vec::new();
         if host.steal >= LITTLE_STEAL {
             let stolen = host.steal.as_millis();
             let over = match host.over.as_millis() {
-                // As it should be.
+                // The usual interval.
                 900..1_100 => "second".to_owned(),
                 over => format!("{over} ms"),
             };
@@ -106,10 +105,10 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Samples at the host once a second.
+/// Samples the host once a second.
 #[derive(Debug)]
 pub struct Watch {
-    looks: Samples<io::Result<Counters>>,
+    samples: Samples<io::Result<Counters>>,
     last: Option<Counters>,
 }
 
@@ -117,17 +116,17 @@ impl Watch {
     /// Must be called inside a tokio runtime.
     pub fn new() -> Self {
         Self {
-            looks: Samples::each(INTERVAL),
+            samples: Samples::each(INTERVAL),
             last: None,
         }
     }
 
-    /// What the host did since the last look; each is a second after the one before, and the first, which
-    /// has none before it, tells nothing. Nor does one that fails.
+    /// Returns the host's figures since the last sample, one second later. The first sample has no
+    /// predecessor and gives no figures, and neither does one that fails.
     ///
-    /// Cancel-safe: a look that is under way goes on, and the next call takes what it saw.
+    /// Cancel-safe: a sample under way continues, and the next call returns it.
     pub async fn next(&mut self) -> Host {
-        let counters = self.looks.next(|| spawn_blocking(Counters::read)).await;
+        let counters = self.samples.next(|| spawn_blocking(Counters::read)).await;
         let Ok(Ok(counters)) = counters else {
             self.last = None;
             return Host::default();
@@ -143,12 +142,12 @@ impl Default for Watch {
     }
 }
 
-/// What the kernel has counted since the start.
+/// The kernel's counters since boot.
 #[derive(Clone, Copy, Debug)]
 struct Counters {
     at: Instant,
     steal: Duration,
-    /// How long some task has waited for a processor.
+    /// Time in which some task waited for a processor.
     waited: Option<Duration>,
 }
 
@@ -167,7 +166,7 @@ impl Counters {
         let waited = self.waited.zip(last.waited);
         Host {
             over,
-            // It has been seen to go back, as when a guest moves to another host.
+            // The counter may go back, for example when a guest moves to another host.
             steal: self.steal.saturating_sub(last.steal),
             cpu: waited.map(|(now, then)| per_mille(now.saturating_sub(then), over)),
         }
@@ -179,8 +178,8 @@ fn per_mille(part: Duration, whole: Duration) -> u16 {
     u16::try_from(per_mille.min(1_000)).unwrap_or(1_000)
 }
 
-/// The eighth time of all processors: `cpu  user nice system idle iowait irq softirq steal …`
-/// (proc_stat(5)).
+/// Parses the eighth time of all processors: `cpu  user nice system idle iowait irq softirq steal
+/// …` (proc_stat(5)).
 fn steal(stat: &str) -> Option<Duration> {
     let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: u64 = all.split_ascii_whitespace().nth(7)?.parse().ok()?;
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_out_of_the_ordinary_is_said() {
+    fn unusual_figures_explain_a_stall() {
         assert_eq!(
             said(80, Some(9), 0, 0),
             "the hypervisor took 80 ms of the last second (steal)"
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ordinary_explains_nothing() {
+    fn ordinary_figures_explain_nothing() {
         for said in [
             said(0, None, 0, 0),
             said(10, Some(99), 0, 0),
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_came_late_says_how_long_it_stands_for() {
+    fn late_sample_has_its_real_duration() {
         let host = Host {
             over: 2_500 * MS,
             steal: 2_400 * MS,
@@ -257,11 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn the_steal_is_the_eighth_time_of_all_processors() {
+    fn steal_is_the_eighth_time_of_all_processors() {
         let stat = "cpu  976890 593202 340438 2345342 9109 0 12189 11207 0 0\n\
                     cpu0 1 2 3 4 5 6 7 8 9 10\nintr 1 2\n";
         assert_eq!(steal(stat), Some(112_070 * MS));
-        // Before 2.6.11 there was none.
+        // Before 2.6.11 there was no steal.
         for text in [
             "",
             "cpu  1 2 3 4 5 6 7\n",
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_is_the_difference() {
+    fn host_figures_are_the_difference_of_two_samples() {
         let at = Instant::now();
         let last = Counters {
             at,
@@ -291,7 +290,7 @@ mod tests {
             cpu: Some(250),
         };
         assert_eq!(now.since(&last), host);
-        // What goes back says nothing.
+        // A counter that goes back gives no figure.
         let back = last.since(&now);
         assert_eq!((back.steal, back.cpu), (Duration::ZERO, Some(0)));
     }
@@ -299,9 +298,9 @@ mod tests {
     #[tokio::test]
     async fn this_host_can_be_watched() {
         let mut watch = Watch::new();
-        watch.looks = Samples::each(50 * MS);
+        watch.samples = Samples::each(50 * MS);
         assert_eq!(watch.next().await, Host::default());
-        // Given up in the middle, it goes on where it was.
+        // A dropped sample continues.
         assert!(tokio::time::timeout(MS, watch.next()).await.is_err());
         let host = watch.next().await;
         assert!(host.cpu.is_none_or(|cpu| cpu <= 1_000), "{host:?}");
@@ -315,7 +314,7 @@ mod tests {
         }
 
         #[test]
-        fn no_difference_leaves_the_scale(part in any::<u32>(), whole in any::<u32>()) {
+        fn differences_stay_within_the_scale(part in any::<u32>(), whole in any::<u32>()) {
             prop_assert!(per_mille(part * Duration::from_micros(1), whole * Duration::from_micros(1)) <= 1_000);
         }
     }

@@ -1,8 +1,8 @@
-//! How much this node has to do: the number from 0 to 1,000 that its heartbeats carry, and why this
-//! node itself was late.
+//! The load of this node: the number from 0 to 1,000 that its heartbeats carry, and the reason of
+//! its own stalls.
 //!
-//! Samples in intervals, on the tokio side; where a look hangs, only the number grows old. Knows nothing of
-//! what the load decides.
+//! The meter samples in intervals on the runtime. While a sample hangs, only the number gets old.
+//! The decisions that use the load are elsewhere.
 
 pub mod culprit;
 pub mod late;
@@ -24,15 +24,16 @@ use self::{
 };
 use crate::config;
 
-/// Where a number came from.
+/// The source of a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Source {
     /// Pressure stall information of the host.
     #[default]
     Host,
-    /// That of a cgroup.
+    /// Pressure stall information of a control group.
     Cgroup,
-    /// As asked for, or because the kernel has no pressure stall information.
+    /// The run queue: by the configuration, or because the kernel has no pressure stall
+    /// information.
     RunQueue,
     Command,
 }
@@ -54,17 +55,17 @@ impl fmt::Display for Source {
     }
 }
 
-/// The load, and what it was made of. All are per mille, 0 to 1,000; the parts are 0 where the source has
+/// The load and its parts. All are per mille, 0 to 1,000; the parts are 0 where the source has
 /// none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Smoothed: what the heartbeats carry.
+    /// The smoothed load, which heartbeats carry.
     pub load: u16,
-    /// As it was seen last.
+    /// The latest sample.
     pub raw: u16,
-    /// How much of the last 10 s some task waited for a processor; `full` is that all did.
+    /// Share of the last 10 s in which some task waited for a processor; `full`: in which all did.
     pub cpu_some: u16,
-    /// Always 0 for the whole host, of which it says nothing.
+    /// Always 0 for the whole host, for which it is undefined.
     pub cpu_full: u16,
     pub memory_some: u16,
     pub memory_full: u16,
@@ -73,16 +74,16 @@ pub struct Reading {
     pub source: Source,
 }
 
-/// Measures the load, as the configuration says.
+/// Measures the load by the configuration.
 #[derive(Debug)]
 pub struct Meter {
-    look: Sampler,
-    looks: Samples<Result<Sample, String>>,
+    sampler: Sampler,
+    samples: Samples<Result<Sample, String>>,
     smooth: Smooth,
-    /// When `smooth` was told last.
-    told: Option<Instant>,
+    /// Time of the latest value of `smooth`.
+    updated: Option<Instant>,
     last: Reading,
-    /// Whether the last look failed, and that was said.
+    /// Whether the last sample failed and the failure was logged.
     failing: bool,
 }
 
@@ -95,42 +96,43 @@ impl Meter {
             half_life,
             agent_check: _,
         } = load;
-        let look = Sampler::new(source, interval);
+        let sampler = Sampler::new(source, interval);
         Self {
             last: Reading {
-                source: look.source(),
+                source: sampler.source(),
                 ..Reading::default()
             },
-            look,
-            looks: Samples::each(interval),
+            sampler,
+            samples: Samples::each(interval),
             smooth: Smooth::new(half_life),
-            told: None,
+            updated: None,
             failing: false,
         }
     }
 
-    /// The next reading: the first at once, each other an interval after the one before. Where a look
-    /// fails, the last number stays, and the log says so once; before any has succeeded there is no reading.
+    /// Returns the next reading: the first at once, each other an interval after the one before. If
+    /// a sample fails, the last number stays, and the failure is logged once. Before the first
+    /// success there is no reading.
     ///
-    /// Cancel-safe: a look that is under way goes on, and the next call takes what it saw.
+    /// Cancel-safe: a sample under way continues, and the next call returns it.
     pub async fn next(&mut self) -> Reading {
         loop {
-            let seen = self.looks.next(|| self.look.begin()).await;
+            let seen = self.samples.next(|| self.sampler.begin()).await;
             match seen.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(Sample::Is { raw, parts }) => self.take(raw, &parts, Instant::now()),
                 Ok(Sample::Nowhere) => {
                     log::warn!(
-                        "load: this kernel has no pressure stall information (CONFIG_PSI, psi=1): going \
-                         by the length of the run queue"
+                        "load: this kernel has no pressure stall information (CONFIG_PSI, psi=1): using the \
+                         length of the run queue"
                     );
-                    self.look.fall_back();
-                    self.looks.at_once(self.look.begin());
+                    self.sampler.fall_back();
+                    self.samples.at_once(self.sampler.begin());
                     continue;
                 }
                 Err(error) => self.fail(&error),
             }
-            // Nobody is to take a load that was never read for none.
-            if self.told.is_some() {
+            // A load that was never read must not count as none.
+            if self.updated.is_some() {
                 return self.last;
             }
         }
@@ -138,11 +140,11 @@ impl Meter {
 
     fn take(&mut self, raw: u16, parts: &Pressures, now: Instant) {
         if self.failing {
-            log::info!("load: {} can be read again", self.look);
+            log::info!("load: {} can be read again", self.sampler);
         }
         self.failing = false;
-        let elapsed = self.told.map_or(Duration::ZERO, |told| now - told);
-        self.told = Some(now);
+        let elapsed = self.updated.map_or(Duration::ZERO, |updated| now - updated);
+        self.updated = Some(now);
         self.last = Reading {
             load: self.smooth.next(raw, elapsed),
             raw,
@@ -152,20 +154,18 @@ impl Meter {
             memory_full: parts.memory.full,
             io_some: parts.io.some,
             io_full: parts.io.full,
-            source: self.look.source(),
+            source: self.sampler.source(),
         };
     }
 
     fn fail(&mut self, error: &str) {
         if !self.failing {
-            let meanwhile = match self.told {
+            let meanwhile = match self.updated {
                 Some(_) => format!("it stays at {} per mille", self.last.load),
-                None => {
-                    "until it can be read, what was said last stands, or that this node is full"
-                        .to_owned()
-                }
+                None => "until it can be read, the last reported load applies, or the node counts as full"
+                    .to_owned(),
             };
-            log::warn!("load: {}: {error}; {meanwhile}", self.look);
+            log::warn!("load: {}: {error}; {meanwhile}", self.sampler);
         }
         self.failing = true;
     }

@@ -1,21 +1,21 @@
-//! Pressure stall information: for how much of the time tasks wait for what they need
-//! (Documentation/accounting/psi.rst; of a cgroup, `cpu.pressure` and its siblings in
+//! Pressure stall information: the share of time in which tasks wait for resources
+//! (Documentation/accounting/psi.rst; for a control group, `cpu.pressure` and its siblings in
 //! Documentation/admin-guide/cgroup-v2.rst).
 
 use std::{fs, io, path::Path, time::Duration};
 
-/// Where the kernel has that of the whole host.
+/// The directory of the host's files.
 pub(super) const HOST: &str = "/proc/pressure";
 
-/// One of the files.
+/// The content of one file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pressure {
-    /// Per mille of the last 10 s in which some task waited.
+    /// Share of the last 10 s in which some task waited, per mille.
     pub(super) some: u16,
-    /// Per mille of the last 10 s in which all did. 0 where the kernel does not say: older ones have it
-    /// not for processors.
+    /// Share of the last 10 s in which all tasks waited, per mille. 0 if the kernel does not report
+    /// it: older ones lack it for processors.
     pub(super) full: u16,
-    /// How long some task waited, since the host or the cgroup began.
+    /// Time in which some task waited, since the start of the host or the control group.
     pub(super) total: Duration,
 }
 
@@ -27,12 +27,12 @@ pub(super) struct Pressures {
 }
 
 impl Pressures {
-    /// Of the host.
+    /// Reads the host's pressures.
     pub(super) fn of_host() -> io::Result<Self> {
         Self::read(|what| fs::read_to_string(Path::new(HOST).join(what)))
     }
 
-    /// Of the cgroup whose directory this is.
+    /// Reads the pressures of the control group with this directory.
     pub(super) fn of_cgroup(directory: &Path) -> io::Result<Self> {
         Self::read(|what| fs::read_to_string(directory.join(format!("{what}.pressure"))))
     }
@@ -52,20 +52,20 @@ impl Pressures {
         })
     }
 
-    /// The highest of what some task waits for: where one is short, the others do not help.
+    /// Returns the highest `some`: if one resource is short, the others do not help.
     pub(super) fn highest(&self) -> u16 {
         self.cpu.some.max(self.memory.some).max(self.io.some)
     }
 }
 
-/// That of the host's processors.
+/// Reads the pressure of the host's processors.
 pub(super) fn of_processors() -> io::Result<Pressure> {
     let text = fs::read_to_string(Path::new(HOST).join("cpu"))?;
     parse(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// `some avg10=0.12 avg60=0.05 avg300=0.00 total=83211`, in which the total is microseconds, and the same
-/// for `full`. What follows is not known yet, and so passed over.
+/// Parses `some avg10=0.12 avg60=0.05 avg300=0.00 total=83211`, with the total in microseconds, and
+/// the same for `full`. Further fields, which future kernels may add, are ignored.
 pub(super) fn parse(text: &str) -> Option<Pressure> {
     let mut pressure = None;
     let mut full = 0;
@@ -81,7 +81,7 @@ pub(super) fn parse(text: &str) -> Option<Pressure> {
     Some(Pressure { some, full, total })
 }
 
-/// The average of 10 s and the total.
+/// Returns the average of 10 s and the total.
 fn values<'a>(words: impl Iterator<Item = &'a str>) -> Option<(u16, Duration)> {
     let (mut average, mut total) = (None, None);
     for word in words {
@@ -94,10 +94,10 @@ fn values<'a>(words: impl Iterator<Item = &'a str>) -> Option<(u16, Duration)> {
     Some((average?, total?))
 }
 
-/// Of a percentage with two decimals.
+/// Parses a percentage with two decimals.
 fn per_mille(percent: &str) -> Option<u16> {
     let percent: f64 = percent.parse().ok()?;
-    // `as` saturates, and makes 0 of what is no number.
+    // `as` saturates, and turns NaN into 0.
     Some((percent * 10.0).round().clamp(0.0, 1_000.0) as u16)
 }
 
@@ -107,7 +107,8 @@ mod tests {
 
     use super::*;
 
-    /// From a host under 6.18, and from one under 5.10, which has no `full` for processors.
+    /// Content from a host with Linux 6.18, and from one with 5.10, which has no `full` for
+    /// processors.
     const BUSY: &str = "some avg10=12.95 avg60=15.79 avg300=17.73 total=5522440165\n\
                         full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
     const MEMORY: &str = "some avg10=0.38 avg60=0.60 avg300=0.97 total=151755629\n\
@@ -115,7 +116,7 @@ mod tests {
     const OLD: &str = "some avg10=100.00 avg60=7.01 avg300=2.00 total=99\n";
 
     #[test]
-    fn what_kernels_write_is_read() {
+    fn pressure_files_of_kernels_are_parsed() {
         let is = |some, full, micros| Pressure {
             some,
             full,
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pressure_is_none() {
+    fn foreign_text_is_no_pressure() {
         for text in [
             "",
             "some\n",
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scarcest_counts() {
+    fn highest_pressure_counts() {
         let is = |some| Pressure {
             some,
             full: 900,
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_has_three_files() {
+    fn cgroup_pressure_is_read_from_three_files() {
         let directory = std::env::temp_dir().join(format!("heartbeat-psi-{}", std::process::id()));
         fs::create_dir(&directory).unwrap();
         for (name, text) in [("cpu", OLD), ("memory", MEMORY)] {
@@ -178,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_above_the_scale(text in "(some|full) avg10=[0-9.e-]{1,9} total=[0-9]{1,20}") {
+        fn parsed_pressure_stays_within_the_scale(text in "(some|full) avg10=[0-9.e-]{1,9} total=[0-9]{1,20}") {
             if let Some(pressure) = parse(&text) {
                 prop_assert!(pressure.some <= 1_000 && pressure.full <= 1_000);
             }

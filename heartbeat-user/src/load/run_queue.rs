@@ -1,14 +1,15 @@
-//! The length of the run queue: what there is where the kernel has no pressure stall information.
+//! The length of the run queue: the load of a kernel without pressure stall information.
 //!
-//! 1,000 per mille is two tasks that want to run for each processor: then each gets half of what it could
-//! use. 500 is one for each: all are busy, and nobody waits. It says nothing of memory and disks.
+//! 1,000 per mille is two runnable tasks per processor: each task then gets half of what it could
+//! use. 500 per mille is one per processor: all processors are busy and no task waits. The figure
+//! excludes memory and disks.
 
 use std::{fs, io};
 
 const LOADAVG: &str = "/proc/loadavg";
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 
-/// At this moment, per mille.
+/// Returns the present length per mille.
 pub(super) fn sample() -> io::Result<u16> {
     let unknown = |file: &str| {
         let message = format!("{file} is in an unknown format");
@@ -17,13 +18,13 @@ pub(super) fn sample() -> io::Result<u16> {
     let runnable = runnable(&fs::read_to_string(LOADAVG)?).ok_or_else(|| unknown(LOADAVG))?;
     let processors = match fs::read_to_string(ONLINE) {
         Ok(list) => processors(&list).ok_or_else(|| unknown(ONLINE))?,
-        // Without sysfs: those that we may use.
+        // Without sysfs the processors that this process may use are counted.
         Err(_) => {
             let usable = std::thread::available_parallelism()?.get();
             u32::try_from(usable).unwrap_or(u32::MAX)
         }
     };
-    // We run while we look.
+    // This thread is running itself, so it does not count.
     Ok(per_mille(runnable.saturating_sub(1), processors))
 }
 
@@ -33,13 +34,13 @@ fn per_mille(runnable: u32, processors: u32) -> u16 {
     u16::try_from(load).unwrap_or(1_000)
 }
 
-/// `0.20 0.18 0.12 1/80 11206`: one of 80 wants to run (proc_loadavg(5)).
+/// Parses `0.20 0.18 0.12 1/80 11206`: one of 80 tasks is runnable (proc_loadavg(5)).
 fn runnable(text: &str) -> Option<u32> {
     let tasks = text.split_ascii_whitespace().nth(3)?;
     tasks.split_once('/')?.0.parse().ok()
 }
 
-/// How many are in a list as of `0-3,8`.
+/// Counts the processors of a list like `0-3,8`.
 fn processors(list: &str) -> Option<u32> {
     let mut count = 0_u32;
     for range in list.trim_end().split(',') {
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fourth_field_tells_who_wants_to_run() {
+    fn runnable_tasks_are_in_the_fourth_field() {
         assert_eq!(runnable("2.21 2.22 1.80 3/107 9491\n"), Some(3));
         assert_eq!(runnable("0.00 0.01 0.05 0/1024 1\n"), Some(0));
         for text in ["", "1 2 3", "1 2 3 4 5", "1 2 3 x/4 5", "1 2 3 -1/4 5"] {
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn two_for_each_processor_are_the_most() {
+    fn load_is_full_at_two_tasks_per_processor() {
         for (runnable, processors, load) in [
             (0, 4, 0),
             (1, 4, 125),
@@ -91,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn this_host_has_one() {
+    fn this_host_has_a_run_queue() {
         assert!(sample().unwrap() <= 1_000);
     }
 
     proptest! {
         #[test]
-        fn more_that_want_to_run_are_no_less_load(tasks in 0_u32..5_000, more in 0_u32..5_000, processors in 0_u32..600) {
+        fn load_grows_with_runnable_tasks(tasks in 0_u32..5_000, more in 0_u32..5_000, processors in 0_u32..600) {
             prop_assert!(per_mille(tasks, processors) <= per_mille(tasks + more, processors));
         }
     }

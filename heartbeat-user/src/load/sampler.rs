@@ -1,4 +1,4 @@
-//! One look at the load, by whichever source.
+//! One sample of the load, from any source.
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,19 +11,19 @@ use crate::{
     process::{Ended, Program},
 };
 
-/// What a command may print; a number needs less.
+/// Limit for the output of a command; a number needs less.
 const KEEP: usize = 256;
 
-/// What a look saw.
+/// The result of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sample {
-    /// Per mille.
+    /// The load per mille.
     Is { raw: u16, parts: Pressures },
     /// The kernel has no pressure stall information.
     Nowhere,
 }
 
-/// Where to look.
+/// The source of samples.
 #[derive(Debug)]
 pub(super) enum Sampler {
     Host,
@@ -36,7 +36,7 @@ pub(super) enum Sampler {
 }
 
 impl Sampler {
-    /// A command may take until the next look is due.
+    /// Creates a sampler. A command may take until the next sample is due.
     pub(super) fn new(source: LoadSource, interval: Duration) -> Self {
         match source {
             LoadSource::Host => Self::Host,
@@ -61,13 +61,13 @@ impl Sampler {
         }
     }
 
-    /// To what every kernel has.
+    /// Switches to the source that every kernel has.
     pub(super) fn fall_back(&mut self) {
         *self = Self::RunQueue;
     }
 
-    /// Samples, beside the caller. The files are the kernel's, and seldom take longer than a system call;
-    /// but in a container they may come from a daemon, which may hang.
+    /// Starts a sample in another thread. The files are the kernel's and are read within a system
+    /// call; but in a container they may come from a daemon, which may hang.
     pub(super) fn begin(&self) -> JoinHandle<Result<Sample, String>> {
         match self {
             Self::Host => spawn_blocking(host),
@@ -103,7 +103,7 @@ impl fmt::Display for Sampler {
 
 fn host() -> Result<Sample, String> {
     match Pressures::of_host() {
-        // Not built in, or switched off.
+        // Pressure stall information is not built in, or switched off.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound
                 || error.raw_os_error() == Some(libc::EOPNOTSUPP) =>
@@ -122,7 +122,7 @@ fn seen(pressures: io::Result<Pressures>) -> Result<Sample, String> {
     })
 }
 
-/// A source that knows nothing of the parts.
+/// Returns a sample of a source without parts.
 fn plain(raw: u16) -> Sample {
     Sample::Is {
         raw,
@@ -130,7 +130,7 @@ fn plain(raw: u16) -> Sample {
     }
 }
 
-/// What a command says.
+/// Parses the output of a command.
 fn number(ended: io::Result<Ended>, limit: Duration) -> Result<u16, String> {
     let ended = ended.map_err(|error| format!("it could not start: {error}"))?;
     let Some(status) = ended.status else {

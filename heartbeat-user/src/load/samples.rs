@@ -1,4 +1,4 @@
-//! Samples that are had beside whoever waits for them, one after the other.
+//! Samples that are taken one after the other, beside the task that awaits them.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-/// Begins a look in each interval, unless the one before has not ended. When this drops, one that is under
-/// way is given up.
+/// Begins a sample in each interval, unless the one before is still under way. Dropping this value
+/// aborts the sample under way.
 #[derive(Debug)]
 pub(super) struct Samples<T> {
     ticks: Interval,
-    /// A look that is under way.
+    /// The sample under way.
     pending: Option<JoinHandle<T>>,
 }
 
 impl<T> Samples<T> {
-    /// Must be called inside a tokio runtime. The first look is due at once.
+    /// Must be called inside a tokio runtime. The first sample is due at once.
     pub(super) fn each(period: Duration) -> Self {
-        // A zero would panic.
+        // A period of zero would panic.
         let mut ticks = interval(period.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -28,9 +28,9 @@ impl<T> Samples<T> {
         }
     }
 
-    /// What the next look saw, which `begin` begins when it is due.
+    /// Returns the next sample, which `begin` begins when it is due.
     ///
-    /// Cancel-safe: a look that is under way goes on, and the next call takes what it saw.
+    /// Cancel-safe: a sample under way continues, and the next call returns it.
     pub(super) async fn next(
         &mut self,
         begin: impl FnOnce() -> JoinHandle<T>,
@@ -47,9 +47,9 @@ impl<T> Samples<T> {
         seen
     }
 
-    /// The next look is this one, and not when it is due.
-    pub(super) fn at_once(&mut self, look: JoinHandle<T>) {
-        self.pending = Some(look);
+    /// Makes `sample` the next one, although none is due.
+    pub(super) fn at_once(&mut self, sample: JoinHandle<T>) {
+        self.pending = Some(sample);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The meter as the agent uses it.
+//! Tests of the meter as the agent uses it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -35,7 +35,7 @@ fn said(number: u16) -> Reading {
 async fn this_host_has_a_load() {
     let mut meter = meter(LoadSource::Host, 100 * MS);
     let reading = meter.next().await;
-    // Where the kernel has no pressure stall information, the run queue stands in for it.
+    // Without pressure stall information in the kernel the run queue is the source.
     if reading.source == Source::Host {
         let highest = reading.cpu_some.max(reading.memory_some);
         assert_eq!(reading.raw, highest.max(reading.io_some));
@@ -44,17 +44,17 @@ async fn this_host_has_a_load() {
 }
 
 #[tokio::test]
-async fn without_pressure_the_run_queue_stands_in() {
+async fn meter_without_pressure_uses_the_run_queue() {
     let mut meter = meter(LoadSource::Host, 60_000 * MS);
     meter
-        .looks
+        .samples
         .at_once(tokio::spawn(async { Ok(Sample::Nowhere) }));
     assert_eq!(meter.next().await.source, Source::RunQueue);
     assert_eq!(meter.next().await.source, Source::RunQueue);
 }
 
 #[tokio::test]
-async fn the_first_reading_comes_at_once_and_the_next_in_its_time() {
+async fn first_reading_comes_at_once_and_the_next_after_the_interval() {
     let mut meter = meter(LoadSource::RunQueue, 200 * MS);
     let began = Instant::now();
     assert_eq!(meter.next().await.source, Source::RunQueue);
@@ -64,22 +64,22 @@ async fn the_first_reading_comes_at_once_and_the_next_in_its_time() {
 }
 
 #[tokio::test]
-async fn a_cgroup_that_is_not_there_says_nothing() {
+async fn missing_cgroup_gives_no_reading() {
     let nowhere = LoadSource::Cgroup(PathBuf::from("/nonexistent"));
     let mut meter = meter(nowhere, MS);
-    // It would be taken for a node with nothing to do.
+    // A load of 0 would mean a node with nothing to do.
     assert!(timeout(200 * MS, meter.next()).await.is_err());
     assert!(meter.failing);
 }
 
 #[tokio::test]
-async fn a_command_says_a_number() {
+async fn command_output_is_the_load() {
     let mut meter = meter(shell("echo 250"), 5_000 * MS);
     assert_eq!(meter.next().await, said(250));
 }
 
 #[tokio::test]
-async fn a_command_that_fails_leaves_the_last_number() {
+async fn failing_command_keeps_the_last_load() {
     let flag = std::env::temp_dir().join(format!("heartbeat-load-{}", std::process::id()));
     for failure in [
         "echo 1001",
@@ -95,12 +95,12 @@ async fn a_command_that_fails_leaves_the_last_number() {
             flag.display()
         );
         let mut meter = meter(shell(&script), 5_000 * MS);
-        meter.looks = Samples::each(MS);
+        meter.samples = Samples::each(MS);
         assert_eq!(meter.next().await, said(700), "{failure}");
         assert!(!meter.failing);
         assert_eq!(meter.next().await, said(700), "{failure}");
         assert!(meter.failing, "{failure}");
-        // What works again counts again.
+        // A success after failures counts again.
         let _ = std::fs::remove_file(&flag);
         assert_eq!(meter.next().await, said(700), "{failure}");
         assert!(!meter.failing, "{failure}");
@@ -109,7 +109,7 @@ async fn a_command_that_fails_leaves_the_last_number() {
 }
 
 #[tokio::test]
-async fn a_command_that_hangs_is_killed_when_the_next_look_is_due() {
+async fn hanging_command_is_killed_when_the_next_sample_is_due() {
     let mut meter = meter(shell("sleep 600"), 200 * MS);
     let begun = Instant::now();
     while !meter.failing && begun.elapsed() < Duration::from_secs(60) {
@@ -119,7 +119,7 @@ async fn a_command_that_hangs_is_killed_when_the_next_look_is_due() {
 }
 
 #[tokio::test]
-async fn a_look_that_is_given_up_goes_on() {
+async fn dropped_sample_continues() {
     let mut meter = meter(shell("sleep 0.3; echo 9"), Duration::from_secs(60));
     let mut given_up = 0;
     let reading = loop {
@@ -128,7 +128,7 @@ async fn a_look_that_is_given_up_goes_on() {
             Err(_) => given_up += 1,
         }
     };
-    // It was begun once: another would be due in a minute.
+    // The sample began once: the next is due in a minute.
     assert_eq!(reading, said(9));
     assert!(given_up > 1);
 }

@@ -1,24 +1,24 @@
-//! Text that others wrote, such as a peer's report, before it goes into the log or to a terminal.
+//! Cleans text of foreign origin, such as a peer's report, before it goes into the log or to a
+//! terminal.
 //!
-//! A record of the log begins with its priority where journald reads it, and ends with its newline:
-//! no other may come from outside. Nor may anything that a terminal takes for an order.
+//! A record of the log begins with its priority for journald, and ends with its newline: neither
+//! may come from outside. The same holds for terminal escapes.
 //!
-//! Where the text comes from a known place it is cleaned there: [`one_line`], [`clean`]. The log and
-//! the commands' output clean once more what passes through them, whoever wrote it: [`record`],
-//! [`page`].
+//! Text from a known place is cleaned there: [`one_line`], [`clean`]. The log and the commands'
+//! output clean all text once more, whatever its origin: [`record`], [`page`].
 
-/// More characters of one text are not shown.
+/// Limit for the shown characters of one text.
 const MAX_SHOWN: usize = 500;
 
-/// `bytes` on one line, with escapes in the place of control characters and of what is no UTF-8,
-/// and not too much of it.
+/// Returns `bytes` on one line, with escapes for control characters and invalid UTF-8, cut to a
+/// limit.
 pub fn one_line(bytes: &[u8]) -> String {
     one_line_of(bytes, MAX_SHOWN)
 }
 
-/// The same, with up to `most` characters.
+/// Returns the same with up to `most` characters.
 pub fn one_line_of(bytes: &[u8], most: usize) -> String {
-    // One that is cut in the middle of a character is shown up to there.
+    // A text that is cut within a character is shown up to that one.
     let enough = bytes.get(..4 * most).unwrap_or(bytes);
     let text = String::from_utf8_lossy(enough);
     let mut shown = String::new();
@@ -31,7 +31,7 @@ pub fn one_line_of(bytes: &[u8], most: usize) -> String {
     shown
 }
 
-/// `text` with escapes in the place of control characters, but for the ends of its lines.
+/// Returns `text` with escapes for control characters except its newlines.
 pub fn clean(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -43,8 +43,8 @@ pub fn clean(text: &str) -> String {
     shown
 }
 
-/// `message` as one record of the log: further lines are indented, so that none of them begins as a
-/// record does. `prefix` stands before each of them, too.
+/// Returns `message` as one record of the log. Further lines are indented, so that none begins like
+/// a record, and have `prefix`, too.
 pub(super) fn record(message: &str, prefix: &str) -> String {
     let mut lines = message.trim_end_matches('\n').split('\n');
     let mut text = prefix.to_owned() + &clean(lines.next().unwrap_or_default());
@@ -55,8 +55,8 @@ pub(super) fn record(message: &str, prefix: &str) -> String {
     text
 }
 
-/// `text` as a command prints it: with the `orders` to the terminal that are its own, and escapes in
-/// the place of all others.
+/// Returns `text` as a command prints it: with its own terminal escapes, `orders`, and with all
+/// others made visible.
 pub fn page(text: &str, orders: &[&str]) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -82,7 +82,7 @@ fn push(shown: &mut String, character: char) {
     }
 }
 
-/// Whether it is shown as itself, and changes the place or the direction of nothing else.
+/// Whether the character shows as itself and changes the place or direction of no other.
 fn is_harmless(character: char) -> bool {
     let moves = matches!(
         character,
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn record_has_one_beginning_whatever_its_message_says() {
+    fn record_has_one_beginning_for_any_message() {
         let forged = "peer says: x\n<0>heartbeat: all is lost\n[1] ERROR forged\n  run it\n";
         assert_eq!(
             record(forged, "<6>"),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn page_keeps_its_own_orders_to_the_terminal_and_escapes_others() {
+    fn page_keeps_its_own_escapes_and_shows_others() {
         let text = "\x1b[31mFAILED\x1b[0m\ta\x1b[2Jb\x1b[8m\x07\n";
         assert_eq!(
             page(text, &["\x1b[31m", "\x1b[0m"]),
@@ -117,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_is_shown_moves_anything(text in "(?s)[\\PC\\pC\\n\x1b\u{202e}<>]{0,60}") {
+        fn shown_text_has_no_control_characters(text in "(?s)[\\PC\\pC\\n\x1b\u{202e}<>]{0,60}") {
             let harmless = |shown: &str| shown.chars().all(is_harmless);
             prop_assert!(harmless(&one_line(text.as_bytes())));
             prop_assert!(clean(&text).split('\n').all(harmless));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_with_newlines_and_escapes_is_one_harmless_line() {
+    fn text_with_newlines_and_escapes_becomes_one_line() {
         let text = one_line(b"{}\n<0>heartbeat: all is lost\r\x1b[2J\x00\xff\xe2\x80\xae");
         assert!(text.chars().all(is_harmless), "{text}");
         assert!(
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut() {
+    fn long_text_is_cut() {
         for long in ["x".repeat(64 * 1024), "ü".repeat(MAX_SHOWN + 1)] {
             let text = one_line(long.as_bytes());
             assert_eq!(text.chars().count(), MAX_SHOWN + 1);

@@ -1,8 +1,8 @@
-//! The log: lines on standard error, as journald and a terminal like them.
+//! The log: lines on standard error, for journald or a terminal.
 //!
-//! Whoever reads them may be slow, hang, or be gone, and the disk that they go to may be full. The agent waits for none
-//! of that: it would stand still, and give up what it serves, for the sake of a line. Lines that cannot be
-//! written are lost, and counted where the next one can.
+//! The reader of the log may be slow, hang or be gone, and its disk may be full. The agent waits
+//! for none of these: a wait would be a stall, and would cost the leases. Lines that cannot be
+//! written are lost, and the next written line gives their number.
 
 mod foreign;
 mod queue;
@@ -30,25 +30,26 @@ use queue::Queue;
 use stream::Stream;
 use throttle::{Summary, Throttle};
 
-/// Variable that sets the level: error, warn, notice, info (the default), debug or trace.
+/// Environment variable with the level: error, warn, notice, info (the default), debug or trace.
 pub const LEVEL_VARIABLE: &str = "HEARTBEAT_LOG";
-/// How long the last lines may take when the process ends. A reader that takes longer is not there.
+/// Time to write the last lines when the process ends. A reader that takes longer counts as gone.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The target of notices: `log` has no level for them.
+/// The target of notices, for which `log` has no level.
 pub const NOTICE: &str = "notice";
 /// The name of the level between warnings and informational lines.
 const NOTICE_LEVEL: &str = "notice";
 
-/// journald takes the priority from the line's start (sd-daemon(3)) and adds the time itself.
+/// Whether journald reads the log. It takes the priority from the line's start (sd-daemon(3)) and
+/// adds the time itself.
 static JOURNAL: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("JOURNAL_STREAM").is_some() && !stderr().is_terminal());
-/// Where lines go as long as there is no thread that writes them.
+/// The stream of lines while no thread writes them.
 static DIRECT: LazyLock<Mutex<Stream<Stderr>>> =
     LazyLock::new(|| Mutex::new(Stream::new(stderr())));
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 static THROTTLE: LazyLock<Mutex<Throttle>> = LazyLock::new(Mutex::default);
-/// Nothing less grave is written.
+/// The least severity that is written.
 static LEAST: OnceLock<Severity> = OnceLock::new();
 /// Whether lines begin with the time since boot.
 static BOOTTIME: AtomicBool = AtomicBool::new(false);
@@ -56,7 +57,7 @@ static BOOTTIME: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 struct StandardError;
 
-/// Makes standard error the log. Call once, at the start.
+/// Makes standard error the log. Must be called once, at the start.
 pub fn start() {
     let wanted = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
     let (level, least) = match wanted.parse() {
@@ -70,12 +71,12 @@ pub fn start() {
     }
 }
 
-/// Lines begin with seconds since boot from here on, in the place of the wall clock's time.
+/// Makes lines begin with seconds since boot instead of the wall-clock time.
 pub fn show_boottime() {
     BOOTTIME.store(true, Relaxed);
 }
 
-/// Writes what happened, unless too much that is alike was written lately.
+/// Writes an event, unless too many like it were written recently.
 pub fn event(severity: Severity, event: &EventKind) {
     let level = match severity {
         Severity::Error => Level::Error,
@@ -89,13 +90,14 @@ pub fn event(severity: Severity, event: &EventKind) {
     }
 }
 
-/// Writes a line about something that an operator did or wants to know of.
+/// Writes a notice: a line about an operator's action, or of interest to one.
 macro_rules! notice {
     ($($argument:tt)+) => { log::info!(target: $crate::logging::NOTICE, $($argument)+) };
 }
 pub(crate) use notice;
 
-/// Writes a line of a resource's program. Such lines are alike, and as many as the program writes.
+/// Writes a line of a resource's program. Such lines are alike, and their number is the program's
+/// choice.
 pub fn forward(resource: &str, text: &str) {
     let severity = Severity::Info;
     if Level::Info <= log::max_level() && !is_too_slight(severity) {
@@ -103,8 +105,9 @@ pub fn forward(resource: &str, text: &str) {
     }
 }
 
-/// Says how many lines were suppressed in times that are over by now. To be called now and then.
-pub fn tell_suppressed() {
+/// Writes how many lines were suppressed in windows that have ended. Must be called from time to
+/// time.
+pub fn report_suppressed() {
     let said = throttle().overdue(clock::now(), false);
     said.into_iter().for_each(write_summary);
 }
@@ -114,23 +117,23 @@ pub fn is_journal() -> bool {
     *JOURNAL
 }
 
-/// From here on nobody waits for a line longer than a moment.
-pub fn hurry() {
-    direct().hurry();
+/// Limits each later wait for a line's writing to a moment.
+pub fn limit_wait() {
+    direct().limit_wait();
 }
 
-/// From here on nobody waits for a line at all: a thread of its own writes them. It has the rights of the thread that
-/// calls this.
-pub fn write_aside() {
+/// Starts a thread that writes the lines, so that no later line causes a wait. The thread has the
+/// rights of its creator.
+pub fn start_thread() {
     let so_far = std::mem::replace(&mut *direct(), Stream::new(stderr()));
-    match Queue::start(so_far.at_leisure()) {
+    match Queue::start(so_far.without_limit()) {
         Ok(queue) => drop(QUEUE.set(queue)),
-        // They are written all the same.
+        // Without the thread lines are still written.
         Err(error) => log::warn!("could not start the thread that writes the log: {error}"),
     }
 }
 
-/// Waits until all lines so far are written, though not for ever. To be called before the process ends.
+/// Waits until all lines so far are written, with a limit. Must be called before the process ends.
 pub fn finish() {
     let said = throttle().overdue(clock::now(), true);
     said.into_iter().for_each(write_summary);
@@ -139,8 +142,8 @@ pub fn finish() {
     }
 }
 
-/// Writes a line that is no part of the log, such as the last words of a command.
-pub fn say(line: &str) {
+/// Writes a line outside the log, such as a command's error.
+pub fn print(line: &str) {
     emit(foreign::record(line, "") + "\n");
 }
 
@@ -152,7 +155,7 @@ fn emit(line: String) {
 }
 
 fn direct() -> MutexGuard<'static, Stream<Stderr>> {
-    // What somebody panicked over is a line at most.
+    // After a panic at most one line is incomplete.
     DIRECT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -178,17 +181,17 @@ impl Log for StandardError {
 }
 
 fn throttle() -> MutexGuard<'static, Throttle> {
-    // It is whole at any time.
+    // The value is valid at any time.
     THROTTLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes `text` if it is grave enough, and unless too much that is alike was written lately. Its
-/// subject is what is before its first colon unless one is given.
+/// Writes `text` if it is severe enough, and unless too much like it was written recently. Its
+/// subject is the part before its first colon, unless one is given.
 fn admit(origin: throttle::Origin, subject: Option<&str>, severity: Severity, text: &str) {
     if is_too_slight(severity) {
         return;
     }
-    // Whoever asks for everything gets everything.
+    // The levels debug and trace have no limit.
     if severity < Severity::Debug {
         let subject = subject.unwrap_or_else(|| throttle::subject(text));
         let line = (severity, text);
@@ -225,10 +228,10 @@ fn line(severity: Severity, message: Arguments<'_>) -> String {
     }
 }
 
-/// Stands in the place of `lost` lines.
+/// Returns the line that replaces `lost` lines.
 fn lost_lines(lost: u64, why: Errno) -> String {
     let why = match why {
-        Errno::EAGAIN => "whoever reads standard error did not take them".to_owned(),
+        Errno::EAGAIN => "the reader of standard error did not take them".to_owned(),
         other => format!("standard error could not be written: {other}"),
     };
     line(

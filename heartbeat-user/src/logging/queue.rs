@@ -1,4 +1,4 @@
-//! Lines that wait for the thread that writes them.
+//! The lines that wait for the writing thread.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use super::{lost_lines, stream::Stream};
 
-/// Lines that may wait: what a cluster of the largest size has to say at once, some times over.
+/// Limit for waiting lines: several times the burst of a cluster of the largest size.
 const CAPACITY: usize = 4096;
 
 #[derive(Debug)]
@@ -22,16 +22,16 @@ pub(super) struct Queue(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// There is something to write, or it is written.
+    /// Signals that a line waits, or that all are written.
     turn: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     lines: VecDeque<String>,
-    /// Lines that found no room since the last that did.
+    /// Number of lines lost since the last one that found room.
     lost: u64,
-    /// Whether one is just being written.
+    /// Whether the thread is writing a line.
     busy: bool,
 }
 
@@ -46,7 +46,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Never waits for the writing.
+    /// Queues a line without waiting for its writing.
     pub(super) fn push(&self, line: String) {
         let mut waiting = self.0.lock();
         if waiting.lines.len() >= CAPACITY {
@@ -62,7 +62,7 @@ impl Queue {
         self.0.turn.notify_all();
     }
 
-    /// Waits until all are written, no longer than `patience`.
+    /// Waits until all lines are written, no longer than `patience`.
     pub(super) fn finish(&self, patience: Duration) {
         let waiting = self.0.lock();
         let unwritten = |waiting: &mut Waiting| waiting.busy || !waiting.lines.is_empty();
@@ -72,7 +72,7 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // It is whole at any time.
+        // The value is valid at any time.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,11 +105,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_for_a_reader_that_hangs_and_the_loss_is_told() {
+    fn hanging_reader_delays_no_caller_and_lost_lines_are_counted() {
         let (reader, writer) = pipe().unwrap();
         let queue = Queue::start(Stream::new(writer)).unwrap();
         let line = |number: usize| format!("{number} {}\n", "a".repeat(990));
-        // A pipe takes 64 KiB.
+        // A pipe holds 64 KiB.
         let many = CAPACITY + 2_000;
         let start = Instant::now();
         for number in 0..many {
@@ -118,8 +118,8 @@ mod tests {
         queue.finish(Duration::from_millis(10));
         assert!(start.elapsed() < Duration::from_secs(5));
 
-        // Some find room later, as the thread fills the pipe: the log says before each of those how
-        // many it lost.
+        // Some lines find room later, as the thread fills the pipe. Before each of those the log
+        // gives the number of lost ones.
         let mut next = 0;
         let mut account = |shown: &str| match shown.split_once(" lines of this log were lost here")
         {

@@ -1,4 +1,4 @@
-//! Keeps what happens again and again, such as a peer that does everything wrong, from filling the log.
+//! Keeps repeated faults, such as those of a misconfigured peer, from filling the log.
 
 use std::{
     collections::HashMap,
@@ -9,10 +9,11 @@ use std::{
 
 use tokio::time::Instant;
 
-/// One warning of a kind in that time.
+/// Least time between two warnings of a kind.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// When what was last complained of, and how often since. There must not be many things to complain of.
+/// Time and number of repetitions of the last warning, for each subject. There must be few
+/// subjects.
 #[derive(Debug)]
 pub(crate) struct RateLimit<A>(Mutex<HashMap<A, (Instant, u64)>>);
 
@@ -23,7 +24,7 @@ impl<A> Default for RateLimit<A> {
 }
 
 impl<A: Eq + Hash> RateLimit<A> {
-    /// Logs a warning unless there was one lately.
+    /// Logs a warning unless there was one recently.
     pub(crate) fn warn(&self, about: A, text: impl FnOnce() -> String) {
         match self.due(about, Instant::now()) {
             Some(0) => log::warn!("{}", text()),
@@ -32,9 +33,9 @@ impl<A: Eq + Hash> RateLimit<A> {
         }
     }
 
-    /// Whether to warn, and of how many that were not told before.
+    /// Returns whether to warn, and the number of suppressed warnings before.
     fn due(&self, about: A, now: Instant) -> Option<u64> {
-        // What is behind the lock is whole at any time.
+        // The value is valid at any time.
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match last.get_mut(&about) {
             Some((at, untold)) if now.duration_since(*at) < PAUSE => {
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_warning_a_minute_and_each_thing_for_itself() {
+    fn warnings_are_limited_to_one_a_minute_per_subject() {
         let rate_limit = RateLimit::default();
         let start = Instant::now();
         assert_eq!(rate_limit.due("peer", start), Some(0));

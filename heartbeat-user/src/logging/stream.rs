@@ -1,4 +1,4 @@
-//! Writes whole lines, and keeps account of those that could not be written.
+//! Writes whole lines, and counts those that could not be written.
 
 use std::{os::fd::AsFd, time::Duration};
 
@@ -10,18 +10,18 @@ use nix::{
 
 use super::lost_lines;
 
-/// How long to wait for room when in a hurry.
+/// Time to wait for room after `limit_wait`.
 const MOMENT: Duration = Duration::from_millis(100);
-/// A pipe or a socket that has room at all has it for so many bytes (`PIPE_BUF`, pipe(7)).
+/// Bytes that fit for sure where a pipe or a socket reports room (`PIPE_BUF`, pipe(7)).
 const PART: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Stream<F> {
     to: F,
-    hurry: bool,
-    /// Lines that could not be written since the last that could, and why the latest of them.
+    limit_wait: bool,
+    /// Number of lines lost since the last written one, and the reason for the latest.
     lost: Option<(u64, Errno)>,
-    /// The last line was written in part.
+    /// Whether the last line was written in part.
     torn: bool,
 }
 
@@ -29,26 +29,26 @@ impl<F: AsFd> Stream<F> {
     pub(super) const fn new(to: F) -> Self {
         Self {
             to,
-            hurry: false,
+            limit_wait: false,
             lost: None,
             torn: false,
         }
     }
 
-    /// Waits no longer than a moment for room from here on, and not at all once that was in vain.
-    pub(super) fn hurry(&mut self) {
-        self.hurry = true;
+    /// Limits each later wait for room to a moment; after a wait in vain there is none.
+    pub(super) fn limit_wait(&mut self) {
+        self.limit_wait = true;
     }
 
-    /// Waits for room as long as it takes.
-    pub(super) fn at_leisure(self) -> Self {
+    /// Waits for room without a limit.
+    pub(super) fn without_limit(self) -> Self {
         Self {
-            hurry: false,
+            limit_wait: false,
             ..self
         }
     }
 
-    /// Writes `line`, which ends as lines do, behind what is to be said of those that were lost.
+    /// Writes `line`, which includes its newline, after a line about lost ones.
     pub(super) fn write(&mut self, line: &str) {
         let before = self.lost;
         let written = match before {
@@ -79,7 +79,7 @@ impl<F: AsFd> Stream<F> {
 
     fn put_part(&mut self, mut part: &[u8]) -> nix::Result<()> {
         while !part.is_empty() {
-            if self.hurry {
+            if self.limit_wait {
                 self.wait_for_room()?;
             }
             match write(&self.to, part) {
@@ -88,7 +88,7 @@ impl<F: AsFd> Stream<F> {
                     part = &part[len..];
                 }
                 Err(Errno::EINTR) => {}
-                // Somebody who shares it made it so that writing does not wait.
+                // Another process that shares the file has made its writes non-blocking.
                 Err(Errno::EAGAIN) => self.wait_for_room()?,
                 Err(error) => return Err(error),
             }
@@ -98,7 +98,7 @@ impl<F: AsFd> Stream<F> {
 
     fn wait_for_room(&self) -> nix::Result<()> {
         let patience = match self.lost {
-            _ if !self.hurry => PollTimeout::NONE,
+            _ if !self.limit_wait => PollTimeout::NONE,
             Some(_) => PollTimeout::ZERO,
             None => MOMENT.try_into().unwrap_or(PollTimeout::MAX),
         };
@@ -109,7 +109,7 @@ impl<F: AsFd> Stream<F> {
             ) {
                 Ok(0) => return Err(Errno::EAGAIN),
                 Err(Errno::EINTR) => {}
-                // Also if nobody reads any more: writing tells.
+                // A closed reader counts as room: the write then fails.
                 other => return other.map(drop),
             }
         }
@@ -127,13 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_in_a_hurry_does_not_wait_for_a_reader_that_hangs_and_says_what_was_lost() {
+    fn limited_wait_ends_with_a_hanging_reader_and_counts_lost_lines() {
         let (mut reader, writer) = pipe().unwrap();
         let mut stream = Stream::new(writer);
-        stream.hurry();
+        stream.limit_wait();
         let line = "a".repeat(999) + "\n";
         let start = Instant::now();
-        // Far more than a pipe takes.
+        // The lines exceed the capacity of a pipe by far.
         for _ in 0..1_000 {
             stream.write(&line);
         }
@@ -150,7 +150,7 @@ mod tests {
         drop(stream);
         let mut rest = String::new();
         reader.read_to_string(&mut rest).unwrap();
-        let told = format!("{lost} lines of this log were lost here: whoever reads");
+        let told = format!("{lost} lines of this log were lost here: the reader");
         let lines: Vec<&str> = rest.lines().collect();
         assert!(
             lines.len() == 2 && lines[0].contains(&told) && lines[1] == "there is room again",
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_and_a_full_disk_are_no_trouble() {
+    fn closed_reader_and_full_disk_are_no_error() {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
         let mut stream = Stream::new(writer);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_block_is_waited_for_all_the_same() {
+    fn nonblocking_pipe_is_waited_for() {
         let (mut reader, writer) = pipe().unwrap();
         let flags = nix::fcntl::OFlag::O_NONBLOCK;
         nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_written_in_part_is_ended_before_the_next() {
+    fn partial_line_is_ended_before_the_next() {
         let (mut reader, writer) = pipe().unwrap();
         let mut stream = Stream::new(writer.try_clone().unwrap());
         stream.write("whole\n");

@@ -1,45 +1,45 @@
-//! Keeps a message that comes again and again from filling the log: one limit for each message and
-//! subject.
+//! Keeps a repeated message from filling the log: a limit for each message and subject.
 //!
 //! Lines are alike if they come from the same place in the source, or are events of the same kind,
-//! and are about the same subject. Of lines that are alike a few are written in a while; the others
-//! are counted, and the count is told once that while is over.
+//! and have the same subject. Of lines that are alike a few are written per window; the others are
+//! counted. The count is written once after the window.
 
 use std::{collections::HashMap, time::Duration};
 
 use heartbeat_common::{time::Boottime, units::Short};
 use heartbeat_control::severity::Severity;
 
-/// Lines that are alike and are written within one [`WINDOW`].
+/// Number of lines alike that are written within one [`WINDOW`].
 const BURST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
-/// Subjects that are told apart. Beyond that only messages are: subjects may come from outside.
+/// Limit for separate subjects, since subjects may come from outside. Beyond it only messages are
+/// separate.
 const SUBJECTS: usize = 1024;
-/// Bytes of a text that may be its subject.
+/// Limit in bytes for a text that may be a subject.
 const LONGEST_SUBJECT: usize = 80;
 
-/// Where a line comes from: a place in the source, or the kind of an event and 0.
+/// Origin of a line: a place in the source, or the kind of an event and 0.
 pub(super) type Origin = (&'static str, u32);
 
 #[derive(Debug, Default)]
 pub(super) struct Throttle(HashMap<(Origin, String), Repeats>);
 
-/// The lines that were alike in one window.
+/// The lines alike of one window.
 #[derive(Debug)]
 struct Repeats {
     since: Boottime,
     written: u32,
     suppressed: u64,
-    /// The latest that was suppressed.
+    /// The latest suppressed line.
     last: String,
     severity: Severity,
 }
 
-/// A line to be written in the place of those that were not.
+/// A line in place of suppressed ones.
 pub(super) type Summary = (Severity, String);
 
 impl Throttle {
-    /// Whether a line is to be written, and what is to be said before it of others.
+    /// Returns whether to write a line, and the summary to write before it.
     pub(super) fn admit(
         &mut self,
         origin: Origin,
@@ -63,7 +63,7 @@ impl Throttle {
         (false, summary)
     }
 
-    /// What is to be said of windows that are over, and of all of them if `all`.
+    /// Returns the summaries of windows that are over, or of all windows if `all`.
     pub(super) fn overdue(&mut self, now: Boottime, all: bool) -> Vec<Summary> {
         let over = |repeats: &Repeats| all || repeats.is_over(now);
         let said = self.0.values().filter(|repeats| over(repeats));
@@ -77,7 +77,7 @@ impl Throttle {
         if self.0.len() < SUBJECTS || self.0.contains_key(&key) {
             return key;
         }
-        // Those with something to say are left for `overdue`.
+        // Entries with a summary due are left for `overdue`.
         self.0
             .retain(|_, repeats| !repeats.is_over(now) || repeats.suppressed > 0);
         match self.0.len() < SUBJECTS {
@@ -116,7 +116,7 @@ impl Repeats {
     }
 }
 
-/// The subject of a text: what is before its first colon.
+/// Returns the subject of a text: the part before its first colon.
 pub(super) fn subject(text: &str) -> &str {
     match text.split_once(": ") {
         Some((subject, _)) if subject.len() <= LONGEST_SUBJECT => subject,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn next_line_after_a_flood_says_what_was_suppressed() {
+    fn next_line_after_a_flood_follows_a_summary() {
         let mut throttle = Throttle::default();
         for _ in 0..12 {
             admit(&mut throttle, HERE, "a: b", 0);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn other_subject_and_other_message_have_limits_of_their_own() {
+    fn each_subject_and_message_has_its_own_limit() {
         let mut throttle = Throttle::default();
         for _ in 0..10 {
             assert!(admit(&mut throttle, HERE, "vip web: no room", 0));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects_without_end_take_no_memory_without_end() {
+    fn number_of_subjects_is_limited() {
         let mut throttle = Throttle::default();
         let written = (0..10 * SUBJECTS).filter(|number| {
             let text = format!("stranger {number}: refused");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn subject_is_what_is_before_the_first_colon() {
+    fn subject_is_the_part_before_the_first_colon() {
         assert_eq!(subject("vip web: could not: fail"), "vip web");
         assert_eq!(subject("no colon at 10:20"), "");
         assert_eq!(subject(&format!("{}: x", "y".repeat(81))), "");

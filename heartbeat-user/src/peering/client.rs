@@ -1,7 +1,7 @@
-//! The end that asks.
+//! The client's side: sends one request to a peer's agent.
 //!
-//! Tries one link after the other until a peer's agent greets, and asks it once. After that it never
-//! asks again by itself: what was asked may have been carried out.
+//! The client tries one link after the other until the peer's agent sends its hello, and then sends
+//! the request once. It never repeats a request by itself: the peer may have carried it out.
 
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
@@ -19,13 +19,13 @@ use super::{
 };
 use crate::config::{Config, LocalLink, Node, duration::Show, key::Keys};
 
-/// How long each of connecting and being greeted may take on one link: longer than the kernel takes to
-/// repeat a lost packet, which is 1 s for a connection's first.
+/// Limit on one link for the connect, and again for the hello. It exceeds the time in which the
+/// kernel repeats a lost packet, 1 s for the first of a connection.
 const LINK_PATIENCE: Duration = Duration::from_millis(1_500);
-/// More patience than anybody has.
+/// Upper bound for a caller's patience, so that instants do not overflow.
 const MAX_PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// Why there is no answer.
+/// The reason for a missing answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     #[error("no other node has the id {}: see the configuration", .0.0)]
@@ -34,22 +34,22 @@ pub enum AskError {
     TooLong(usize, usize),
     #[error("could not get a random number from the kernel: {0}")]
     Random(getrandom::Error),
-    /// Nothing was asked: to try again is safe.
+    /// The request was not sent: a repetition is safe.
     #[error(
         "agent of node {node} not reached, the command was not sent{}",
         lines(attempts)
     )]
     Unreachable { node: String, attempts: Vec<String> },
-    /// It was asked, and may have done it or not.
-    #[error("node {node} was asked at {address}, but {what}\n  {remedy}")]
+    /// The request was sent, and may have been carried out or not.
+    #[error("node {node} got the command at {address}, but {what}\n  {remedy}")]
     Unanswered {
         node: String,
         address: SocketAddr,
         what: String,
         remedy: &'static str,
     },
-    /// It was asked and says why it does not answer.
-    #[error("node {node} was asked and gave no answer: {reason}")]
+    /// The peer got the request and reports why it has no answer.
+    #[error("node {node} got the command and gave no answer: {reason}")]
     Refused { node: String, reason: String },
 }
 
@@ -57,7 +57,7 @@ fn lines(attempts: &[String]) -> String {
     attempts.iter().map(|line| format!("\n  {line}")).collect()
 }
 
-/// Asks the agent of node `to`, and waits at most for `patience` in all.
+/// Sends a request to the agent of node `to`, and waits at most `patience` in all.
 pub async fn ask(
     config: &Config,
     keys: &Keys,
@@ -68,7 +68,7 @@ pub async fn ask(
     ask_by(Kind::Request, config, keys, to, payload, patience).await
 }
 
-/// The same, and only who has a key can read the request and its answer.
+/// Sends an encrypted request: only a holder of a key can read it and its answer.
 pub async fn ask_in_secret(
     config: &Config,
     keys: &Keys,
@@ -98,7 +98,7 @@ async fn ask_by(
     let links = config.local_links().zip(&node.addresses);
     for (left, (link, address)) in (1..=config.links.len() as u32).rev().zip(links) {
         let address = SocketAddr::new(*address, config.port);
-        // A link that is dead must leave time for the others.
+        // A dead link must leave time for the others.
         let share =
             (until.saturating_duration_since(Instant::now()) / (2 * left)).min(LINK_PATIENCE);
         match greet(&link, address, share).await {
@@ -127,7 +127,7 @@ async fn ask_by(
     })
 }
 
-/// Connects over one link and waits for the agent's hello. The error says what happened.
+/// Connects over one link and waits for the agent's hello. The error describes the failure.
 async fn greet(
     link: &LocalLink<'_>,
     address: SocketAddr,
@@ -167,18 +167,18 @@ async fn greet(
     match timeout(patience, Hello::read(&mut stream)).await {
         Ok(Ok(hello)) => Ok((stream, hello)),
         Ok(Err(FrameError::Io(error))) => Err(format!(
-            "it closed the connection at once ({error}): is it busy, or is our address here not in its configuration? its log says more"
+            "it closed the connection at once ({error}): it is busy, or its configuration lacks our address; see its log"
         )),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!(
-            "connected, but its agent said nothing for {waited}: is it stopped or overloaded?"
+            "connected, but its agent sent nothing for {waited}: is it stopped or overloaded?"
         )),
     }
 }
 
-/// A peer that greeted.
+/// A connection to a peer whose hello has arrived.
 struct Asking<'a> {
-    /// That of the request.
+    /// The kind of the request.
     kind: Kind,
     config: &'a Config,
     keys: ChannelKeys,
@@ -215,17 +215,17 @@ impl Asking<'_> {
                     }
                     false => {
                         "do the keys and configurations differ? its log says more; \
-                         see `heartbeat status` before asking again"
+                         see `heartbeat status` before repeating the command"
                     }
                 },
             )),
             Ok(Err(error)) => Err(unanswered(
-                format!("its answer was not taken: {error}"),
-                "it may have done it all the same: see `heartbeat status` before asking again",
+                format!("its answer was rejected: {error}"),
+                "it may have carried out the command: see `heartbeat status` before repeating it",
             )),
             Err(_) => Err(unanswered(
                 format!("it did not answer within {}", Show(patience)),
-                "it may have done it all the same: see `heartbeat status` before asking again",
+                "it may have carried out the command: see `heartbeat status` before repeating it",
             )),
         }
     }

@@ -1,9 +1,10 @@
-//! What goes over a connection, byte by byte, and what of it is believed.
+//! The bytes on a connection, and their authentication.
 //!
-//! Each side begins with a hello, 16 random bytes. Then comes one request, then one answer, each a
-//! head with a tag and a payload with another. Both tags cover both hellos, so a frame is good on one
-//! connection only, in one direction only. Nothing of a payload is read before its head is believed.
-//! The payload of a secret kind is encrypted first; its tag is over what is sent.
+//! Each side begins with a hello that has 16 random bytes. Then one request and one answer follow,
+//! each a head with a tag and a payload with another. Both tags cover both hellos, so a frame is
+//! valid on one connection and in one direction only. A payload is read only after its head's tag
+//! has been verified. The payload of a secret kind is encrypted first; its tag covers the
+//! ciphertext.
 
 use heartbeat_common::wire::{ClusterId, NodeId};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -15,23 +16,23 @@ use super::{
 
 const MAGIC: [u8; 4] = *b"HRTP";
 const VERSION: u8 = 1;
-/// Bytes of a hello: magic, version, three that are 0, the challenge.
+/// Bytes of a hello: magic, version, three zero bytes, the challenge.
 pub(super) const HELLO_LEN: usize = 24;
 const CHALLENGE_AT: usize = 8;
 /// Bytes of a head without its tag.
 const HEAD_LEN: usize = 16;
 
-/// A side's first bytes.
+/// The first bytes of a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hello([u8; HELLO_LEN]);
 
-/// What a frame is. Kept apart by their tags, so that no frame can be sent back as another.
+/// The kind of a frame. The tag covers it, so no frame can be sent back as one of another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
     Request = 1,
     Answer = 2,
-    /// In place of an answer: the payload says why there is none.
+    /// Takes the place of an answer; the payload is the reason.
     Refusal = 3,
     /// A request and an answer that are encrypted.
     SecretRequest = 4,
@@ -53,7 +54,7 @@ impl Kind {
     }
 }
 
-/// Where a frame comes from and goes to.
+/// The source and the destination of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) cluster: ClusterId,
@@ -61,19 +62,19 @@ pub(super) struct Route {
     pub(super) destination: NodeId,
 }
 
-/// One connection: the hellos of its two ends.
+/// One connection: the hellos of its two sides.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Session {
     pub(super) server: Hello,
     pub(super) client: Hello,
 }
 
-/// Why what was received is not believed, or not what was to come.
+/// Why received bytes are rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    #[error("what came is not of this channel: does something else have the port?")]
+    #[error("the bytes are not of this protocol: does another program use the port?")]
     Magic,
     #[error(
         "its agent speaks version {0} of this channel, ours {VERSION}: use one release on all nodes"
@@ -83,20 +84,20 @@ pub(super) enum FrameError {
     UnknownKey(u8),
     #[error("bad authentication tag (key files differ)")]
     Tag,
-    #[error("a frame of kind {0} came out of place")]
+    #[error("a frame of kind {0} came out of order")]
     Kind(u8),
     #[error("it is of the cluster with the id {:#010x} (configurations differ)", .0.0)]
     Cluster(ClusterId),
-    #[error("it says that it is node {} (configurations differ)", .0.0)]
+    #[error("the sender is node {} by its frame (configurations differ)", .0.0)]
     Source(NodeId),
-    #[error("it is meant for node {} (configurations differ)", .0.0)]
+    #[error("the frame is for node {} (configurations differ)", .0.0)]
     Destination(NodeId),
     #[error("{0} bytes are more than {1}")]
     TooLong(u32, usize),
 }
 
 impl Hello {
-    /// One that was never there before.
+    /// Returns a hello with a new challenge.
     pub(super) fn fresh() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; HELLO_LEN];
         bytes[..4].copy_from_slice(&MAGIC);
@@ -116,7 +117,7 @@ impl Hello {
         if bytes[4] != VERSION {
             return Err(FrameError::Version(bytes[4]));
         }
-        // The three bytes behind the version are covered by the tags, whatever they are.
+        // The tags cover the three bytes after the version, whatever their values.
         Ok(Self(bytes))
     }
 
@@ -128,7 +129,7 @@ impl Hello {
 }
 
 impl Session {
-    /// The bytes of a whole frame. A payload above [`Kind::limit`] is refused by whom it reaches.
+    /// Encodes a whole frame. The receiver rejects a payload above [`Kind::limit`].
     pub(super) fn seal(
         &self,
         key: &ChannelKey,
@@ -154,8 +155,8 @@ impl Session {
         frame
     }
 
-    /// Reads the frame that must come next, of one of the `kinds` and by that `route`. Returns what
-    /// it is, the key that sealed it, and its payload.
+    /// Reads the next frame, which must be of one of the `kinds` and by that `route`. Returns its
+    /// kind, the key of its tags and its payload.
     pub(super) async fn read<'k>(
         &self,
         from: &mut (impl AsyncRead + Unpin),
@@ -199,7 +200,7 @@ impl Session {
     }
 }
 
-/// That a head, whose tag was good, is one that may come now; its kind and the payload's length.
+/// Checks that an authentic head is allowed now. Returns its kind and the payload's length.
 fn expected(
     head: &[u8; HEAD_LEN],
     kinds: &[Kind],
@@ -276,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Runs what never waits, since it reads from memory.
+    /// Runs a future that never waits, since it reads from memory.
     fn now<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(future)
@@ -294,11 +295,11 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_what_the_document_says() {
+    fn frame_has_the_documented_bytes() {
         let keys = keys();
         let frame = session().seal(keys.active(), Kind::Answer, ROUTE, b"abc");
         let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-        // Computed with the reference implementation of SipHash, not with this code.
+        // The expected value is from the reference implementation of SipHash, not from this code.
         assert_eq!(
             hex,
             "020900000102030405060708000000038125cbaef12b3f603a5f55ef03f856a66162634a2604e247a402293edb753043354d1b"
@@ -306,11 +307,11 @@ mod tests {
     }
 
     #[test]
-    fn secret_frame_is_what_the_document_says() {
+    fn secret_frame_has_the_documented_bytes() {
         let keys = keys();
         let frame = session().seal(keys.active(), Kind::SecretAnswer, ROUTE, b"abc");
         let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-        // Computed from RFC 8439 and the paper of SipHash, not with this code.
+        // The expected value follows from RFC 8439 and the paper of SipHash, not from this code.
         assert_eq!(
             hex,
             "0509000001020304050607080000000336531dc2ebba559a0b0d38d2c2e31eeafd0d1086c4ea3f69034ce0146fe78796c35d62"
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_is_read() {
+    fn sealed_frame_is_accepted() {
         let keys = keys();
         for kind in [Kind::Request, Kind::SecretRequest] {
             for payload in [&b""[..], b"x", &vec![7; kind.limit()]] {
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_and_every_truncation_is_noticed() {
+    fn flipped_bits_and_truncations_are_rejected() {
         let keys = keys();
         let frame = session().seal(keys.active(), Kind::Request, ROUTE, b"stand by");
         for bit in 0..8 * frame.len() {
@@ -376,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_good_on_its_own_connection_only() {
+    fn frame_is_valid_on_its_own_connection_only() {
         let keys = keys();
         let frame = session().seal(keys.active(), Kind::Request, ROUTE, b"x");
         let Session { server, client } = session();
@@ -401,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_tag_is_not_enough() {
+    fn authentic_frame_with_a_wrong_route_or_kind_is_rejected() {
         let keys = keys();
         let frame = |kind, route| session().seal(keys.active(), kind, route, b"x");
         let asked = |frame: &[u8]| {
@@ -409,7 +410,7 @@ mod tests {
             error.to_string()
         };
         let shown = asked(&frame(Kind::Answer, ROUTE));
-        assert!(shown.contains("kind 2 came out of place"), "{shown}");
+        assert!(shown.contains("kind 2 came out of order"), "{shown}");
         let shown = asked(&frame(
             Kind::Request,
             Route {
@@ -425,7 +426,7 @@ mod tests {
                 ..ROUTE
             },
         ));
-        assert!(shown.contains("it is node 3"), "{shown}");
+        assert!(shown.contains("the sender is node 3"), "{shown}");
         let shown = asked(&frame(
             Kind::Request,
             Route {
@@ -433,7 +434,7 @@ mod tests {
                 ..ROUTE
             },
         ));
-        assert!(shown.contains("meant for node 4"), "{shown}");
+        assert!(shown.contains("the frame is for node 4"), "{shown}");
         let long = vec![0; MAX_PAYLOAD + 1];
         let shown = asked(&session().seal(keys.active(), Kind::Request, ROUTE, &long));
         assert!(shown.contains("65537 bytes are more than 65536"), "{shown}");
@@ -444,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_must_be_of_this_channel() {
+    fn hello_of_another_protocol_is_rejected() {
         let fresh = Hello::fresh().unwrap();
         assert_eq!(Hello::parse(fresh.0).unwrap(), fresh);
         assert_ne!(Hello::fresh().unwrap(), fresh);
@@ -457,7 +458,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic_or_are_believed(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_are_rejected_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(read(&session(), &bytes, Kind::Request, ROUTE).is_err());
             if let Some(id) = bytes.get_mut(1) {
                 *id = 9;

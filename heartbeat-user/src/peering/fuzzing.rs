@@ -28,13 +28,13 @@ fn hello(filler: u8) -> Hello {
     now(Hello::read(&mut &bytes[..])).expect("a hello")
 }
 
-/// Runs what never waits, since it reads from memory.
+/// Runs a future that never waits, since it reads from memory.
 fn now<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime").block_on(future)
 }
 
-/// Reads `bytes` as a server would: a hello, then a request, neither of which anybody sealed.
+/// Reads `bytes` as a server would: a hello, then a request, both without a valid tag.
 pub fn read(bytes: &[u8]) -> Result<(), String> {
     let mut from = bytes;
     let client = now(Hello::read(&mut from)).map_err(|error| error.to_string())?;
@@ -51,11 +51,11 @@ fn believed(session: &Session, mut from: &[u8]) -> Result<(), FrameError> {
     now(session.read(&mut from, &keys, &kinds, ROUTE)).map(drop)
 }
 
-/// Seals `payload` under a head made of `head`, and reads what came of it; `head` also says which byte arrives
-/// otherwise, if any.
+/// Seals `payload` under a head made of `head`, and reads the frame back. `head` also gives the
+/// byte that arrives changed, if any.
 ///
 /// # Panics
-/// If what was sealed is not believed, or anything else is.
+/// If an unchanged frame is rejected, or a changed one accepted.
 pub fn read_sealed(head: [u8; 8], payload: &[u8]) {
     let [kind, cluster, source, destination, at @ .., flip] = head;
     let kinds = [

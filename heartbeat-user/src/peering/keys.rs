@@ -1,7 +1,7 @@
 //! The channel's keys and tags.
 //!
-//! They are derived from the cluster's keys, which seal heartbeats: no tag of the one is ever good
-//! for the other, whatever an attacker gets sealed.
+//! The keys are derived from the cluster's keys, which authenticate heartbeats. So no tag of one
+//! protocol is ever valid in the other, whatever an attacker gets authenticated.
 
 use std::{fmt, hash::Hasher as _, hint::black_box};
 
@@ -15,10 +15,10 @@ use crate::config::key::Keys;
 
 /// Bytes of a tag.
 pub(super) const TAG_LEN: usize = 16;
-/// What a channel key is the hash of. It does not begin as heartbeats do.
+/// The text that is hashed to a channel key. It does not begin like a heartbeat.
 const DERIVATION: &[u8] = b"heartbeat peering 1: key of the channel between agents";
 
-/// 128 bits that tell who knows the key.
+/// 128 bits that only a holder of the key can compute.
 pub(super) type Tag = [u8; TAG_LEN];
 
 /// A key of this channel.
@@ -28,7 +28,7 @@ pub(super) struct ChannelKey {
     bytes: [u8; 16],
 }
 
-/// The keys that others may use.
+/// The keys that are accepted.
 #[derive(Debug)]
 pub(super) struct ChannelKeys {
     active: ChannelKey,
@@ -51,7 +51,7 @@ impl ChannelKeys {
         }
     }
 
-    /// What this node's requests are sealed with.
+    /// Returns the key for this node's requests.
     pub(super) const fn active(&self) -> &ChannelKey {
         &self.active
     }
@@ -62,7 +62,7 @@ impl ChannelKeys {
 }
 
 impl ChannelKey {
-    /// The tag of `parts`, one behind the other.
+    /// Returns the tag of the concatenated `parts`.
     pub(super) fn tag(&self, parts: &[&[u8]]) -> Tag {
         let mut hash = SipHasher24::new_with_key(&self.bytes);
         for part in parts {
@@ -71,8 +71,8 @@ impl ChannelKey {
         hash.finish128().as_bytes()
     }
 
-    /// Enciphers `payload`, or deciphers it. `parts` must be other ones for each payload that is ever
-    /// encrypted, since the same parts make the same key of the cipher.
+    /// Encrypts or decrypts `payload`. Each encrypted payload needs `parts` of its own, since the
+    /// same parts make the same cipher key.
     pub(super) fn encipher(&self, parts: &[&[u8]], payload: &mut [u8]) {
         let half = |which: &'static [u8]| {
             let all: Vec<&[u8]> = std::iter::once(which)
@@ -83,7 +83,7 @@ impl ChannelKey {
         let mut key = [0; 32];
         key[..TAG_LEN].copy_from_slice(&half(b"cipher 1"));
         key[TAG_LEN..].copy_from_slice(&half(b"cipher 2"));
-        // A key of its own for each payload needs no nonce.
+        // Each payload has a key of its own, so the nonce may be constant.
         ChaCha20::new(&key.into(), &[0; 12].into()).apply_keystream(payload);
     }
 }
@@ -91,7 +91,8 @@ impl ChannelKey {
 impl Drop for ChannelKey {
     fn drop(&mut self) {
         self.bytes.fill(0);
-        // The compiler must not see that nobody reads it again.
+        // The black box keeps the compiler from dropping the erasure of bytes that are not read
+        // again.
         black_box(&self.bytes);
     }
 }
@@ -102,9 +103,9 @@ impl fmt::Debug for ChannelKey {
     }
 }
 
-/// Whether two tags are equal, in a time that does not tell where they differ.
+/// Compares two tags in a time that does not depend on the place of a difference.
 pub(super) fn equal(a: &Tag, b: &Tag) -> bool {
-    // The compiler must not see that it could stop at the first difference.
+    // The black box keeps the compiler from stopping at the first difference.
     let difference = a
         .iter()
         .zip(b)
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_vectors_of_siphash_128() {
+    fn tags_match_the_siphash_128_reference_vectors() {
         // vectors_sip128 of the reference implementation: key 00..0f, message 00..len-1.
         let key = ChannelKey {
             id: 1,
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bit_makes_tags_unequal() {
+    fn tags_with_any_different_bit_are_unequal() {
         let tag: Tag = std::array::from_fn(|i| i as u8);
         assert!(equal(&tag, &tag));
         for bit in 0..8 * TAG_LEN {

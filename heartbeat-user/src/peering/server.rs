@@ -1,8 +1,8 @@
-//! The end that is asked.
+//! The server's side: receives the peers' requests.
 //!
-//! Takes connections from the peers' addresses only, believes nothing before its tag, and holds for
-//! a connection that proved nothing no more than a head's few bytes. No peer can wait here for ever,
-//! nor keep the others out by saying nothing.
+//! The server accepts connections from the peers' addresses only, and trusts nothing before its tag
+//! is verified. An unauthenticated connection costs no more memory than a head. No peer can hold a
+//! connection for ever, nor keep others out with idle ones.
 
 use std::{
     collections::VecDeque,
@@ -35,14 +35,14 @@ use crate::{
     logging::rate_limit::RateLimit,
 };
 
-/// How long a peer may take to ask, and again to take the answer.
+/// Time that a peer has to send its request, and again to receive the answer.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
-/// Connections at the same time, over all links.
+/// Limit for open connections, over all links.
 pub(super) const MAX_CONNECTIONS: usize = 32;
-/// From one attempt to open a link's listener to the next.
+/// Interval of the attempts to open a link's listener.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Our end of a link.
+/// This node's end of a link.
 struct LinkEnd {
     id: LinkId,
     interface: String,
@@ -52,37 +52,37 @@ struct LinkEnd {
 #[derive(Clone)]
 struct Peer {
     id: NodeId,
-    /// For messages.
+    /// The name for messages.
     name: String,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Server {
     cluster: ClusterId,
     local: NodeId,
-    /// As it is now.
+    /// The present configuration.
     config: watch::Receiver<Arc<Config>>,
-    /// As they are now.
+    /// The present keys.
     keys: watch::Receiver<Arc<Keys>>,
     asked: mpsc::Sender<PeerAsked>,
     rate_limit: RateLimit<About>,
 }
 
-/// Whom a warning is about. There are as many as there are nodes, and a few more.
+/// The subject of a warning. There are few more than there are nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum About {
     Peer(NodeId),
-    /// All who are no peer.
+    /// All senders that are no peer.
     Strangers,
-    /// This host's own shortage.
+    /// A shortage on this host.
     Ourselves,
 }
 
-/// A connection, and the peer whose address it comes from.
+/// A connection, and the peer with its source address.
 type Accepted = (TcpStream, Peer);
 
-/// Answers the peers on all links, until the future is dropped. What they ask goes to `asked`. A connection goes by
-/// the peers and the keys as they are when it begins.
+/// Answers the peers on all links, until the future is dropped. Requests are sent to `asked`. A
+/// connection uses the peers and the keys of the time of its begin.
 pub fn serve(
     config: watch::Receiver<Arc<Config>>,
     keys: watch::Receiver<Arc<Keys>>,
@@ -99,7 +99,7 @@ pub fn serve(
         rate_limit: RateLimit::default(),
     });
     async move {
-        // Both sets end their tasks when this future is dropped.
+        // Both sets abort their tasks when this future is dropped.
         let mut listeners = JoinSet::new();
         let mut connections = Connections::default();
         let (sender, mut accepted) = mpsc::channel(1);
@@ -128,7 +128,7 @@ fn link_ends(config: &Config) -> impl Iterator<Item = LinkEnd> {
     })
 }
 
-/// The peer with this address on a link.
+/// Returns the peer with this address on a link.
 fn peer_at(config: &Config, link: LinkId, address: IpAddr) -> Option<Peer> {
     let has = |node: &&Node| node.addresses.get(usize::from(link.0)) == Some(&address);
     let node = config.peers().find(has)?;
@@ -138,7 +138,7 @@ fn peer_at(config: &Config, link: LinkId, address: IpAddr) -> Option<Peer> {
     })
 }
 
-/// Takes the connections that peers make on one link. Never ends.
+/// Accepts the peers' connections on one link. Never ends.
 async fn listen(link: LinkEnd, server: Arc<Server>, accepted: mpsc::Sender<Accepted>) {
     loop {
         let index = socket::index(&link.interface);
@@ -151,8 +151,8 @@ async fn listen(link: LinkEnd, server: Arc<Server>, accepted: mpsc::Sender<Accep
     }
 }
 
-/// The same with one listener, until another interface than that with `index` has the name of the link's: the socket
-/// belongs to the one that is gone.
+/// Accepts connections on one listener, until the link's interface name belongs to another index:
+/// the socket is bound to the earlier interface.
 async fn listen_on(
     listener: &TcpListener,
     index: Option<u32>,
@@ -160,11 +160,11 @@ async fn listen_on(
     server: &Arc<Server>,
     accepted: &mpsc::Sender<Accepted>,
 ) {
-    let mut looks = tokio::time::interval(RETRY);
+    let mut polls = tokio::time::interval(RETRY);
     loop {
         let connection = tokio::select! {
             connection = listener.accept() => connection,
-            _ = looks.tick() => match socket::index(&link.interface) {
+            _ = polls.tick() => match socket::index(&link.interface) {
                 Some(now) if Some(now) != index => return,
                 _ => continue,
             },
@@ -181,7 +181,7 @@ async fn listen_on(
         };
         let peer = peer_at(&server.config.borrow(), link.id, source.ip());
         if let Some(peer) = peer {
-            // Fails only while all of us is being dropped.
+            // The send fails only while the whole server is being dropped.
             let _ = accepted.send((stream, peer)).await;
         } else {
             server.rate_limit.warn(About::Strangers, || {
@@ -194,9 +194,9 @@ async fn listen_on(
     }
 }
 
-/// Opens a link's listener, as often as it takes.
+/// Opens a link's listener, and repeats that until it succeeds.
 async fn open(link: &LinkEnd) -> TcpListener {
-    let mut told = None;
+    let mut logged = None;
     loop {
         let opened =
             socket::open(&link.interface, link.address).and_then(|socket| socket.listen(64));
@@ -211,8 +211,8 @@ async fn open(link: &LinkEnd) -> TcpListener {
             }
             Err(error) => error,
         };
-        // Once, and again when it fails in another way.
-        if told != Some(error.raw_os_error()) {
+        // The failure is logged once, and again when its reason changes.
+        if logged != Some(error.raw_os_error()) {
             log::warn!(
                 "cannot accept commands from peers on link {}: could not listen on {} ({}): {error}{}; retrying every {} s",
                 link.id.0,
@@ -221,28 +221,28 @@ async fn open(link: &LinkEnd) -> TcpListener {
                 socket::remedy(&error),
                 RETRY.as_secs()
             );
-            told = Some(error.raw_os_error());
+            logged = Some(error.raw_os_error());
         }
         sleep(RETRY).await;
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    /// The oldest first.
+    /// Ordered by age, the oldest first.
     open: VecDeque<Connection>,
 }
 
 struct Connection {
     task: AbortHandle,
-    /// Whether it brought a request under a good tag.
+    /// Whether an authentic request has arrived on it.
     proven: Arc<AtomicBool>,
 }
 
 impl Connections {
-    /// Serves a new connection. If there are too many, the oldest that proved nothing gives way.
+    /// Serves a new connection. If there are too many, the oldest unauthenticated one is closed.
     fn admit(&mut self, stream: TcpStream, peer: Peer, server: &Arc<Server>) {
         self.open
             .retain(|connection| !connection.task.is_finished());
@@ -271,7 +271,7 @@ impl Connections {
 }
 
 impl Server {
-    /// One request and its answer.
+    /// Handles one request and its answer.
     async fn converse(&self, mut stream: TcpStream, peer: &Peer, proven: &AtomicBool) {
         let taken = match timeout(TRANSFER_PATIENCE, self.take(&mut stream, peer.id)).await {
             Ok(taken) => taken,
@@ -279,7 +279,7 @@ impl Server {
         };
         let (session, key, asked, payload) = match taken {
             Ok(taken) => taken,
-            // A peer or a link that went away. It will ask again if it means to.
+            // The peer or its link is gone. The peer repeats the request if it wants to.
             Err(FrameError::Io(error)) => {
                 log::debug!(
                     "node {} closed its connection without a command: {error}",
@@ -318,8 +318,7 @@ impl Server {
         }
     }
 
-    /// Takes a request. The answer is sealed with the key that the request was sealed with, which
-    /// the peer surely has.
+    /// Receives a request. The answer uses the request's key, since the peer has that one for sure.
     async fn take(
         &self,
         stream: &mut TcpStream,
@@ -340,7 +339,7 @@ impl Server {
         Ok((session, key.clone(), kind, payload))
     }
 
-    /// Hands a request on and waits for the answer, which is to be of `kind`; the error is for the
+    /// Passes a request on and waits for the answer, which must be of `kind`; the error is for the
     /// peer.
     async fn answer(&self, from: NodeId, kind: Kind, payload: Vec<u8>) -> Result<Vec<u8>, String> {
         let (answer, answered) = oneshot::channel();
@@ -361,7 +360,7 @@ impl Server {
         };
         let answer = timeout(patience, work).await.map_err(|_| {
             format!(
-                "its agent is busy since {} s and may still do it",
+                "its agent is busy since {} s and may still carry it out",
                 patience.as_secs()
             )
         })??;

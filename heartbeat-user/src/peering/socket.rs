@@ -7,8 +7,8 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-/// A socket bound to `local`, whose packets come and go by `interface` only: were the kernel to
-/// choose another way around a broken link, that link would look sound.
+/// Returns a socket bound to `local` whose packets use `interface` only. Otherwise the kernel could
+/// route around a broken link, and the link would seem to work.
 pub(super) fn open(interface: &str, local: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if local.is_ipv4() {
         TcpSocket::new_v4()?
@@ -18,19 +18,19 @@ pub(super) fn open(interface: &str, local: SocketAddr) -> io::Result<TcpSocket> 
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.set_nodelay(true)?;
     if local.port() != 0 {
-        // A connection of the agent before us that still lingers must not keep us out.
+        // A lingering connection of the previous agent must not block the address.
         socket.set_reuseaddr(true)?;
     }
     socket.bind(local)?;
     Ok(socket)
 }
 
-/// The index of the interface with this name, if there is one.
+/// Returns the index of the interface with this name, if there is one.
 pub(super) fn index(interface: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(interface).ok()
 }
 
-/// What to do about an error of `open`.
+/// Returns the remedy for an error of `open`.
 pub(super) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::AddrInUse => ": another program has this port; end that one",

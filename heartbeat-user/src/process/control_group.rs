@@ -1,7 +1,7 @@
 //! Control groups of the unified hierarchy: groups of processes that are ended as a whole.
 //!
 //! A process cannot leave its group by itself, and its children are born into it. So the processes
-//! of a program are known, however it started them.
+//! of a program are known, whatever way it started them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,7 +11,7 @@ use std::{
 
 use nix::unistd::Pid;
 
-/// A group of processes.
+/// A control group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group(PathBuf);
 
@@ -20,9 +20,9 @@ impl Group {
         Self(path)
     }
 
-    /// Makes it, and those around it.
+    /// Creates the group, and its parents.
     pub(super) fn make(path: PathBuf) -> io::Result<Self> {
-        // Somebody may remove an empty one around it at the same moment.
+        // Another process may remove an empty parent at the same moment.
         fs::create_dir_all(&path).or_else(|_| fs::create_dir_all(&path))?;
         Ok(Self(path))
     }
@@ -31,41 +31,41 @@ impl Group {
         &self.0
     }
 
-    /// A process that writes 0 to this is in the group.
+    /// Returns the file to which a process writes 0 to join the group.
     pub(super) fn entrance(&self) -> io::Result<File> {
         OpenOptions::new()
             .write(true)
             .open(self.0.join("cgroup.procs"))
     }
 
-    /// Kills all in it, and in those below it: nobody can fork away from that.
+    /// Kills all processes of the group and its descendants: no fork escapes.
     pub(super) fn kill(&self) -> io::Result<()> {
         fs::write(self.0.join("cgroup.kill"), "1")
     }
 
-    /// Whether a process lives in it, or in one below it.
+    /// Whether a process lives in the group or a descendant.
     pub(super) fn is_populated(&self) -> bool {
         let events = fs::read_to_string(self.0.join("cgroup.events"));
         events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
     }
 
-    /// The processes in it, but not in those below it.
+    /// Returns the processes in the group, without those of its descendants.
     pub(super) fn processes(&self) -> Vec<Pid> {
         let listed = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
         let numbers = listed.lines().filter_map(|line| line.parse().ok());
         numbers.map(Pid::from_raw).collect()
     }
 
-    /// Removes those below it that are empty, then itself if it is.
+    /// Removes empty child groups, then the group itself if it is empty.
     pub(super) fn remove_if_empty(&self) {
         for below in self.below() {
             below.remove_if_empty();
         }
-        // It fails where a process lives.
+        // The removal fails if a process lives in the group.
         let _ = fs::remove_dir(&self.0);
     }
 
-    /// Those directly below it.
+    /// Returns the child groups.
     pub(super) fn below(&self) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(&self.0) else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! How a program ended, and what is left of it.
+//! The end of a program, and processes that remain.
 
 use std::{process::ExitStatus, time::Duration};
 
@@ -7,21 +7,22 @@ use tokio::sync::watch;
 /// The end of a program.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// `None` if the program was killed because it took too long.
+    /// The exit status; `None` if the program was killed because it took too long.
     pub status: Option<ExitStatus>,
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
-    /// Present if some process of the program was killed and does not end.
+    /// Present if a process of the program was killed and has not ended.
     pub lingers: Option<Lingers>,
 }
 
-/// Processes that were killed and wait in the kernel. Dropping this changes nothing.
+/// Killed processes that still wait in the kernel. Dropping this value changes nothing.
 #[derive(Clone, Debug)]
 pub struct Lingers(watch::Receiver<()>);
 
 impl Lingers {
-    /// Processes that have ended once `gone` ends. `gone` is dropped when nobody asks any more.
+    /// Creates the value for processes that have ended once `gone` ends. `gone` is dropped with the
+    /// last reader.
     pub(crate) fn until(gone: impl Future<Output = ()> + Send + 'static) -> Self {
         let (sender, receiver) = watch::channel(());
         tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! The processes that are left of a process group, and the signal that ends them.
+//! The remaining processes of a process group, and signals to them.
 
 use std::{fs, time::Duration};
 
@@ -10,12 +10,13 @@ use tokio::time::sleep;
 
 use super::handle::{Process, Stat};
 
-/// The kernel does not tell when a group's last process ends.
-const CHECK_AGAIN: Duration = Duration::from_millis(20);
+/// Interval of the polls, since the kernel does not report the end of a group's last process.
+const POLL: Duration = Duration::from_millis(20);
 
-/// The live processes of the group that `leader` led, itself included.
+/// Returns the live processes of the group of `leader`, including the leader.
 ///
-/// Its number is not given to another process while they live. If one has it, the group is gone.
+/// The kernel does not give the group's number to another process while members live. If another
+/// process has the number, the group is gone.
 pub(crate) fn members(leader: Process) -> Vec<Pid> {
     if Stat::of(leader.pid).is_some_and(|stat| stat.process != leader) {
         return Vec::new();
@@ -32,12 +33,12 @@ pub(crate) fn members(leader: Process) -> Vec<Pid> {
         .collect()
 }
 
-/// Signals all of the group that `leader` led.
+/// Sends a signal to the whole group of `leader`.
 pub(crate) fn signal(leader: Process, signal: Signal) {
     if leader.lives() || !members(leader).is_empty() {
-        // No other group gets the number while one of the members lives.
+        // No other group gets the number while a member lives.
         let _ = killpg(leader.pid, signal);
-        // A stopped process would not hear the signal.
+        // A stopped process would not receive the signal.
         let _ = killpg(leader.pid, Signal::SIGCONT);
     }
 }
@@ -45,6 +46,6 @@ pub(crate) fn signal(leader: Process, signal: Signal) {
 /// Ends when `there` no longer holds.
 pub(crate) async fn gone(there: impl Fn() -> bool) {
     while there() {
-        sleep(CHECK_AGAIN).await;
+        sleep(POLL).await;
     }
 }

@@ -1,27 +1,26 @@
-//! A process that is never mistaken for a later one: its number and when it started, since the
-//! kernel gives a number again.
+//! Identifies a process for ever by its id and its start time, since the kernel reuses ids.
 
 use std::{fs, io, path::Path};
 
 use heartbeat_sys::process::pidfd::Pidfd;
 use nix::unistd::Pid;
 
-/// The start of a process, in the clock ticks since boot that /proc/PID/stat counts.
+/// The start of a process, in clock ticks since boot as in /proc/PID/stat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartTime(pub u64);
 
-/// A process, never mistaken for a later one with its number.
+/// A process, distinct from any later one with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     pub pid: Pid,
     pub started: StartTime,
 }
 
-/// The fields of /proc/PID/stat that are needed here (proc_pid_stat(5)).
+/// The used fields of /proc/PID/stat (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub process: Process,
-    /// The process has ended, and its parent has not reaped it.
+    /// Whether the process has ended and its parent has not reaped it.
     pub zombie: bool,
     pub group: Pid,
     pub session: Pid,
@@ -32,13 +31,13 @@ impl Stat {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// The second field is the program's name in brackets, which may hold brackets and blanks
-    /// itself.
+    /// Parses a line. Its second field is the program's name in parentheses, which may contain
+    /// parentheses and spaces.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let (head, rest) = line.rsplit_once(") ")?;
         let pid = head.split_once(' ')?.0.parse().ok()?;
         let fields: Vec<_> = rest.split_ascii_whitespace().collect();
-        // The first of these is the third of the line.
+        // The first of the remaining fields is the third of the line.
         let field = |number: usize| fields.get(number - 3).copied();
         let process = |number| field(number)?.parse().ok().map(Pid::from_raw);
         Some(Self {
@@ -54,7 +53,7 @@ impl Stat {
 }
 
 impl Process {
-    /// The process with this number, if one lives.
+    /// Returns the process with this id, if one lives.
     pub fn find(pid: Pid) -> Option<Self> {
         Stat::of(pid)
             .filter(|stat| !stat.zombie)
@@ -67,21 +66,21 @@ impl Process {
     }
 }
 
-/// Ends when `process` has ended. Fails only if the kernel does not let it be watched.
+/// Ends when `process` has ended. Fails only if the kernel refuses to watch it.
 pub async fn process_end(process: Process) -> io::Result<()> {
     let fd = match Pidfd::open(process.pid) {
         Ok(fd) => fd,
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
         Err(error) => return Err(error),
     };
-    // The check comes after the open: the descriptor stays with the same process.
+    // The check follows the open, so the descriptor is that of the checked process.
     if !process.lives() {
         return Ok(());
     }
     fd.ended().await
 }
 
-/// The process that a pidfile names in its first line. `None` if it names none.
+/// Returns the process id in the first line of a pidfile, or `None`.
 pub fn read_pidfile(path: &Path) -> io::Result<Option<Pid>> {
     let text = fs::read_to_string(path)?;
     let number = text.lines().next().unwrap_or_default().trim().parse().ok();
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_forge_the_fields_behind_it() {
+    fn process_name_cannot_forge_later_fields() {
         let line = "42 (a) Z 1 (b) S 7 41 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987 1 2\n";
         let stat = Stat::parse(line).unwrap();
         assert_eq!(stat.process.pid, Pid::from_raw(42));
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_is_noticed_and_not_before() {
+    async fn process_end_is_noticed_and_not_earlier() {
         let (child, process) = sleeper();
         let watching = tokio::spawn(process_end(process));
         tokio::task::yield_now().await;
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_number_that_was_given_again_is_another_process() {
+    async fn reused_process_id_is_another_process() {
         let (child, process) = sleeper();
         let earlier = Process {
             started: StartTime(process.started.0 - 1),
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_was_never_there_has_ended() {
+    async fn unknown_process_counts_as_ended() {
         let gone = Process {
             pid: Pid::from_raw(i32::MAX),
             started: StartTime(1),
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pidfile_without_a_number_names_nothing() {
+    fn pidfile_without_a_number_names_no_process() {
         let path = std::env::temp_dir().join(format!("heartbeat-nopid-{}", std::process::id()));
         for text in ["", "\n12\n", "-1", "0", "x"] {
             fs::write(&path, text).unwrap();

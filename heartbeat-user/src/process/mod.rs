@@ -1,7 +1,7 @@
-//! Programs and processes of the host: how a program runs, how it ends, which process is meant.
+//! Programs and processes of the host: starting, ending and identifying them.
 //!
-//! This module knows neither resources nor checks, and takes no name from them. The
-//! [`helper`](crate::helper) executes what stands here; resources, checks and hooks ask it to.
+//! This module refers neither to resources nor to checks. The [`helper`](crate::helper) executes
+//! its functions on behalf of resources, checks and hooks.
 
 mod control_group;
 mod ended;
@@ -16,7 +16,7 @@ mod setting;
 pub use self::{
     ended::{Ended, Lingers},
     handle::{Process, StartTime, process_end, read_pidfile},
-    program::{LAST_WORDS, Program, Registration, SAFE_PATH},
+    program::{KEEP_BYTES, Program, Registration, SAFE_PATH},
     run::{launch, run},
     setting::Setting,
 };

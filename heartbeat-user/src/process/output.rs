@@ -1,6 +1,7 @@
-//! The file that a program writes to which goes on when its parent ends.
+//! The output file of a program that outlives its parent.
 //!
-//! A pipe would end with its reader, and with it the program at its next word. A file needs none.
+//! A pipe would break with its reader, and the program's next write would kill the program. A file
+//! needs no reader.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -12,11 +13,12 @@ use std::{
 
 use nix::unistd::Uid;
 
-/// Whose the program is may open it anew, as `/dev/stdout`; so may the agent, by its group.
+/// Mode of the file. The program's user may reopen it as `/dev/stdout`; the agent may open it by
+/// its group.
 const MODE: u32 = 0o660;
 
-/// Lets `command` write to a new file at `path`. Without one it writes nowhere: that it runs matters
-/// more than what it says.
+/// Directs the output of `command` to a new file at `path`. Without a file the output is lost: the
+/// program is more important.
 pub(super) fn attach(command: &mut Command, path: &Path, owner: Option<Uid>) {
     let opened = create(path, owner).and_then(|file| Ok((file.try_clone()?, file)));
     match opened {
@@ -25,7 +27,7 @@ pub(super) fn attach(command: &mut Command, path: &Path, owner: Option<Uid>) {
         }
         Err(error) => {
             log::warn!(
-                "could not make {}: {error}; what the program writes is lost",
+                "could not make {}: {error}; the program's output is lost",
                 path.display()
             );
             command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -33,7 +35,8 @@ pub(super) fn attach(command: &mut Command, path: &Path, owner: Option<Uid>) {
     }
 }
 
-/// A file of its own for each run: what an earlier one writes late is not taken for this one's.
+/// Creates a new file for each run, so that late output of an earlier run cannot mix with this
+/// one's.
 fn create(path: &Path, owner: Option<Uid>) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -44,7 +47,7 @@ fn create(path: &Path, owner: Option<Uid>) -> io::Result<File> {
         .create_new(true)
         .mode(MODE)
         .open(path)?;
-    // Whatever the umask is.
+    // The mode must not depend on the umask.
     file.set_permissions(Permissions::from_mode(MODE))?;
     if let Some(owner) = owner {
         fchown(&file, Some(owner.as_raw()), None)?;

@@ -1,4 +1,4 @@
-//! What to run, as plain values that the helper's protocol carries.
+//! The description of a program as plain values, which the helper's protocol carries.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::setting::Setting;
 
-/// The search path of every program that is run without one of the operator's.
+/// The search path of every program, unless the operator sets another.
 pub const SAFE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The bytes that are kept of each stream, the last ones.
-pub const LAST_WORDS: usize = 4096;
+/// Number of bytes kept of each stream, from its end.
+pub const KEEP_BYTES: usize = 4096;
 
 /// A program with its arguments and environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,15 +19,15 @@ pub struct Program {
     pub args: Vec<String>,
     /// The whole environment of the program.
     pub environment: Vec<(OsString, OsString)>,
-    /// The number of last bytes to keep of each stream. With 0 the program has no streams.
+    /// Number of bytes to keep of each stream, from its end. With 0 the program has no streams.
     pub keep: usize,
-    /// The resource that the program runs for, if any.
+    /// The resource of the program, if any.
     pub resource: Option<String>,
     pub setting: Setting,
 }
 
 impl Program {
-    /// A program with the environment that every resource gets, and nothing else.
+    /// Returns a program with only the environment that every resource gets.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -36,14 +36,14 @@ impl Program {
                 ("PATH".into(), SAFE_PATH.into()),
                 ("LC_ALL".into(), "C".into()),
             ],
-            keep: LAST_WORDS,
+            keep: KEEP_BYTES,
             resource: None,
             setting: Setting::default(),
         }
     }
 
-    /// The program of a command line: its path and its arguments. The configuration's check keeps
-    /// the line from being empty.
+    /// Returns the program of a command line: its path and its arguments. The configuration's check
+    /// keeps the line from being empty.
     pub fn of(line: &[String]) -> Self {
         let (path, args) = match line {
             [path, args @ ..] => (path.as_str(), args),
@@ -55,7 +55,7 @@ impl Program {
         }
     }
 
-    /// The same program, run for a resource.
+    /// Returns the program, run for a resource.
     pub fn of_resource(self, name: &str) -> Self {
         Self {
             resource: Some(name.to_owned()),
@@ -63,19 +63,20 @@ impl Program {
         }
     }
 
-    /// The same program with one more variable in its environment.
+    /// Returns the program with one more variable in its environment.
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 }
 
-/// A file to which a program adds its own /proc/self/stat before it begins; the file is renamed
-/// then. So a reader of the renamed file knows the process, however its parent ended.
+/// A file for the program's own /proc/self/stat, which the starting process writes before it
+/// becomes the program, and then renames. A reader of the renamed file can identify the process,
+/// however its parent ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
-    /// The file that is written to.
+    /// The file to write.
     pub from: PathBuf,
-    /// The name that the file gets in the end.
+    /// The final name of the file.
     pub to: PathBuf,
 }

@@ -1,11 +1,11 @@
-//! Runs one program to its end, without a shell, and never longer than it may.
+//! Runs one program to its end, without a shell, and within a time limit.
 //!
-//! The program gets nothing of the agent: no environment, terminal, descriptors, priority or signal
-//! settings but the given ones. All processes that it started end with it when it takes too long,
-//! or when nobody waits any more. Daemons that it leaves behind otherwise stay. This file knows
-//! nothing of the meaning of an exit code.
+//! The program inherits no environment, terminal, descriptors, priority or signal settings from the
+//! agent except the given ones. If it takes too long, or the future is dropped, all processes that
+//! it started end with it. Otherwise the daemons that it leaves stay. Exit codes have no meaning in
+//! this file.
 //!
-//! The agent asks its [`helper`](crate::helper) for a run, and the helper calls this file.
+//! The agent sends a run to its [`helper`](crate::helper), and the helper calls this file.
 
 use std::{
     io,
@@ -34,17 +34,17 @@ use super::{
     setting::Resolved,
 };
 
-/// From SIGTERM to SIGKILL.
+/// Time from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_millis(500);
-/// From SIGKILL to the end. A process that sleeps in the kernel and cannot be woken is not waited
-/// for any longer.
+/// Longest wait from SIGKILL to the end. A process in an uninterruptible sleep is not waited for
+/// any longer.
 const KILLED: Duration = Duration::from_secs(1);
-/// From the end of a program to the end of its output. The program's own output is there already;
-/// only a child of it can keep the pipe open.
+/// Time from the end of a program to the end of its output. The program's own output is there
+/// already; only a child can keep the pipe open.
 const DRAIN: Duration = Duration::from_millis(20);
 
-/// The program as a command in a session of its own, with its standard streams closed. The caller
-/// may open some.
+/// Returns the program as a command in a session of its own, with its standard streams closed. The
+/// caller may open some.
 fn spawnable(
     program: &Program,
     resolved: Resolved,
@@ -57,7 +57,7 @@ fn spawnable(
         .args(&program.args)
         .env_clear()
         .envs(resolved.environment)
-        // The program's own variables override those.
+        // The program's own variables override the defaults.
         .envs(
             program
                 .environment
@@ -72,8 +72,8 @@ fn spawnable(
     command
 }
 
-/// Starts a program that goes on when its parent ends, and registers itself. It writes to a new file
-/// at `output`.
+/// Starts a program that outlives its parent, and registers itself. The program writes to a new
+/// file at `output`.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -95,10 +95,10 @@ pub async fn launch(
     Command::from(command).spawn().map_err(child::spawn_error)
 }
 
-/// Runs `program` to its end, or kills it after `limit` with all that it started. Fails if it could
-/// not be started. A program that cannot be killed is not waited for.
+/// Runs `program` to its end, or kills it after `limit` with all that it started. Fails if the
+/// start failed. Does not wait for a program that cannot be killed.
 ///
-/// Dropping the future kills all of it at once.
+/// Dropping the future kills the whole run at once.
 pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     let began = Instant::now();
     let resolved = program.setting.resolve().await?;
@@ -110,14 +110,14 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     let mut child = Command::from(command).spawn().map_err(child::spawn_error)?;
     let mut stdout = Stream::new(child.stdout.take(), program.keep);
     let mut stderr = Stream::new(child.stderr.take(), program.keep);
-    // It leads its session and so its group: they share their number.
+    // The child leads its session and so its group: both have its id.
     let leader = child.id().and_then(|id| i32::try_from(id).ok());
     let leader = Pid::from_raw(leader.ok_or_else(|| io::Error::other("it has no process id"))?);
     let group = Group(Some(leader));
     run.started(leader);
     let remains = run.remains(leader);
-    // Tells of the end without reaping, so that the number stays the group's until we are done with
-    // it.
+    // The pidfd reports the end without reaping, so that the group's number is not reused before we
+    // are done with it.
     let end = Pidfd::open(leader)?;
     let in_time = tokio::select! {
         ended = timeout(limit, end.ended()) => ended.is_ok(),
@@ -155,8 +155,8 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     })
 }
 
-/// Waits for the end of all that was killed, and reaps it. If something does not end, it is reaped
-/// later, and the answer is one of its processes and how to learn of the end.
+/// Waits for the end of all killed processes, and reaps them. If a process does not end, it is
+/// reaped later. The result is then the process and a future for the end.
 async fn reap(mut child: Child, end: Pidfd, remains: Remains) -> Option<(Pid, Lingers)> {
     let remains = Arc::new(remains);
     let rest = Arc::clone(&remains);
@@ -169,7 +169,7 @@ async fn reap(mut child: Child, end: Pidfd, remains: Remains) -> Option<(Pid, Li
         return None;
     }
     let lingers = Lingers::until(async {
-        // It fails only when this process ends.
+        // The task fails only when this process ends.
         if reaped.await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -184,9 +184,9 @@ fn unkillable(process: Pid) -> String {
     )
 }
 
-/// The process group of a program that runs. Dropping it ends the group.
+/// The process group of a running program. Dropping this value ends the group.
 ///
-/// Its leader must not have been waited for yet: then the number cannot be another's.
+/// The leader must not have been reaped yet, so that its number cannot be another's.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -203,9 +203,9 @@ impl Drop for Group {
     }
 }
 
-/// What a program says on one of its streams.
+/// The output of a program on one of its streams.
 struct Stream<R> {
-    /// `None` after its end.
+    /// `None` after the end of the stream.
     from: Option<R>,
     keep: usize,
     said: Vec<u8>,
@@ -220,7 +220,7 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         }
     }
 
-    /// Reads to the end. Cancel-safe: what was read is kept.
+    /// Reads to the end. Cancel-safe: bytes already read are kept.
     async fn read(&mut self) {
         let mut buffer = [0; 4096];
         while let Some(from) = &mut self.from {

@@ -1,17 +1,17 @@
-//! The bounds of one run of a program: a control group, by which all its processes can be ended,
-//! and a watcher that ends them if this process cannot any more.
+//! The bounds of a run of a program: a control group, by which all its processes can be ended, and
+//! a watcher that ends them if this process no longer can.
 //!
 //! ```text
-//!   MOUNT/heartbeat/INSTANCE/            removed when nothing lives in it
+//!   MOUNT/heartbeat/INSTANCE/            removed when no process lives in it
 //!       resource.NAME/                   of a resource: daemons that a start left, runs under way
 //!           1/  2/                       one for each run
 //!       others/                          checks, hooks
 //! ```
 //!
-//! A run that took too long, was cancelled, or whose helper died is killed with all its processes.
-//! A run that ended by itself leaves its daemons alone: they stay in the group in which they were
-//! born, and so are known. Without the unified hierarchy the process group takes the group's place,
-//! and after the helper's death the session.
+//! A run that took too long, was cancelled, or lost its helper is killed with all its processes. A
+//! run that ended by itself leaves its daemons: they stay in the group of their birth, and so are
+//! known. Without the unified hierarchy the process group takes the control group's place, and the
+//! session after the helper's death.
 
 use std::{
     collections::BTreeSet,
@@ -36,44 +36,44 @@ use nix::{
 use super::{control_group::Group, handle::Stat};
 use crate::cgroup;
 
-/// All control groups of this program are below this one.
+/// The parent of all control groups of this program.
 const ROOT: &str = "heartbeat";
 const OTHERS: &str = "others";
 const OURSELVES: &str = "/proc/self/exe";
-/// What the watcher is.
+/// The subcommand of the watcher.
 const SUBCOMMAND: &str = "helper-watcher";
-/// How long what was killed may take to be gone, before its groups are left.
+/// Longest wait for the end of killed processes; after it their groups are left.
 const GONE: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const POLL: Duration = Duration::from_millis(10);
 
-/// Of the helper; there is none elsewhere.
+/// The runs of the helper; unset in other processes.
 static RUNS: OnceLock<Runs> = OnceLock::new();
 
 struct Runs {
-    /// `None` where there is no unified hierarchy.
+    /// The parent of this instance's groups; `None` without the unified hierarchy.
     base: Option<Group>,
     number: AtomicU64,
     watched: Mutex<Watched>,
 }
 
-/// What the watcher is to end, and how it is told.
+/// The runs that the watcher has to end, and the watcher itself.
 struct Watched {
     marks: BTreeSet<String>,
     watcher: Child,
 }
 
-/// Gives each run from here on a control group and a watcher. To be called once, in the helper of
-/// an agent.
+/// Gives each later run a control group and a watcher. Must be called once, in the helper of an
+/// agent.
 pub fn begin(instance: &str) -> io::Result<()> {
-    // Where the table of mounts cannot be read there is none, as far as this helper knows.
+    // A table of mounts that cannot be read counts as one without the hierarchy.
     let mount = cgroup::find().ok().flatten();
     let base = mount.and_then(|mount| {
         let path = mount.join(ROOT).join(instance);
         let made = Group::make(path);
         let refused = |error: &io::Error| {
             log::warn!(
-                "could not make a control group below {}: {error}; of a run that is killed, \
-                 processes that left its session stay",
+                "could not make a control group below {}: {error}; killing a run then misses \
+                 processes that left its session",
                 mount.display()
             );
         };
@@ -81,9 +81,9 @@ pub fn begin(instance: &str) -> io::Result<()> {
     });
     match &base {
         Some(base) => base.below().iter().for_each(Group::remove_if_empty),
-        None => log::info!(
-            "without the unified hierarchy of control groups, runs are ended by their sessions"
-        ),
+        None => {
+            log::info!("no unified hierarchy of control groups: runs are ended by their sessions");
+        }
     }
     let watcher = watcher(base.as_ref())?;
     let watched = Watched {
@@ -106,14 +106,14 @@ fn watcher(base: Option<&Group>) -> io::Result<Child> {
         .arg(SUBCOMMAND)
         .args(base)
         .stdin(Stdio::piped())
-        // What a terminal sends to the agent is for the agent.
+        // Signals of the terminal are for the agent only.
         .process_group(0)
         .spawn()
         .map_err(|error| io::Error::other(format!("could not run {OURSELVES}: {error}")))
 }
 
 impl Runs {
-    /// Where what runs of a resource is.
+    /// Returns the group of a resource's runs.
     fn home(&self, resource: Option<&str>) -> Option<Group> {
         let name = resource.map_or(OTHERS.to_owned(), |name| format!("resource.{name}"));
         let base = self.base.as_ref()?;
@@ -123,7 +123,7 @@ impl Runs {
     fn make(&self, resource: Option<&str>) -> Option<Group> {
         let home = self.home(resource)?;
         home.below().iter().for_each(Group::remove_if_empty);
-        // Never that of another life, in which something may live.
+        // A new process id avoids the group of an earlier helper, in which processes may live.
         let stamp = std::process::id();
         let number = self.number.fetch_add(1, Relaxed);
         let made = Group::make(home.path().join(format!("{stamp}.{number}")));
@@ -134,32 +134,32 @@ impl Runs {
     fn watch(&self, mark: &str) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.marks.insert(mark.to_owned());
-        if watched.say(&format!("+{mark}\n")).is_ok() {
+        if watched.send(&format!("+{mark}\n")).is_ok() {
             return;
         }
-        // Somebody has killed it.
+        // The watcher was killed.
         let _ = watched.watcher.wait();
         match watcher(self.base.as_ref()) {
             Ok(watcher) => watched.watcher = watcher,
-            Err(error) => return log::error!("{error}: what runs now may outlive its helper"),
+            Err(error) => return log::error!("{error}: running programs may outlive the helper"),
         }
         let all: String = watched
             .marks
             .iter()
             .map(|mark| format!("+{mark}\n"))
             .collect();
-        let _ = watched.say(&all);
+        let _ = watched.send(&all);
     }
 
     fn unwatch(&self, mark: &str) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.marks.remove(mark);
-        let _ = watched.say(&format!("-{mark}\n"));
+        let _ = watched.send(&format!("-{mark}\n"));
     }
 }
 
 impl Watched {
-    fn say(&mut self, line: &str) -> io::Result<()> {
+    fn send(&mut self, line: &str) -> io::Result<()> {
         let Some(pipe) = &mut self.watcher.stdin else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
@@ -167,7 +167,7 @@ impl Watched {
     }
 }
 
-/// One run. Dropping it kills all that it started, unless it was said to have ended.
+/// One run. Dropping it kills all that it started, unless `ended` was called.
 pub(super) struct Run {
     group: Option<Group>,
     marks: Vec<String>,
@@ -175,7 +175,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Of a program that is to come to an end.
+    /// Creates the run of a program that is expected to end.
     pub(super) fn new(resource: Option<&str>) -> Self {
         let group = RUNS.get().and_then(|runs| runs.make(resource));
         let mut run = Self {
@@ -193,7 +193,7 @@ impl Run {
         run
     }
 
-    /// Of a program that goes on whatever becomes of us.
+    /// Creates the run of a program that outlives agent and helper.
     pub(super) fn of_service(resource: Option<&str>) -> Self {
         Self {
             group: RUNS.get().and_then(|runs| runs.make(resource)),
@@ -202,18 +202,18 @@ impl Run {
         }
     }
 
-    /// What its first process is to enter, if there is anything.
+    /// Returns the file by which the first process joins the group, if there is one.
     pub(super) fn entrance(&self) -> Option<OwnedFd> {
         let entrance = self.group.as_ref()?.entrance();
         entrance.map(File::into).ok()
     }
 
-    /// Its first process, which leads a session, has started.
+    /// Records the start of the first process, which leads a session.
     pub(super) fn started(&mut self, leader: Pid) {
         self.watch(format!("s{leader}"));
     }
 
-    /// What is to be gone once it is killed.
+    /// Returns the processes to wait for after a kill.
     pub(super) fn remains(&self, leader: Pid) -> Remains {
         Remains {
             group: self.group.clone(),
@@ -228,7 +228,7 @@ impl Run {
         }
     }
 
-    /// It ended by itself: what it left goes on.
+    /// Records that the run ended by itself: its remaining processes stay.
     pub(super) fn ended(mut self) {
         self.ended = true;
     }
@@ -256,17 +256,17 @@ impl Drop for Run {
     }
 }
 
-/// The processes that are left of a run that was killed. The first must not have been reaped yet.
+/// The remaining processes of a killed run. The first must not have been reaped yet.
 pub(super) struct Remains {
     group: Option<Group>,
     leader: Pid,
 }
 
 impl Remains {
-    /// Waits until nothing of it lives.
+    /// Waits until no process of the run lives.
     pub(super) async fn gone(&self) {
         while self.lives() {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -277,7 +277,7 @@ impl Remains {
         }
     }
 
-    /// One that lives, or the first of all.
+    /// Returns a live process, or the first of the run.
     pub(super) fn process(&self) -> Pid {
         let some = match &self.group {
             Some(group) => group.processes(),
@@ -287,19 +287,19 @@ impl Remains {
     }
 }
 
-/// Kills the processes that a dead service left: all that were started for a resource and still
-/// live. Blocks until they are gone, for some seconds at most.
+/// Kills the remaining processes of a dead service: all live ones that were started for the
+/// resource. Blocks until they are gone, for some seconds at most.
 pub fn clear(resource: &str) {
     let home = RUNS.get().and_then(|runs| runs.home(Some(resource)));
     let Some(home) = home.filter(Group::is_populated) else {
         return;
     };
-    log::warn!("{resource}: killing what its last run left behind");
+    log::warn!("{resource}: killing processes that its last run left");
     if let Err(error) = home.kill() {
         return log::warn!("could not kill all in {}: {error}", home.path().display());
     }
     if !wait_gone(|| home.is_populated()) {
-        log::warn!("{}: what was killed does not end", home.path().display());
+        log::warn!("{}: killed processes do not end", home.path().display());
     }
 }
 
@@ -309,16 +309,16 @@ fn wait_gone(there: impl Fn() -> bool) -> bool {
         if Instant::now() >= until {
             return false;
         }
-        thread::sleep(LOOK_AGAIN);
+        thread::sleep(POLL);
     }
     true
 }
 
-/// The watcher: reads from standard input which runs are under way, and kills them when the helper
-/// is gone. When all of the agent is killed on a busy machine, the kernel ends only the first
-/// process of each run by itself.
+/// Runs the watcher: reads the runs under way from standard input, and kills them when the helper
+/// is gone. When a busy machine kills agent and helper together, the kernel itself ends only the
+/// first process of each run.
 pub fn watch(base: Option<PathBuf>) {
-    // A signal that was sent by process name means the agent; this process ends after the agent.
+    // A signal sent by process name is meant for the agent; this process ends after the agent.
     let _ = SigSet::all().thread_block();
     let _ = nix::sys::prctl::set_name(c"heartbeat-watch");
     let mut marks = BTreeSet::new();
@@ -353,7 +353,7 @@ fn lives(mark: &str) -> bool {
     match mark.split_at_checked(1) {
         Some(("c", path)) => Group::at(path.into()).is_populated(),
         Some(("s", leader)) => {
-            // Whatever it forked meanwhile.
+            // The session may have forked meanwhile.
             end(mark);
             !session(leader).is_empty()
         }
@@ -361,7 +361,7 @@ fn lives(mark: &str) -> bool {
     }
 }
 
-/// The live processes of a session.
+/// Returns the live processes of a session.
 fn session(leader: &str) -> Vec<Pid> {
     let (Ok(leader), Ok(entries)) = (leader.parse(), std::fs::read_dir("/proc")) else {
         return Vec::new();

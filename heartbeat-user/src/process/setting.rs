@@ -1,5 +1,5 @@
-//! What a program runs with beside its arguments: the user, the directory, the limits. Names are
-//! looked up where the program is started, by whoever may start it so.
+//! The user, the directory and the limits of a program. Names are looked up where the program is
+//! started, by a process with the rights for it.
 
 use std::{
     ffi::{CString, OsString},
@@ -12,7 +12,7 @@ use heartbeat_sys::process::child::{Confines, Identity, Limit};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use serde::{Deserialize, Serialize};
 
-/// The time that a directory service has for the name of a user or a group.
+/// Time that a directory service has to look up a user or a group.
 const LOOKUP: Duration = Duration::from_secs(10);
 
 /// The user, the directory and the limits of a program.
@@ -20,22 +20,22 @@ const LOOKUP: Duration = Duration::from_secs(10);
 pub struct Setting {
     pub user: Option<String>,
     pub group: Option<String>,
-    /// `/` without one.
+    /// The working directory; `/` if absent.
     pub directory: Option<PathBuf>,
-    /// Limits by their numbers in setrlimit(2); `None` is without a bound.
+    /// Limits by their numbers in setrlimit(2); `None` means unlimited.
     pub limits: Vec<(i32, Option<u64>)>,
 }
 
-/// A setting whose names are looked up.
+/// A setting with ids instead of names.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
     pub(super) confines: Confines,
-    /// Variables that tell a program whose it is.
+    /// The variables for the program with the name of its user.
     pub(super) environment: Vec<(OsString, OsString)>,
 }
 
 impl Resolved {
-    /// The user whose the program is, if not root.
+    /// Returns the user of the program, unless it is root.
     pub(super) fn owner(&self) -> Option<Uid> {
         let identity = self.confines.identity.as_ref();
         identity.map(|identity| Uid::from_raw(identity.user))
@@ -43,7 +43,7 @@ impl Resolved {
 }
 
 impl Setting {
-    /// Looks up all names, in another thread: the service that knows them may hang.
+    /// Looks up all names in another thread, since the directory service may hang.
     pub(super) async fn resolve(&self) -> io::Result<Resolved> {
         if self.user.is_none() && self.group.is_none() && self.directory.is_none() {
             return Ok(Resolved {
@@ -129,7 +129,7 @@ fn unknown(kind: &str, name: &str, database: &str) -> io::Error {
     ))
 }
 
-/// `user`'s rights, root's without one, with `group` in the place of its own.
+/// Returns the rights of `user`, or of root, with `group` instead of the primary group.
 fn identity(user: Option<&User>, group: Option<Gid>) -> io::Result<Identity> {
     let name = user.map_or("root", |user| &user.name);
     let group = group
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_this_host_does_not_know_are_told_with_a_remedy() {
+    async fn unknown_names_are_errors_with_a_remedy() {
         let said =
             |setting: Setting| async move { setting.resolve().await.unwrap_err().to_string() };
         let user = said(of(Some("hb-nobody"), None)).await;

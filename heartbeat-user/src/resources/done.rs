@@ -1,4 +1,4 @@
-//! What became of an action, in a form that status and log can show.
+//! The result of an action, in a form that status and log can show.
 
 use std::{fmt, io, os::unix::process::ExitStatusExt as _, path::Path, time::Duration};
 
@@ -6,25 +6,25 @@ use heartbeat_core::resource::{ExitCode, Outcome};
 
 use crate::process::{Ended, Lingers};
 
-/// What `ocf_exit_reason` of resource-agents puts before the reason.
+/// Prefix of a reason by `ocf_exit_reason` of resource-agents.
 const REASON: &str = "ocf-exit-reason:";
-/// Lines of a message, and characters of a line.
+/// Limits for the lines of a message and the characters of a line.
 const MOST_LINES: usize = 3;
 const MOST_CHARS: usize = 300;
 
-/// An action's end.
+/// The result of an action.
 #[derive(Clone, Debug)]
 pub struct Done {
     pub outcome: Outcome,
-    /// The agent's last words, or ours on it: at most a few lines, possibly none.
+    /// The agent's last lines, or our own message: at most a few lines, possibly none.
     pub message: String,
     pub took: Duration,
-    /// With [`Outcome::Lingers`].
+    /// The remaining processes, with [`Outcome::Lingers`].
     pub lingers: Option<Lingers>,
 }
 
 impl Done {
-    /// Of something that took no time worth telling.
+    /// Returns the result of an action that took no noticeable time.
     pub(super) fn at_once(outcome: Outcome, message: impl Into<String>) -> Self {
         Self {
             outcome,
@@ -38,7 +38,7 @@ impl Done {
         Self::at_once(Outcome::Exited(code), message)
     }
 
-    /// Of a program that ran.
+    /// Returns the result of a program's run.
     pub(crate) fn of(ended: &Ended) -> Self {
         Self {
             outcome: outcome(ended),
@@ -48,8 +48,9 @@ impl Done {
         }
     }
 
-    /// Of what only looked: that it does not end changes nothing.
-    pub(super) fn of_look(self) -> Self {
+    /// Returns the result of an action that only reads. Its lingering processes change nothing, so
+    /// it counts as timed out.
+    pub(super) fn of_query(self) -> Self {
         match self.outcome {
             Outcome::Lingers => Self {
                 outcome: Outcome::TimedOut,
@@ -60,7 +61,7 @@ impl Done {
         }
     }
 
-    /// Of a program that could not be run.
+    /// Returns the result of a program that could not be run.
     pub(crate) fn not_run(path: &Path, error: &io::Error) -> Self {
         let tried = format!("could not run {}: {error}", path.display());
         match error.kind() {
@@ -104,7 +105,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// The last words of a program, behind the fact that it was killed if it was.
+/// Returns the last lines of a program, after the note that it was killed if so.
 fn message(ended: &Ended) -> String {
     let said = last_words(ended);
     match (ended.status, said.is_empty()) {
@@ -117,15 +118,15 @@ fn message(ended: &Ended) -> String {
     }
 }
 
-/// The reasons that the agent gave, else the last lines of its errors, else of its output.
+/// Returns the reasons that the agent gave, else the last lines of its errors, else of its output.
 fn last_words(ended: &Ended) -> String {
-    // resource-agents' own shell says in general, and last, what an agent has said in particular
-    // before.
+    // The shell library of resource-agents writes a general reason last, after the agent's specific
+    // one.
     let reasons = ended.stderr.lines();
     let reasons = reasons.filter_map(|line| line.trim_start().strip_prefix(REASON));
     let mut reasons: Vec<_> = reasons.map(shortened).collect();
     reasons.dedup();
-    // Of what cannot be killed the last line tells.
+    // For a program that cannot be killed the last line has the reason.
     if !reasons.is_empty() && ended.lingers.is_none() {
         let first = reasons.len().saturating_sub(MOST_LINES);
         return reasons[first..].join("\n");
@@ -145,7 +146,7 @@ fn last_words(ended: &Ended) -> String {
     lines.join("\n")
 }
 
-/// For a terminal: no control characters, no end of the line missed.
+/// Shortens a line for a terminal: no control characters, and a mark where it is cut.
 fn shortened(line: &str) -> String {
     line.trim()
         .chars()
@@ -170,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_told_before_all_else() {
+    fn reason_takes_precedence_over_other_output() {
         let log = "INFO: looking\nocf-exit-reason:no such file\nERROR: no such file\n";
         assert_eq!(Done::of(&ended(5 << 8, "out", log)).message, "no such file");
     }
 
     #[test]
-    fn a_reason_in_general_does_not_hide_the_one_in_particular() {
-        // ocf_rarun, when an agent does not find what it needs.
+    fn general_reason_does_not_hide_the_specific_one() {
+        // Output of ocf_rarun when an agent does not find a file that it needs.
         let log = "ocf-exit-reason:/etc/x not found\nERROR: /etc/x not found\n\
                    ocf-exit-reason:environment is invalid, resource considered stopped\n";
         assert_eq!(
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_reason_it_is_the_end_of_what_was_said() {
+    fn message_without_a_reason_is_the_end_of_the_output() {
         let done = Done::of(&ended(1 << 8, "out\n", "a\n\nb\nc\nd\u{1b}[0m\n"));
         assert_eq!(done.message, "b\nc\nd[0m");
         assert_eq!(Done::of(&ended(0, "out\n", " \n")).message, "out");
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_passed_through_and_a_signal_is_told_apart() {
+    fn exit_code_is_kept_and_a_signal_is_distinct() {
         for code in [0, 1, 7, 190, 255] {
             let done = Done::of(&ended(code << 8, "", ""));
             assert_eq!(done.outcome, Outcome::Exited(ExitCode(code as u8)));
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_lingers_is_told_apart_but_for_a_look() {
+    async fn lingering_is_distinct_except_for_a_query() {
         let ended = Ended {
             status: None,
             lingers: Some(Lingers::until(std::future::pending())),
@@ -221,6 +222,6 @@ mod tests {
         };
         let done = Done::of(&ended);
         assert_eq!(done.outcome, Outcome::Lingers);
-        assert_eq!(done.of_look().outcome, Outcome::TimedOut);
+        assert_eq!(done.of_query().outcome, Outcome::TimedOut);
     }
 }

@@ -1,6 +1,6 @@
-//! Lets many wait for the ends of processes that the kernel program tells.
+//! Lets several tasks wait for the ends of processes, which the kernel's program reports.
 //!
-//! Several may wait for the same process. Its end means for the node what it means to any of them.
+//! Several tasks may wait for one process. Its end then fails the checks of all of them.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use crate::{
     process::{Process, process_end},
 };
 
-/// A handle for those who wait. The task behind it ends with the last of them.
+/// A handle for waiting tasks. The task behind it ends with the last handle.
 #[derive(Clone, Debug)]
 pub struct Watcher {
     asked: mpsc::UnboundedSender<Asked>,
@@ -25,33 +25,33 @@ pub struct Watcher {
 #[derive(Debug)]
 enum Asked {
     Watch(Process, Waiter),
-    /// Somebody does not wait any more, or means something else by it.
+    /// A task no longer waits, or its check has another meaning.
     Changed,
-    /// Whether all before this has been heard.
+    /// Answered when all earlier requests have been handled.
     Settled(oneshot::Sender<()>),
 }
 
-/// Who waits for the end of a process, and how to tell.
+/// A waiting task: the meaning of the process's end, and the channel to wake it.
 #[derive(Debug)]
 struct Waiter {
     health: Health,
     until: Until,
-    told: oneshot::Sender<()>,
+    wake: oneshot::Sender<()>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
     /// The end begins.
     Ends,
-    /// Nothing is left but what the parent has to reap.
+    /// Only the parent's reaping is left.
     Gone,
 }
 
-/// The end of a process, to be waited for. Dropping it takes back what was asked.
+/// A future end of a process. Dropping this value cancels the request.
 #[derive(Debug)]
 pub struct End {
     process: Process,
-    told: oneshot::Receiver<()>,
+    wake: oneshot::Receiver<()>,
     asked: mpsc::UnboundedSender<Asked>,
 }
 
@@ -63,21 +63,21 @@ impl Watcher {
         Self { asked }
     }
 
-    /// To hear of the end of `process` as it begins. `health` is what it means for the node, see
-    /// [`ProcessExits::watch`].
+    /// Returns the end of `process`, which is reported as it begins. `health` is the end's meaning
+    /// for the node, see [`ProcessExits::watch`].
     pub fn watch(&self, process: Process, health: Health) -> End {
         self.ask(process, health, Until::Ends)
     }
 
-    /// Ends when all that was taken back before has been.
+    /// Ends when all earlier cancellations have been handled.
     pub async fn settled(&self) {
-        let (told, settled) = oneshot::channel();
-        let _ = self.asked.send(Asked::Settled(told));
+        let (wake, settled) = oneshot::channel();
+        let _ = self.asked.send(Asked::Settled(wake));
         let _ = settled.await;
     }
 
-    /// Ends when nothing is left of `process` but what its parent has to reap. Fails only if the
-    /// kernel lets it not be watched.
+    /// Ends when only the parent's reaping of `process` is left. Fails only if the kernel refuses
+    /// to watch it.
     pub(super) async fn end(&self, process: Process) -> std::io::Result<()> {
         let mut end = self.ask(process, Health::default(), Until::Gone);
         match std::future::poll_fn(|context| end.poll(context)).await {
@@ -87,22 +87,22 @@ impl Watcher {
     }
 
     fn ask(&self, process: Process, health: Health, until: Until) -> End {
-        let (told, end) = oneshot::channel();
+        let (wake, end) = oneshot::channel();
         let waiter = Waiter {
             health,
             until,
-            told,
+            wake,
         };
         let _ = self.asked.send(Asked::Watch(process, waiter));
         End {
             process,
-            told: end,
+            wake: end,
             asked: self.asked.clone(),
         }
     }
 }
 
-/// It could not be watched.
+/// The process could not be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwatched;
 
@@ -111,9 +111,9 @@ impl End {
         self.process
     }
 
-    /// Ready when it has come, which can be asked for once.
+    /// Ready when the process has ended; must not be polled after that.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unwatched>> {
-        Pin::new(&mut self.told)
+        Pin::new(&mut self.wake)
             .poll(context)
             .map_err(|_| Unwatched)
     }
@@ -121,16 +121,16 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.told.close();
+        self.wake.close();
         let _ = self.asked.send(Asked::Changed);
     }
 }
 
-/// A process that somebody waits for.
+/// A process for which some task waits.
 struct Watched {
     process: Process,
     token: u32,
-    /// As the kernel has it.
+    /// The meaning of its end that the kernel has.
     health: Health,
     waiters: Vec<Waiter>,
 }
@@ -141,26 +141,26 @@ impl Watched {
         all.fold(Health::default(), Health::and)
     }
 
-    fn tell(self, exit: Option<Exit>) {
+    fn wake(self, exit: Option<Exit>) {
         let (now, later): (Vec<_>, Vec<_>) = self
             .waiters
             .into_iter()
             .partition(|waiter| exit.is_none() || waiter.until == Until::Ends);
         for waiter in now {
-            let _ = waiter.told.send(());
+            let _ = waiter.wake.send(());
         }
         if let Some(exit) = exit.filter(|_| !later.is_empty()) {
             tokio::spawn(async move {
                 exit.gone().await;
                 for waiter in later {
-                    let _ = waiter.told.send(());
+                    let _ = waiter.wake.send(());
                 }
             });
         }
     }
 }
 
-/// All processes that somebody waits for, by their number.
+/// All watched processes, by their ids.
 struct Service {
     exits: ProcessExits,
     watched: HashMap<u32, Watched>,
@@ -178,7 +178,7 @@ async fn serve(exits: ProcessExits, mut inbox: mpsc::UnboundedReceiver<Asked>) {
             asked = inbox.recv() => match asked {
                 Some(Asked::Watch(process, waiter)) => service.watch(process, waiter),
                 Some(Asked::Changed) => service.review(),
-                Some(Asked::Settled(told)) => drop(told.send(())),
+                Some(Asked::Settled(wake)) => drop(wake.send(())),
                 None => return,
             },
             exit = service.exits.next() => service.ended(exit),
@@ -196,7 +196,7 @@ impl Service {
                 watched.waiters.push(waiter);
                 self.review();
             }
-            // Whoever waited for an earlier process with this number finds another way.
+            // The waiters of an earlier process with this id are told that it is not watched.
             _ => self.begin(pid, process, waiter),
         }
     }
@@ -210,26 +210,26 @@ impl Service {
             waiters: vec![waiter],
         };
         match self.exits.watch(pid, watched.token, watched.health) {
-            // From here on the number stays that of the process behind it: is it the one that is
-            // meant?
+            // From here on the id belongs to the watched process. The check is whether that is the
+            // requested one.
             Ok(()) if process.lives() => {
                 self.watched.insert(pid, watched);
             }
             Ok(()) => {
                 self.exits.unwatch(pid);
                 self.watched.remove(&pid);
-                watched.tell(None);
+                watched.wake(None);
             }
-            Err(WatchError::Gone { .. }) => watched.tell(None),
+            Err(WatchError::Gone { .. }) => watched.wake(None),
             Err(error @ WatchError::Refused { .. }) => log::warn!("{error}"),
         }
     }
 
-    /// Goes by who still waits, and for what.
+    /// Updates the kernel's watches to the tasks that still wait.
     fn review(&mut self) {
         let Self { exits, watched, .. } = self;
         watched.retain(|pid, watched| {
-            watched.waiters.retain(|waiter| !waiter.told.is_closed());
+            watched.waiters.retain(|waiter| !waiter.wake.is_closed());
             if watched.waiters.is_empty() {
                 exits.unwatch(*pid);
                 return false;
@@ -248,7 +248,7 @@ impl Service {
         if found.is_some_and(|watched| watched.token == exit.token)
             && let Some(watched) = self.watched.remove(&exit.pid)
         {
-            watched.tell(Some(exit));
+            watched.wake(Some(exit));
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Carries out what is to be done to a resource, by whatever means its kind asks for.
+//! Executes actions on resources, by the means of each kind.
 //!
-//! Decides nothing: which action, when, and what follows from its end is for others to say.
+//! This module decides nothing: the choice of action and time, and the consequences of a result,
+//! are made elsewhere.
 
 mod done;
 mod exec;
@@ -33,30 +34,30 @@ use crate::{
     helper,
 };
 
-/// Names another directory than [`ocf::ROOT`], as the framework has it.
+/// Variable that replaces [`ocf::ROOT`] by another directory, as in the framework.
 const OCF_ROOT: &str = "OCF_ROOT";
 
-/// A stop that takes so long is told.
+/// A stop that takes this long is logged.
 const SLOW_STOP: Duration = Duration::from_secs(1);
 
-/// Where agents and their like are.
+/// The directories and addresses for the execution of actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     pub ocf_root: PathBuf,
     /// `HA_RSCTMP` of OCF agents.
     pub scratch: PathBuf,
-    /// Directory of what must outlive the agent.
+    /// Directory of state that must outlive the agent.
     pub state: PathBuf,
-    /// Directory of what programs of resources write.
+    /// Directory of the output of resources' programs.
     pub output: PathBuf,
-    /// D-Bus address of systemd; the system bus if not given.
+    /// D-Bus address of systemd; `None` is the system bus.
     pub bus: Option<String>,
     /// The local node's name.
     pub node: String,
 }
 
 impl Places {
-    /// The usual places. The environment variable `OCF_ROOT` is heeded.
+    /// Returns the usual places. The environment variable `OCF_ROOT` is honoured.
     pub fn of(config: &Config) -> Self {
         let root = std::env::var_os(OCF_ROOT).filter(|root| !root.is_empty());
         Self {
@@ -70,14 +71,14 @@ impl Places {
     }
 }
 
-/// All that can act on resources, except on addresses.
+/// Executes actions on all resources except addresses.
 #[derive(Debug)]
 pub struct Agents {
     library: Library,
     services: Services,
     systemd: Systemd,
     watcher: Option<Watcher>,
-    /// Names of resources that were found dead or not well since their last start.
+    /// Names of resources that failed since their last start.
     failed: Mutex<HashSet<String>>,
 }
 
@@ -92,7 +93,7 @@ impl Agents {
         }
     }
 
-    /// The same, with a way to hear from the kernel that a process ends.
+    /// Returns the same, with a way to receive the ends of processes from the kernel.
     pub fn with_watcher(self, watcher: Watcher) -> Self {
         Self {
             watcher: Some(watcher),
@@ -100,10 +101,10 @@ impl Agents {
         }
     }
 
-    /// Does `action`, for at most `timeout` and what killing takes.
+    /// Executes `action`, for at most `timeout` plus the time of killing.
     ///
-    /// Dropping the future kills the agent that runs; a unit's job and an exec resource's program
-    /// go on.
+    /// Dropping the future kills the running agent; a unit's job and an exec resource's program
+    /// continue.
     pub async fn act(&self, resource: &Resource, action: Action, timeout: Duration) -> Done {
         let began = Instant::now();
         if action == Action::Start && self.failed().remove(&resource.name) {
@@ -125,11 +126,11 @@ impl Agents {
             ..done
         };
         if action == Action::Stop {
-            tell_stop(resource, &done);
+            log_stop(resource, &done);
         }
         match action {
             Action::Start | Action::Stop => done,
-            Action::Probe | Action::Monitor => done.of_look(),
+            Action::Probe | Action::Monitor => done.of_query(),
         }
     }
 
@@ -137,17 +138,18 @@ impl Agents {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends what a dead service left behind: a worker that lives on keeps what the next one needs.
+    /// Ends the remaining processes of a dead service: such a worker may hold what the next run
+    /// needs.
     async fn clear(&self, resource: &Resource) {
         if let Err(error) = helper::clear(&resource.name).await {
             log::warn!(
-                "{}: could not end what its last run left: {error}",
+                "{}: could not end the remaining processes of its last run: {error}",
                 resource.name
             );
         }
     }
 
-    /// What applies to `resource`. Asks its agent, the first time.
+    /// Returns the timeouts of `resource`. The first call runs its agent for its meta-data.
     pub async fn timeouts(&self, resource: &Resource) -> Timeouts {
         let advice = match &resource.kind {
             ResourceKind::Ocf(agent) => self.library.advice(agent).await,
@@ -157,8 +159,8 @@ impl Agents {
         Timeouts::of(resource, advice)
     }
 
-    /// Ends when a process of the running `resource` has ended, with what there is to say of that;
-    /// never if none is known. To be asked after its start.
+    /// Ends when a process of the running `resource` has ended, and returns a description; never
+    /// ends if no process is known. Must be called after the start.
     pub async fn ended(&self, resource: &Resource) -> String {
         let own = async {
             match &resource.kind {
@@ -190,8 +192,8 @@ impl Agents {
         message
     }
 
-    /// What is wrong with the parameters of `resource` by its agent's meta-data. Empty is good, or no
-    /// agent that says anything of itself.
+    /// Returns faults in the parameters of `resource` by its agent's meta-data; empty also for an
+    /// agent without meta-data.
     pub async fn account(&self, resource: &Resource) -> Vec<String> {
         match &resource.kind {
             ResourceKind::Ocf(agent) => self.library.account(agent).await,
@@ -199,8 +201,7 @@ impl Agents {
         }
     }
 
-    /// What is wrong with the configuration of `resource`, as far as can be seen without starting
-    /// it. Empty is good.
+    /// Returns faults in the configuration of `resource` that show without a start.
     pub async fn validate(&self, resource: &Resource) -> Vec<String> {
         match &resource.kind {
             ResourceKind::Ocf(agent) => self.library.validate(resource, agent).await,
@@ -211,7 +212,7 @@ impl Agents {
     }
 }
 
-/// A process that cannot be watched is left to the monitors.
+/// Waits for ever if the process cannot be watched: monitors then find its end.
 async fn unless_unwatchable<T>(
     resource: &Resource,
     end: impl Future<Output = std::io::Result<T>>,
@@ -228,8 +229,8 @@ async fn unless_unwatchable<T>(
     }
 }
 
-/// Says how long a stop took if it was long, and whether the program was killed.
-fn tell_stop(resource: &Resource, done: &Done) {
+/// Logs a stop that took long, or that ended with a kill.
+fn log_stop(resource: &Resource, done: &Done) {
     let name = &resource.name;
     let took = done.took.as_secs_f64();
     if done.outcome != Outcome::OK {

@@ -1,4 +1,4 @@
-//! The end of the process that a pidfile names.
+//! Waits for the end of the process that a pidfile names.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -8,17 +8,17 @@ use crate::{
     process::{Process, process_end},
 };
 
-/// The time until a pidfile that names no process is read again.
-const READ_AGAIN: Duration = Duration::from_millis(500);
+/// Interval of the reads while a pidfile names no process.
+const POLL: Duration = Duration::from_millis(500);
 
-/// Ends when the process that the file names has ended, and the file names no other that lives.
+/// Ends when the process of the file has ended and the file names no other live one.
 ///
-/// Waits for a file that is not there yet: daemons write theirs when they please.
+/// Also waits for a missing file: daemons write theirs some time after their start.
 pub(super) async fn end_of(path: PathBuf, watcher: Option<&Watcher>) -> io::Result<()> {
     let mut process = loop {
         match named(path.clone()).await {
             Some(process) => break process,
-            None => tokio::time::sleep(READ_AGAIN).await,
+            None => tokio::time::sleep(POLL).await,
         }
     };
     loop {
@@ -33,7 +33,7 @@ pub(super) async fn end_of(path: PathBuf, watcher: Option<&Watcher>) -> io::Resu
     }
 }
 
-/// The process that a pidfile names, if that process lives. The disk of the file may hang.
+/// Returns the process of a pidfile, if it lives. The file's disk may hang.
 async fn named(path: PathBuf) -> Option<Process> {
     let read = tokio::task::spawn_blocking(move || helper::read_pidfile(&path));
     read.await.ok()?.ok()?.and_then(Process::find)
@@ -65,19 +65,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pidfile_is_waited_for_and_followed() {
+    async fn missing_pidfile_is_awaited_and_a_changed_one_followed() {
         let path = std::env::temp_dir().join(format!("heartbeat-pidfile-{}", std::process::id()));
         let mut watching = Box::pin(end_of(path.clone(), None));
-        // A look at what is not there yet.
+        // The file does not exist yet.
         let early = tokio::time::timeout(A_WHILE, &mut watching).await;
         assert!(early.is_err(), "{early:?} before there is a file");
         let (first, one) = sleeper();
         let (second, other) = sleeper();
         fs::write(&path, format!("{}\nmore\n", one.pid)).unwrap();
         assert_eq!(read_pidfile(&path).unwrap(), Some(one.pid));
-        let early = tokio::time::timeout(READ_AGAIN + A_WHILE, &mut watching).await;
+        let early = tokio::time::timeout(POLL + A_WHILE, &mut watching).await;
         assert!(early.is_err(), "{early:?} while the first lives");
-        // The daemon was started anew: the file names another by the time that the first has ended.
+        // The daemon was restarted: by the end of the first process the file names another.
         fs::write(&path, format!("{}\n", other.pid)).unwrap();
         end(first);
         let early = tokio::time::timeout(A_WHILE, &mut watching).await;

@@ -1,26 +1,26 @@
-//! How long an action may take, and how often a resource is looked at.
+//! The timeouts of actions and the intervals of monitors.
 
 use std::time::Duration;
 
 use crate::config::Resource;
 
-/// Of an action for which neither the configuration nor the agent says one.
+/// Timeout of an action without one in the configuration or the meta-data.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
-/// From one monitor to the next, likewise.
+/// Interval of a monitor without one in the configuration or the meta-data.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What applies to a resource.
+/// The timeouts and the interval of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     pub start: Duration,
     pub stop: Duration,
-    /// Also of a probe.
+    /// Timeout of a monitor and of a probe.
     pub monitor: Duration,
-    /// `None` is never.
+    /// Interval of the monitor; `None` means never.
     pub interval: Option<Duration>,
 }
 
-/// What the agent of a resource suggests.
+/// The advice of a resource's agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Advice {
     pub start: Option<Duration>,
@@ -30,7 +30,7 @@ pub(super) struct Advice {
 }
 
 impl Timeouts {
-    /// The configuration, else the advice, else the default.
+    /// Returns the configured value, else the advice, else the default.
     pub(super) fn of(resource: &Resource, advice: Advice) -> Self {
         let interval = resource.monitor_interval.or(advice.interval);
         let interval = interval.unwrap_or(INTERVAL);

@@ -1,4 +1,4 @@
-//! Checks of disks: one that is there, one that is not, and one that hangs.
+//! Checks of disks: a good one, a missing one, and one that hangs.
 
 use std::{
     fs::{self, File},
@@ -25,18 +25,18 @@ use crate::support::{Node, PATIENCE, SHORT, Scratch, check, eventually, skip};
 
 const MEGABYTE: u64 = 1 << 20;
 
-/// One test at a time: their threads are counted.
+/// Lets one test run at a time, since the tests count threads.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
-async fn a_directory_is_good_while_it_can_be_written_to_and_nothing_is_left_in_it() {
+async fn directory_passes_while_writable_and_stays_empty() {
     let _turn = TURN.lock().await;
     let scratch = Scratch::new();
     let directory = scratch.path("data");
     fs::create_dir(&directory).unwrap();
     let mut node = Node::new(&[check(HealthKind::Disk(directory.clone()))]);
     node.is(State::Well).await;
-    // By its name: what is being written now stays where it is.
+    // The rename affects only the path: a file being written stays where it is.
     fs::rename(&directory, scratch.path("elsewhere")).unwrap();
     let turn = node.turns(false).await;
     assert!(
@@ -52,22 +52,23 @@ async fn a_directory_is_good_while_it_can_be_written_to_and_nothing_is_left_in_i
     .await;
 }
 
-/// Threads of this process that write to disks.
+/// Counts the threads of this process that write to disks.
 fn threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
     let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
     names.filter(|name| name == "health-disk\n").count()
 }
 
-/// A file system of a loop device, mounted for the calling thread and those that it starts.
+/// A file system on a loop device, mounted for the calling thread and the threads that it starts.
 struct Volume {
     scratch: Scratch,
-    /// Thaws the file system when its input is closed: be it by the kernel, since this process was killed.
+    /// Thaws the file system when its input is closed, also by the kernel after a kill of this
+    /// process.
     thaw: Option<Child>,
 }
 
 impl Volume {
-    /// Must be called by a thread that nobody else needs: it gets a mount namespace of its own.
+    /// Must be called by a thread of its own, which gets a mount namespace.
     fn new() -> Result<Self, String> {
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)
             .map_err(|errno| format!("cannot make a mount namespace: {errno}"))?;
@@ -87,7 +88,7 @@ impl Volume {
             .set_len(16 * MEGABYTE)
             .unwrap();
         run(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
-        // The device goes with the mount.
+        // The device is released with the mount.
         run(Command::new("mount")
             .args(["-o", "loop"])
             .arg(&image)
@@ -123,7 +124,7 @@ impl Volume {
 impl Drop for Volume {
     fn drop(&mut self) {
         self.thaw();
-        // What was written to it may still have it open.
+        // A thread that wrote to it may still have it open.
         let until = Instant::now() + PATIENCE;
         while umount2(&self.directory(), MntFlags::empty()).is_err() && Instant::now() < until {
             thread::sleep(SHORT);
@@ -144,12 +145,12 @@ fn run(command: &mut Command) -> Result<(), String> {
 }
 
 #[test]
-fn one_that_hangs_is_seen_and_hangs_one_thread() {
-    let test = "one_that_hangs_is_seen_and_hangs_one_thread";
+fn hanging_disk_fails_and_blocks_one_thread() {
+    let test = "hanging_disk_fails_and_blocks_one_thread";
     if !Uid::effective().is_root() {
         return skip(test, "needs root");
     }
-    // In any case, so that the device is gone when the test ends.
+    // The join also follows a panic, so that the device is gone when the test ends.
     let played = thread::spawn(|| {
         let mut volume = Volume::new()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -188,7 +189,7 @@ async fn hang(volume: &mut Volume) {
     .await;
     assert_eq!(threads(), 1, "never more than one");
 
-    // The others go on, and so do those that come after it.
+    // The other checks continue, and so do later ones.
     let changed = HealthCheck {
         meaning: Meaning::Degraded,
         timeout: Duration::from_millis(100),

@@ -1,4 +1,4 @@
-//! Checks that are programs.
+//! Checks by programs.
 
 use std::{
     fs,
@@ -13,14 +13,14 @@ use heartbeat_user::{
 
 use crate::support::{NEVER, Node, PATIENCE, Scratch, check, eventually};
 
-/// A check by a line of shell.
+/// Returns a check by a line of shell.
 fn shell(script: &str) -> HealthCheck {
     let line = ["/bin/sh", "-c", script].map(str::to_owned);
     check(HealthKind::Exec(line.to_vec()))
 }
 
 #[tokio::test]
-async fn its_exit_code_is_the_verdict_and_its_last_words_are_kept() {
+async fn exit_code_is_the_result_and_last_output_the_message() {
     let scratch = Scratch::new();
     let flag = scratch.path("bad");
     let script = format!(
@@ -45,7 +45,7 @@ async fn its_exit_code_is_the_verdict_and_its_last_words_are_kept() {
 }
 
 #[tokio::test]
-async fn it_is_no_shell_that_reads_its_arguments_and_nothing_of_ours_is_around() {
+async fn check_program_runs_without_a_shell_or_the_agents_environment() {
     let scratch = Scratch::new();
     let out = scratch.path("out");
     let script = format!("printf %s \"$1\" > {0}; env >> {0}", out.display());
@@ -59,7 +59,7 @@ async fn it_is_no_shell_that_reads_its_arguments_and_nothing_of_ours_is_around()
 }
 
 #[tokio::test]
-async fn one_that_hangs_fails_and_goes_with_its_children() {
+async fn hanging_check_program_fails_and_is_killed_with_its_children() {
     let scratch = Scratch::new();
     let noted = scratch.path("children");
     let script = format!(
@@ -94,7 +94,7 @@ async fn one_that_hangs_fails_and_goes_with_its_children() {
 }
 
 #[tokio::test]
-async fn one_that_is_not_there_fails_and_says_so() {
+async fn missing_check_program_fails_with_a_message() {
     let line = vec!["/nonexistent/check".to_owned()];
     let mut node = Node::new(&[check(HealthKind::Exec(line))]);
     let turn = node.turns(false).await;
@@ -105,7 +105,7 @@ async fn one_that_is_not_there_fails_and_says_so() {
 }
 
 #[tokio::test]
-async fn it_takes_as_many_looks_as_it_should() {
+async fn state_changes_after_rise_and_fall_results() {
     let scratch = Scratch::new();
     let (bad, looks) = (scratch.path("bad"), scratch.path("looks"));
     let script = format!("echo >> {}; [ ! -e {} ]", looks.display(), bad.display());
@@ -122,7 +122,7 @@ async fn it_takes_as_many_looks_as_it_should() {
     let failed = count();
     fs::remove_file(&bad).unwrap();
     node.turns(true).await;
-    // The look that was going on may have been either.
+    // The check under way may have had either result.
     assert!(failed - before >= 4, "{before} {failed}");
     assert!(count() - failed >= 3, "{failed} {}", count());
 }

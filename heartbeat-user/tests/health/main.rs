@@ -1,6 +1,7 @@
 //! `health` against real programs, servers, processes, disks and interfaces.
 //!
-//! Each test ends what it starts. What needs root or something that this host lacks says SKIP and passes.
+//! Each test ends what it starts. A test that needs root or a missing program prints SKIP and
+//! passes.
 
 #![allow(
     clippy::unwrap_used,

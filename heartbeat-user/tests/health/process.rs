@@ -1,4 +1,4 @@
-//! Checks of processes, which are killed.
+//! Checks of processes, which the tests kill.
 
 use std::{fs, os::unix::process::CommandExt as _, process::Command, time::Duration};
 
@@ -17,13 +17,13 @@ fn pidfile(scratch: &Scratch) -> HealthCheck {
 }
 
 fn note(scratch: &Scratch, process: &Victim) {
-    // Renamed into place: what is read is never half of it.
+    // The rename is atomic, so a reader never finds half of the content.
     fs::write(scratch.path("new"), format!("{}\n", process.pid())).unwrap();
     fs::rename(scratch.path("new"), scratch.path("pid")).unwrap();
 }
 
 #[tokio::test]
-async fn its_end_fails_the_check_at_once_whatever_fall_and_interval_are() {
+async fn process_end_fails_the_check_at_once_for_any_fall_and_interval() {
     let scratch = Scratch::new();
     let victim = Victim::start();
     note(&scratch, &victim);
@@ -51,7 +51,7 @@ async fn its_end_fails_the_check_at_once_whatever_fall_and_interval_are() {
 }
 
 #[tokio::test]
-async fn its_successor_is_found_and_watched() {
+async fn successor_process_is_found_and_watched() {
     let scratch = Scratch::new();
     let first = Victim::start();
     note(&scratch, &first);
@@ -75,7 +75,7 @@ async fn its_successor_is_found_and_watched() {
 }
 
 #[tokio::test]
-async fn a_pidfile_is_followed_while_both_live_and_one_that_goes_means_nothing() {
+async fn changed_pidfile_is_followed_and_the_earlier_process_no_longer_counts() {
     let scratch = Scratch::new();
     let (first, second) = (Victim::start(), Victim::start());
     note(&scratch, &first);
@@ -97,7 +97,7 @@ async fn a_pidfile_is_followed_while_both_live_and_one_that_goes_means_nothing()
 }
 
 #[tokio::test]
-async fn without_a_pidfile_it_fails_and_says_so() {
+async fn missing_pidfile_fails_with_a_message() {
     let scratch = Scratch::new();
     let mut node = Node::new(&[pidfile(&scratch)]);
     let turn = node.turns(false).await;
@@ -107,12 +107,12 @@ async fn without_a_pidfile_it_fails_and_says_so() {
     );
 }
 
-/// A process with this name.
+/// Starts a process with this name.
 fn named(scratch: &Scratch, name: &str) -> Victim {
     let program = scratch.path(name);
     if !program.exists() {
-        // By another process: a fork in another thread could hold a descriptor that we write through, and
-        // what is open for writing cannot be run.
+        // Another process copies the program: a fork in another thread could hold a writing
+        // descriptor of ours, and a file open for writing cannot be executed.
         let copied = Command::new("cp").arg("/bin/sleep").arg(&program).status();
         assert!(copied.unwrap().success());
     }
@@ -120,9 +120,9 @@ fn named(scratch: &Scratch, name: &str) -> Victim {
 }
 
 #[tokio::test]
-async fn of_several_with_the_name_the_last_one_counts() {
+async fn last_of_several_processes_counts() {
     let scratch = Scratch::new();
-    // Of which the kernel keeps 15 bytes.
+    // The kernel keeps 15 bytes of the name.
     let name = format!("hb-several-{:08}", std::process::id());
     let kind = HealthKind::Process(ProcessName::Name(name.clone()));
     let mut node = Node::new(&[HealthCheck {
@@ -159,7 +159,7 @@ async fn of_several_with_the_name_the_last_one_counts() {
 }
 
 #[tokio::test]
-async fn two_checks_of_one_process_both_fail_with_it() {
+async fn checks_of_the_same_process_fail_together() {
     let scratch = Scratch::new();
     let victim = Victim::start();
     note(&scratch, &victim);

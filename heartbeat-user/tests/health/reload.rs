@@ -1,4 +1,4 @@
-//! Checks that are exchanged while they run.
+//! Checks that are replaced while they run.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn states(node: &Node) -> Vec<(String, State)> {
 }
 
 #[tokio::test]
-async fn what_is_the_same_goes_on_and_what_is_new_is_trusted() {
+async fn reload_keeps_unchanged_checks_and_trusts_new_ones() {
     let good = exec("good", &["/bin/true"]);
     let bad = exec("bad", &["/bin/false"]);
     let slow = exec("slow", &["/bin/sleep", "600"]);
@@ -35,7 +35,7 @@ async fn what_is_the_same_goes_on_and_what_is_new_is_trusted() {
     node.is(State::Well).await;
     let since = node.status().since;
 
-    // One more, of which nothing will be known for a while; one less.
+    // The list gains a check whose first result takes a while, and loses one.
     node.checks.replace(&[good.clone(), slow.clone()]);
     let expected = [("good", State::Well), ("slow", State::Unknown)];
     assert_eq!(
@@ -49,7 +49,7 @@ async fn what_is_the_same_goes_on_and_what_is_new_is_trusted() {
     );
     assert_eq!(node.status().since, since);
 
-    // A check that failed is not well for having been changed or moved.
+    // A failed check does not pass because it was changed or moved.
     node.checks.replace(std::slice::from_ref(&bad));
     node.turns(false).await;
     let changed = HealthCheck {
@@ -67,7 +67,7 @@ async fn what_is_the_same_goes_on_and_what_is_new_is_trusted() {
 }
 
 #[tokio::test]
-async fn a_check_that_has_moved_watches_under_its_new_number() {
+async fn moved_check_watches_under_its_new_number() {
     let scratch = Scratch::new();
     let victim = Victim::start();
     fs::write(scratch.path("pid"), victim.pid().to_string()).unwrap();
@@ -93,7 +93,7 @@ async fn a_check_that_has_moved_watches_under_its_new_number() {
 }
 
 #[tokio::test]
-async fn nothing_is_told_after_their_end() {
+async fn ended_checks_send_no_notice() {
     let scratch = Scratch::new();
     let noted = scratch.path("pid");
     let script = format!("echo $$ > {}; exec sleep 600", noted.display());

@@ -1,4 +1,4 @@
-//! Checks of what listens, with servers of our own on the loopback.
+//! Checks of servers, against our own ones on the loopback.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::support::{Node, check};
 
 const QUICK: Duration = Duration::from_millis(300);
 
-/// An address on which nobody listens, and keeps others from doing so.
+/// Returns an address without a listener, reserved so that no other program listens there.
 fn reserved() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
@@ -34,7 +34,7 @@ fn get(address: SocketAddr, path: &str) -> HealthCheck {
     }))
 }
 
-/// Answers every request with what its path says: a status, or nothing.
+/// Answers every request as its path says: with a status, or not at all.
 async fn serve(listener: TcpListener) {
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -65,7 +65,7 @@ async fn server() -> (SocketAddr, AbortHandle) {
 }
 
 #[tokio::test]
-async fn a_port_is_good_while_somebody_listens() {
+async fn port_passes_while_a_server_listens() {
     let (socket, address) = reserved();
     let mut node = Node::new(&[check(HealthKind::Tcp(address))]);
     let turn = node.turns(false).await;
@@ -77,9 +77,9 @@ async fn a_port_is_good_while_somebody_listens() {
 }
 
 #[tokio::test]
-async fn a_listener_whose_queue_is_full_is_bad_in_time() {
+async fn full_listener_queue_fails_at_the_timeout() {
     let (socket, address) = reserved();
-    // Accepts nobody: the first ones fill its queue, the next one waits.
+    // The server accepts nothing: the first connections fill its queue, and the next one waits.
     let _listener = socket.listen(0).unwrap();
     let mut crowd = Vec::new();
     for _ in 0..4 {
@@ -97,7 +97,7 @@ async fn a_listener_whose_queue_is_full_is_bad_in_time() {
 }
 
 #[tokio::test]
-async fn a_status_is_good_up_to_399() {
+async fn http_status_passes_up_to_399() {
     let (address, _server) = server().await;
     for (path, well, word) in [
         ("/200", true, "200"),
@@ -125,7 +125,7 @@ async fn a_status_is_good_up_to_399() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_bad_in_time_and_holds_up_nobody() {
+async fn silent_server_fails_at_the_timeout_without_delaying_others() {
     let (address, _server) = server().await;
     let hangs = HealthCheck {
         timeout: QUICK,
@@ -145,7 +145,7 @@ async fn a_server_that_says_nothing_is_bad_in_time_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_server_that_comes_back_is_well_again() {
+async fn returning_server_passes_again() {
     let (socket, address) = reserved();
     let mut node = Node::new(&[get(address, "/200")]);
     node.turns(false).await;

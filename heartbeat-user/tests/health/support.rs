@@ -1,4 +1,4 @@
-//! A node's checks, and what they tell.
+//! A node's checks and their notices.
 
 use std::{
     fs,
@@ -21,13 +21,13 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How long anything may take that must happen, on a busy machine.
+/// Limit for anything that must happen, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const SHORT: Duration = Duration::from_millis(20);
 /// Longer than any test.
 pub(crate) const NEVER: Duration = Duration::from_secs(3_600);
 
-/// A fatal check that looks often, has time, and believes what it sees.
+/// Returns a fatal check with a short interval, a long timeout, and a rise and fall of 1.
 pub(crate) fn check(kind: HealthKind) -> HealthCheck {
     HealthCheck {
         name: "check".to_owned(),
@@ -40,7 +40,7 @@ pub(crate) fn check(kind: HealthKind) -> HealthCheck {
     }
 }
 
-/// Checks that run.
+/// Running checks.
 pub(crate) struct Node {
     pub(crate) checks: Checks,
     told: mpsc::UnboundedReceiver<Notice>,
@@ -59,13 +59,13 @@ impl Node {
         };
         let (tell, told) = mpsc::unbounded_channel();
         let checks = Checks::start(list, means, move |notice| {
-            // Unless the test is over.
+            // The send fails only after the test.
             let _ = tell.send(notice);
         });
         Self { checks, told }
     }
 
-    /// The next thing that a check has found out.
+    /// Returns the next change of a check's state.
     pub(crate) async fn turn(&mut self) -> Turn {
         loop {
             let notice = timeout(PATIENCE, self.told.recv()).await;
@@ -75,14 +75,14 @@ impl Node {
         }
     }
 
-    /// That the next turn is to this.
+    /// Asserts that the next change is to this state.
     pub(crate) async fn turns(&mut self, well: bool) -> Turn {
         let turn = self.turn().await;
         assert_eq!(turn.well, well, "{turn:?}");
         turn
     }
 
-    /// That no check has found out anything since the last turn.
+    /// Asserts that no check has changed since the last turn.
     pub(crate) fn has_not_turned(&mut self) {
         while let Ok(notice) = self.told.try_recv() {
             assert!(!matches!(notice, Notice::Turn(_)), "{notice:?}");
@@ -106,7 +106,7 @@ impl Node {
     }
 }
 
-/// Waits until there is something to find.
+/// Waits until `attempt` returns a value.
 pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -118,7 +118,7 @@ pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Optio
     }
 }
 
-/// A directory of a test's own, which goes with it.
+/// A directory of a test, removed with this value.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -142,7 +142,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A process of the test's, which ends with it.
+/// A process of a test, ended with this value.
 pub(crate) struct Victim(Child);
 
 impl Victim {
@@ -174,7 +174,7 @@ impl Drop for Victim {
     }
 }
 
-/// Past the test harness, which would keep to itself what a passing test prints.
+/// Prints directly, since the test harness hides the output of passing tests.
 pub(crate) fn skip(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIP {test}: {reason}");
 }

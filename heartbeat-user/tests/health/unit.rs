@@ -1,4 +1,4 @@
-//! Checks of systemd's units: on a bus of our own, with one that plays systemd.
+//! Checks of systemd's units, on our own bus with a simulated systemd.
 
 use std::{
     fs,
@@ -43,7 +43,7 @@ impl Service {
     }
 }
 
-/// A bus with a manager of units on it, all of which have the same main process.
+/// A bus with a manager of units, all of which have the same main process.
 struct Bus {
     address: String,
     main: Arc<AtomicU32>,
@@ -92,8 +92,8 @@ fn web() -> HealthCheck {
 }
 
 #[tokio::test]
-async fn the_main_process_of_a_unit_is_found_and_watched() {
-    let test = "the_main_process_of_a_unit_is_found_and_watched";
+async fn main_process_of_a_unit_is_found_and_watched() {
+    let test = "main_process_of_a_unit_is_found_and_watched";
     if !Path::new(DAEMON).exists() {
         return skip(
             test,
@@ -113,7 +113,7 @@ async fn the_main_process_of_a_unit_is_found_and_watched() {
         let turn = node.turns(false).await;
         assert!(turn.message.contains("has ended"), "{turn:?}");
     }
-    // A bus that is lost is no end of anything.
+    // A lost bus is not the end of a process.
     let main = Victim::start();
     bus.main.store(main.pid(), Ordering::Relaxed);
     node.turns(true).await;

@@ -15,7 +15,7 @@ const RUNS: &str = "note leader $$; exec sleep 600";
 const ERROR: Outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
 
 #[tokio::test]
-async fn a_program_runs_as_long_as_its_resource() {
+async fn program_runs_as_long_as_its_resource() {
     let host = Host::new();
     let thing = service(&host.script("run", RUNS), None);
     assert_eq!(
@@ -43,7 +43,7 @@ async fn a_program_runs_as_long_as_its_resource() {
 }
 
 #[tokio::test]
-async fn a_restarted_agent_finds_it_again() {
+async fn restarted_agent_finds_the_program_again() {
     let host = Host::new();
     let thing = service(&host.script("run", RUNS), None);
     host.act(&thing, Action::Start).await;
@@ -57,7 +57,7 @@ async fn a_restarted_agent_finds_it_again() {
 }
 
 #[tokio::test]
-async fn its_end_is_noticed() {
+async fn program_end_is_noticed() {
     let host = Host::new();
     let thing = service(&host.script("run", RUNS), None);
     host.act(&thing, Action::Start).await;
@@ -73,7 +73,7 @@ async fn its_end_is_noticed() {
 }
 
 #[tokio::test]
-async fn one_that_does_not_listen_is_killed_and_that_is_a_stop() {
+async fn program_that_ignores_the_signal_is_killed_and_counts_as_stopped() {
     let host = Host::new();
     let script = "trap '' TERM; sleep 600 & note child $!; note leader $$; while :; do wait; done";
     let thing = service(&host.script("run", script), None);
@@ -93,7 +93,7 @@ async fn one_that_does_not_listen_is_killed_and_that_is_a_stop() {
 }
 
 #[tokio::test]
-async fn what_its_program_left_is_seen_and_stopped() {
+async fn remaining_children_are_found_and_stopped() {
     let host = Host::new();
     let script = "sleep 600 & note child $!; note leader $$; wait";
     let thing = service(&host.script("run", script), None);
@@ -109,7 +109,7 @@ async fn what_its_program_left_is_seen_and_stopped() {
 }
 
 #[tokio::test]
-async fn another_process_with_its_number_is_left_alone() {
+async fn another_process_with_a_reused_id_is_left_alone() {
     let host = Host::new();
     let thing = service(&host.script("run", RUNS), None);
     host.act(&thing, Action::Start).await;
@@ -143,7 +143,7 @@ async fn another_process_with_its_number_is_left_alone() {
 }
 
 #[tokio::test]
-async fn one_that_ends_at_once_did_not_start() {
+async fn program_that_ends_at_once_counts_as_not_started() {
     let host = Host::new();
     let thing = service(&host.script("run", "exit 5"), None);
     let started = host.act(&thing, Action::Start).await;
@@ -174,7 +174,7 @@ async fn one_that_ends_at_once_did_not_start() {
 }
 
 #[tokio::test]
-async fn it_has_started_once_its_check_is_well() {
+async fn start_ends_with_the_first_successful_check() {
     let host = Host::new();
     let run = host.script(
         "run",
@@ -206,7 +206,7 @@ async fn it_has_started_once_its_check_is_well() {
 }
 
 #[tokio::test]
-async fn three_commands_have_no_codes_but_the_checks_seven() {
+async fn exit_codes_of_commands_are_errors_except_seven_of_the_check() {
     let host = Host::new();
     let line = |name: &str, script: &str| vec![host.script(name, script)];
     let thing = resource(ResourceKind::Exec(Exec::Commands {
@@ -234,7 +234,7 @@ async fn three_commands_have_no_codes_but_the_checks_seven() {
 }
 
 #[tokio::test]
-async fn program_that_refuses_to_start_is_told_in_its_own_words() {
+async fn failed_start_shows_the_programs_own_message() {
     let host = Host::new();
     let script = "echo '\"root\" execution of the server is not permitted.' >&2
         echo 'Start it under an unprivileged user.'; exit 1";
@@ -253,7 +253,7 @@ async fn program_that_refuses_to_start_is_told_in_its_own_words() {
             "Start it under an unprivileged user."
         ]
     );
-    // One that says nothing may have gone to the background.
+    // A program without output may have gone to the background.
     let silent = service(&host.script("silent", "exit 0"), None);
     let started = host.act(&silent, Action::Start).await;
     assert!(
@@ -266,7 +266,7 @@ async fn program_that_refuses_to_start_is_told_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn program_runs_with_all_that_its_resource_says() {
+async fn program_runs_with_the_configured_setting() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: only root can start programs of other users");
         return;
@@ -294,7 +294,7 @@ async fn program_runs_with_all_that_its_resource_says() {
         (host.read("output/thing.log") == wanted).then_some(())
     })
     .await;
-    // Its check and the commands of others run as the same.
+    // The check and the commands run as the same user.
     thing.kind = ResourceKind::Exec(Exec::Commands {
         start: vec![host.script("start", "id -un >&2; exit 1")],
         stop: vec!["/bin/true".to_owned()],
@@ -338,7 +338,7 @@ async fn stop_signal_ends_a_program_that_ignores_sigterm() {
 }
 
 #[tokio::test]
-async fn end_of_a_program_is_told_with_its_status_and_last_lines() {
+async fn program_end_is_reported_with_status_and_last_lines() {
     let host = Host::new();
     let thing = service(
         &host.script("run", "echo 'disk is full'; note leader $$; sleep 600"),

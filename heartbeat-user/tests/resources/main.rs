@@ -1,6 +1,6 @@
 //! `resources` against real programs: agents that a test writes, and those of the distribution.
 //!
-//! Every test has a directory of its own, and ends by its number what it lets run.
+//! Every test has a directory of its own, and ends remaining processes by their ids.
 
 #![allow(
     clippy::unwrap_used,

@@ -34,7 +34,7 @@ fi
 exit 0"#;
 
 #[tokio::test]
-async fn an_agent_is_told_exactly_this() {
+async fn agent_environment_is_exact() {
     let host = Host::new();
     let mut agent = host.agent("told", r"tr '\0' '\n' < /proc/$$/environ | sort > $D/$1");
     agent.params = vec![("config".to_owned(), "/etc/a b".to_owned())];
@@ -80,7 +80,7 @@ async fn an_agent_is_told_exactly_this() {
 }
 
 #[tokio::test]
-async fn every_code_is_passed_through_with_the_reason() {
+async fn exit_codes_are_kept_with_the_reason() {
     let host = Host::new();
     for code in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 42, 190, 191, 255] {
         let script = format!("echo 'ocf-exit-reason:code {code}' >&2; echo noise >&2; exit {code}");
@@ -97,7 +97,7 @@ async fn every_code_is_passed_through_with_the_reason() {
 }
 
 #[tokio::test]
-async fn one_that_hangs_has_timed_out() {
+async fn hanging_agent_times_out() {
     let host = Host::new();
     let resource = ocf(host.agent("hanging", "note child $$; echo waiting >&2; sleep 600"));
     for action in [Action::Start, Action::Stop] {
@@ -117,7 +117,7 @@ async fn one_that_hangs_has_timed_out() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_run_is_told_apart() {
+async fn unusable_agent_has_a_distinct_result() {
     let host = Host::new();
     let missing = host
         .act(&ocf(host.no_agent("missing")), Action::Start)
@@ -165,7 +165,7 @@ async fn one_that_cannot_be_run_is_told_apart() {
 }
 
 #[tokio::test]
-async fn timeouts_are_the_configured_else_the_described_else_the_default() {
+async fn timeouts_are_configured_or_advised_or_default() {
     let host = Host::new();
     let secs = Duration::from_secs;
     let mut resource = ocf(host.agent("described", DESCRIBED));
@@ -219,7 +219,7 @@ async fn timeouts_are_the_configured_else_the_described_else_the_default() {
 }
 
 #[tokio::test]
-async fn parameters_are_judged_by_the_agent_and_its_description() {
+async fn parameters_are_validated_by_the_agent_and_its_metadata() {
     let host = Host::new();
     let mut agent = host.agent("described", DESCRIBED);
     agent.params = vec![("prot".to_owned(), "80".to_owned())];
@@ -235,7 +235,7 @@ async fn parameters_are_judged_by_the_agent_and_its_description() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_process_in_the_pidfile_is_noticed() {
+async fn end_of_the_pidfile_process_is_noticed() {
     let host = Host::new();
     let mut resource = ocf(host.agent("daemon", "sleep 600 & note daemon $!"));
     resource.pidfile = Some(host.path("daemon.pid"));
@@ -245,7 +245,7 @@ async fn the_end_of_the_process_in_the_pidfile_is_noticed() {
     );
     let daemon = host.noted("daemon").await;
     let end = async {
-        // Only what is watched already can be noticed.
+        // Only an end after the start of the watch can be noticed.
         let waited = tokio::time::timeout(Duration::from_millis(50), host.agents.ended(&resource));
         assert!(waited.await.is_err());
         nix::sys::signal::kill(daemon.pid, nix::sys::signal::Signal::SIGKILL).unwrap();
@@ -256,7 +256,7 @@ async fn the_end_of_the_process_in_the_pidfile_is_noticed() {
 }
 
 #[tokio::test]
-async fn agent_gets_the_operators_variables_and_its_own_before_those() {
+async fn agent_gets_the_operators_variables_and_the_ocf_ones() {
     let host = Host::new();
     let script = "echo \"$PGHOST $OCF_RESOURCE_INSTANCE $PATH\" >&2; exit 1";
     let mut resource = ocf(host.agent("environment", script));

@@ -1,4 +1,4 @@
-//! What a program gets, and how it is made to end.
+//! The environment of a program, and the ways to end it.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use heartbeat_user::process::{self, LAST_WORDS, Program, process_end};
+use heartbeat_user::process::{self, KEEP_BYTES, Program, process_end};
 
 use crate::support::{Host, PATIENCE, gone};
 
@@ -19,7 +19,7 @@ async fn run(host: &Host, script: &str, limit: Duration) -> process::Ended {
 }
 
 #[tokio::test]
-async fn it_gets_nothing_of_ours() {
+async fn program_inherits_nothing_from_the_agent() {
     let host = Host::new();
     let leak = fs::File::open("/dev/zero").unwrap();
     nix::fcntl::fcntl(&leak, nix::fcntl::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
@@ -74,7 +74,7 @@ async fn it_gets_nothing_of_ours() {
 }
 
 #[tokio::test]
-async fn one_that_hangs_is_killed_with_its_children() {
+async fn hanging_program_is_killed_with_its_children() {
     let host = Host::new();
     let script = "trap '' TERM; note leader $$; sleep 600 & note child $!
         while :; do wait; done";
@@ -94,7 +94,7 @@ async fn one_that_hangs_is_killed_with_its_children() {
 }
 
 #[tokio::test]
-async fn one_that_listens_may_say_goodbye() {
+async fn program_that_handles_sigterm_may_finish() {
     let host = Host::new();
     let script = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done";
     let ended = run(&host, script, SHORT).await;
@@ -103,10 +103,10 @@ async fn one_that_listens_may_say_goodbye() {
 }
 
 #[tokio::test]
-async fn program_of_an_agent_that_is_spared_for_want_of_memory_is_not_spared() {
+async fn program_does_not_inherit_the_agents_oom_protection() {
     const SCORE: &str = "/proc/self/oom_score_adj";
     let before = fs::read_to_string(SCORE).unwrap();
-    // Needs CAP_SYS_RESOURCE, which a container's root may lack.
+    // The write needs CAP_SYS_RESOURCE, which a container's root may lack.
     let spared = fs::write(SCORE, "-900").is_ok();
     let host = Host::new();
     let script = "cat /proc/$$/oom_score_adj > $D/score";
@@ -118,7 +118,7 @@ async fn program_of_an_agent_that_is_spared_for_want_of_memory_is_not_spared() {
 }
 
 #[tokio::test]
-async fn nobody_waits_any_more() {
+async fn dropped_run_is_killed() {
     let host = Host::new();
     let script = host.script("program", "sleep 600 & note child $!; note leader $$; wait");
     let running = tokio::spawn(async move {
@@ -131,7 +131,7 @@ async fn nobody_waits_any_more() {
 }
 
 #[tokio::test]
-async fn megabytes_do_not_hold_it_up_and_the_last_words_are_kept() {
+async fn large_output_does_not_block_and_its_end_is_kept() {
     let host = Host::new();
     let script =
         "yes | head -c 8000000; yes n | head -c 8000000 >&2; echo end; echo over >&2; exit 3";
@@ -139,13 +139,13 @@ async fn megabytes_do_not_hold_it_up_and_the_last_words_are_kept() {
     assert_eq!(ended.status.unwrap().code(), Some(3));
     assert_eq!(
         (ended.stdout.len(), ended.stderr.len()),
-        (LAST_WORDS, LAST_WORDS)
+        (KEEP_BYTES, KEEP_BYTES)
     );
     assert!(ended.stdout.ends_with("y\nend\n") && ended.stderr.ends_with("n\nover\n"));
 }
 
 #[tokio::test]
-async fn a_child_that_keeps_the_output_open_holds_nothing_up() {
+async fn child_with_open_output_delays_nothing() {
     let host = Host::new();
     let ended = run(&host, "sleep 600 & note child $!; echo started", PATIENCE).await;
     assert_eq!(ended.stdout, "started\n");
@@ -157,7 +157,7 @@ async fn a_child_that_keeps_the_output_open_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn there_is_no_terminal_and_no_input() {
+async fn program_has_no_terminal_and_no_input() {
     let host = Host::new();
     let script = "read line && exit 1; (: < /dev/tty) 2> /dev/null && exit 2; exit 0";
     let ended = run(&host, script, PATIENCE).await;

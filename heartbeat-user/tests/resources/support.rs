@@ -1,4 +1,4 @@
-//! A directory with agents, and what runs on it.
+//! A directory with agents, and the processes that they start.
 
 use std::{
     fs,
@@ -19,12 +19,12 @@ use nix::{
     unistd::Pid,
 };
 
-/// How long to wait for what should come at once.
+/// Limit for anything that should happen at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A host: its agents, its state. It goes with all processes that were noted in it.
+/// A host with its agents and state. Dropping it ends all processes that were noted in it.
 pub(crate) struct Host {
     dir: PathBuf,
     pub agents: Agents,
@@ -40,14 +40,14 @@ impl Host {
         Self { dir, agents }
     }
 
-    /// With the agents that are installed.
+    /// Returns a host with the installed agents.
     pub(crate) fn of_distribution() -> Self {
         let host = Self::new();
         let agents = Agents::new(places(&host.dir, Path::new("/usr/lib/ocf")));
         Self::swap(host, agents)
     }
 
-    /// With units of the systemd on this bus.
+    /// Returns a host with the units of the systemd on this bus.
     pub(crate) fn on_bus(address: &str) -> Self {
         let host = Self::new();
         let mut places = places(&host.dir, &host.dir.join("ocf"));
@@ -60,7 +60,7 @@ impl Host {
         host
     }
 
-    /// As a new process of the agent would have it.
+    /// Returns the agents as of a new agent process.
     pub(crate) fn restarted(&self) -> Agents {
         Agents::new(places(&self.dir, &self.dir.join("ocf")))
     }
@@ -73,7 +73,8 @@ impl Host {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    /// Makes agent `ocf:test:<name>`. In `script`, `$D` is the host's directory, and `note NAME PID` notes a process.
+    /// Makes agent `ocf:test:<name>`. In `script`, `$D` is the host's directory, and
+    /// `note NAME PID` notes a process.
     pub(crate) fn agent(&self, name: &str, script: &str) -> Ocf {
         self.script(&format!("ocf/resource.d/test/{name}"), script);
         self.no_agent(name)
@@ -98,8 +99,8 @@ impl Host {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let source = self.path("source");
         fs::write(&source, text).unwrap();
-        // By another process: a fork in another thread could hold a descriptor that we write through,
-        // and what is open for writing cannot be run.
+        // Another process writes the file: a fork in another thread could hold a writing descriptor
+        // of ours, and a file open for writing cannot be executed.
         let status = Command::new("install")
             .args(["-m", "755"])
             .args([&source, &path])
@@ -112,7 +113,7 @@ impl Host {
         self.agents.act(resource, action, PATIENCE).await
     }
 
-    /// The process that a script noted.
+    /// Returns the process that a script noted.
     pub(crate) async fn noted(&self, name: &str) -> Process {
         let path = self.path(&format!("{name}.pid"));
         eventually(name, || {
@@ -145,7 +146,7 @@ impl Drop for Host {
     }
 }
 
-/// Ends a process that one of our scripts noted, if it still is one of ours.
+/// Ends a process that a script noted, if it still is one of ours.
 fn end(pid: Pid) {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line);
@@ -182,7 +183,7 @@ pub(crate) fn resource(kind: ResourceKind) -> Resource {
     }
 }
 
-/// Waits until there is something to find.
+/// Waits until `attempt` returns a value.
 pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -194,12 +195,12 @@ pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Optio
     }
 }
 
-/// Waits until the process is gone, and left nothing that its parent would have to reap.
+/// Waits until the process is gone and its parent has nothing left to reap.
 pub(crate) async fn gone(process: Process) {
     let path = format!("/proc/{}", process.pid);
     let there = || {
         let stat = fs::read_to_string(format!("{path}/stat")).ok()?;
-        // Another one may have the number by now.
+        // Another process may have the id by now.
         let started = format!(" {} ", process.started.0);
         stat.contains(&started).then_some(())
     };

@@ -1,7 +1,7 @@
-//! Units of a real systemd: one of our own, in namespaces and a control group of its own.
+//! Units of a real systemd, started by the test in namespaces and a control group of its own.
 //!
-//! It is a user's manager, which speaks as the system's does. Needs root, systemd and dbus-daemon; without, the
-//! test says SKIP and passes.
+//! This systemd is a user's manager, with the interface of the system's. The test needs root,
+//! systemd and dbus-daemon; without them the test prints SKIP and passes.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus C
 
 const BARE: &str = "[Unit]\nDefaultDependencies=no\n";
 
-/// A manager of units, which ends with its processes and its control group when this drops.
+/// A manager of units. Dropping it ends its processes and its control group.
 struct Manager {
     process: Child,
     dir: PathBuf,
@@ -40,7 +40,7 @@ struct Manager {
 }
 
 impl Manager {
-    /// `None` where there cannot be one, which is said.
+    /// Returns `None`, and prints why, if none can run here.
     async fn start() -> Option<Self> {
         let group = match hierarchy() {
             _ if !nix::unistd::geteuid().is_root() => return skipped("needs root"),
@@ -139,7 +139,7 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        // The first process of the namespace dies with it, and with that all others.
+        // The first process of the namespace takes all others with it.
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let until = std::time::Instant::now() + PATIENCE;
@@ -150,7 +150,7 @@ impl Drop for Manager {
     }
 }
 
-/// Where the host has its unified control groups.
+/// Returns the host's unified hierarchy of control groups.
 fn hierarchy() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let mut mounts = mounts
@@ -159,7 +159,7 @@ fn hierarchy() -> Option<PathBuf> {
     mounts.find_map(|fields| (fields.get(2) == Some(&"cgroup2")).then(|| fields[1].into()))
 }
 
-/// Control groups go from the inside out, once they are empty.
+/// Removes control groups from the innermost one out, once they are empty.
 fn remove_group(path: &Path) -> std::io::Result<()> {
     if !path.exists() {
         return Ok(());
@@ -176,7 +176,7 @@ fn remove_group(path: &Path) -> std::io::Result<()> {
 fn skipped<T>(reason: &str) -> Option<T> {
     let _ = writeln!(
         std::io::stderr(),
-        "SKIP systemd_runs_its_units_for_us: {reason}"
+        "SKIP units_are_started_monitored_and_stopped_by_systemd: {reason}"
     );
     None
 }
@@ -186,7 +186,7 @@ fn of(unit: &str) -> Resource {
 }
 
 #[tokio::test]
-async fn systemd_runs_its_units_for_us() {
+async fn units_are_started_monitored_and_stopped_by_systemd() {
     let Some(manager) = Manager::start().await else {
         return;
     };
@@ -208,7 +208,7 @@ async fn systemd_runs_its_units_for_us() {
     );
     let web = of("web.service");
 
-    // Up and down again.
+    // Start and stop again.
     let seen = manager.act("web.service", Action::Probe).await;
     assert_eq!(seen.0, Outcome::NOT_RUNNING, "{}", seen.1);
     assert_eq!(
@@ -226,7 +226,7 @@ async fn systemd_runs_its_units_for_us() {
     let early = tokio::time::timeout(Duration::from_millis(100), manager.host.agents.ended(&web));
     assert!(early.await.is_err(), "it has not ended yet");
 
-    // The end of a unit is noticed, and a failed one is told.
+    // The end of a unit is noticed, and a failed one is reported.
     let fail = async {
         let bus = manager.dir.join("run/bus");
         let status = tokio::process::Command::new("busctl")
@@ -262,13 +262,13 @@ async fn systemd_runs_its_units_for_us() {
         Outcome::OK
     );
 
-    // Its own timeouts, and a little more.
+    // The unit's own timeouts, plus a margin.
     let timeouts = manager.host.agents.timeouts(&web).await;
     assert_eq!(timeouts.start, Duration::from_secs(33 + 5));
     assert_eq!(timeouts.stop, Duration::from_secs(7 + 5));
     assert_eq!(timeouts.monitor, TIMEOUT);
 
-    // What does not start, and why.
+    // Units that do not start, and the reasons.
     let (outcome, message) = manager.act("bad.service", Action::Start).await;
     assert_eq!(outcome, Outcome::Exited(ExitCode::GENERIC_ERROR));
     assert!(

@@ -1,4 +1,4 @@
-//! What is said of constraints that cannot all be kept: which they are, and where.
+//! Messages about constraints that cannot all be kept: which they are, and where.
 
 use heartbeat_core::{index::GroupIndex, placement::Score};
 
@@ -11,7 +11,7 @@ use crate::{
     types::{Colocation, Order, Role},
 };
 
-/// Complains of each contradiction, at the last of the constraints that make it.
+/// Reports each contradiction, at the last of the constraints that make it.
 pub(super) fn refuse(
     top: &Section<'_>,
     names: &Names<'_>,
@@ -71,7 +71,7 @@ struct All<'a> {
 }
 
 impl All<'_> {
-    /// What kind of constraint contradicts, how, and where those that do are.
+    /// The kind of constraint that contradicts, how, and the places of those that do.
     fn explain(&self, contradiction: &Contradiction) -> (&'static str, String, Vec<usize>) {
         match contradiction {
             Contradiction::OrderCycle(cycle) => (
@@ -152,7 +152,7 @@ impl All<'_> {
     }
 }
 
-/// Where the constraints are that `are` part of it.
+/// The places of the constraints that `are` part of a contradiction.
 fn places<T>(placed: &[Placed<T>], are: impl Fn(&T) -> bool) -> Vec<usize> {
     placed
         .iter()

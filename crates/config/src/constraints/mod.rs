@@ -1,20 +1,18 @@
 //! `[[location]]`, `[[colocation]]` and `[[order]]`: reads them, and refuses those that cannot all
-//! be kept. Which node a group gets is for the core to decide.
+//! be kept. The core decides which node a group gets.
 
 mod contradict;
 mod graph;
 mod names;
 
-use heartbeat_core::{index_vec::ByGroup, placement::Score};
+use heartbeat_core::index_vec::ByGroup;
 
 use super::{
-    fields,
     read::{Section, label},
     report::quoted,
-    scores,
+    settings::{colocation, location, order},
     types::{Colocation, Group, Node, Order},
     uses::Uses,
-    values,
 };
 use names::{Location, Names, Placed};
 
@@ -41,11 +39,11 @@ fn plain<T>(placed: Vec<Placed<T>>) -> Vec<T> {
 }
 
 fn locations(top: &Section<'_>, names: &Names<'_>) -> Vec<Placed<Location>> {
-    use fields::{LOCATION, OF_GROUP, ON_NODE, SCORE};
     let mut pairs = Uses::new();
-    let location = |section: &Section<'_>| {
-        let (group, node) = (names.group(section, &OF_GROUP), names.member(section));
-        let score = required_score(section);
+    let one = |section: &Section<'_>| {
+        let group = names.group(section, &location::GROUP);
+        let node = names.member(section);
+        let score = location::SCORE.value(section);
         let (group, node) = (group?.value, node?.value);
         let what = format!(
             "the pair of group {} and node {}",
@@ -68,58 +66,48 @@ fn locations(top: &Section<'_>, names: &Names<'_>) -> Vec<Placed<Location>> {
             at: section.at(),
         })
     };
-    top.tables(&LOCATION, &[OF_GROUP, ON_NODE, SCORE], label("location"))
+    location::TABLE
+        .open_all(top, label("location"))
         .iter()
-        .filter_map(location)
+        .filter_map(one)
         .collect()
 }
 
-fn required_score(section: &Section<'_>) -> Option<Score> {
-    use fields::SCORE;
-    if !section.has(&SCORE) {
-        section.missing(&SCORE);
-    }
-    scores::score(section, &SCORE, Score::NEVER).map(|score| score.value)
-}
-
 fn colocations(top: &Section<'_>, names: &Names<'_>) -> Vec<Placed<Colocation>> {
-    use fields::{COLOCATION, OF_GROUP, SCORE, WITH};
     let mut pairs = Uses::new();
-    let colocation = |section: &Section<'_>| {
-        let score = scores::score(section, &SCORE, Score::NEVER);
-        let (group, with) = names.pair(section, [&OF_GROUP, &WITH], &mut pairs)?;
+    let one = |section: &Section<'_>| {
+        let score = colocation::SCORE.or_default(section);
+        let fields = [&colocation::GROUP, &colocation::WITH];
+        let (group, with) = names.pair(section, fields, &mut pairs)?;
         Some(Placed {
-            constraint: Colocation {
-                group,
-                with,
-                score: score.map_or(Score::MUST, |score| score.value),
-            },
+            constraint: Colocation { group, with, score },
             at: section.at(),
         })
     };
-    top.tables(&COLOCATION, &[OF_GROUP, WITH, SCORE], label("colocation"))
+    colocation::TABLE
+        .open_all(top, label("colocation"))
         .iter()
-        .filter_map(colocation)
+        .filter_map(one)
         .collect()
 }
 
 fn orders(top: &Section<'_>, names: &Names<'_>) -> Vec<Placed<Order>> {
-    use fields::{FIRST, KIND, ORDER, THEN};
     let mut pairs = Uses::new();
-    let order = |section: &Section<'_>| {
-        let mandatory = section.text(&KIND, values::order_kind);
-        let (first, then) = names.pair(section, [&FIRST, &THEN], &mut pairs)?;
+    let one = |section: &Section<'_>| {
+        let mandatory = order::KIND.or_default(section);
+        let (first, then) = names.pair(section, [&order::FIRST, &order::THEN], &mut pairs)?;
         Some(Placed {
             constraint: Order {
                 first,
                 then,
-                mandatory: mandatory.is_none_or(|mandatory| mandatory.value),
+                mandatory,
             },
             at: section.at(),
         })
     };
-    top.tables(&ORDER, &[FIRST, THEN, KIND], label("order"))
+    order::TABLE
+        .open_all(top, label("order"))
         .iter()
-        .filter_map(order)
+        .filter_map(one)
         .collect()
 }

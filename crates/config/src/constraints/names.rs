@@ -3,15 +3,18 @@
 use heartbeat_core::{index::GroupIndex, index_vec::ByGroup, placement::Score};
 
 use crate::{
-    fields,
-    read::{At, Field, Section},
+    read::{At, Named, Section},
+    readers::Text,
     report::{likely, quoted},
+    settings::{Setting, location},
     types::{Group, Node, Role},
     uses::Uses,
-    values,
 };
 
-/// A constraint and where its table is.
+/// A setting of a constraint `T` that names a group.
+type NamesGroup<T> = Setting<Text<String>, T>;
+
+/// A constraint and the place of its table.
 pub(super) struct Placed<T> {
     pub(super) constraint: T,
     pub(super) at: usize,
@@ -34,8 +37,12 @@ pub(super) struct Names<'a> {
 
 impl Names<'_> {
     /// The group that `field` names.
-    pub(super) fn group(&self, section: &Section<'_>, field: &Field) -> Option<At<GroupIndex>> {
-        let At { value, at } = section.required(field, values::name)?;
+    pub(super) fn group<T>(
+        &self,
+        section: &Section<'_>,
+        field: &NamesGroup<T>,
+    ) -> Option<At<GroupIndex>> {
+        let At { value, at } = field.read(section)?;
         let names = self.groups.iter().map(|group| group.name.as_str());
         let index = index(section, field, &value, at, names.collect(), "group")?;
         let value = GroupIndex(index);
@@ -44,8 +51,8 @@ impl Names<'_> {
 
     /// Index of the node that a location names, which must be able to serve.
     pub(super) fn member(&self, section: &Section<'_>) -> Option<At<usize>> {
-        let field = &fields::ON_NODE;
-        let At { value, at } = section.required(field, values::name)?;
+        let field = &location::NODE;
+        let At { value, at } = field.read(section)?;
         let names = self.nodes.iter().map(|node| node.name.as_str());
         let index = index(section, field, &value, at, names.collect(), "node")?;
         if self.nodes[index].role == Role::Witness {
@@ -63,15 +70,15 @@ impl Names<'_> {
     }
 
     /// The two groups that `fields` name: not one twice, and no two that stand together already.
-    pub(super) fn pair(
+    pub(super) fn pair<T>(
         &self,
         section: &Section<'_>,
-        fields: [&Field; 2],
+        fields: [&NamesGroup<T>; 2],
         pairs: &mut Uses<(GroupIndex, GroupIndex)>,
     ) -> Option<(GroupIndex, GroupIndex)> {
         let [one, other] = fields.map(|field| self.group(section, field));
         let (one, other) = (one?, other?);
-        let [one_field, other_field] = fields.map(|field| field.name);
+        let [one_field, other_field] = fields.map(Named::name);
         let name = |index: GroupIndex| quoted(&self.groups[index].name);
         if one.value == other.value {
             section.problem(
@@ -96,17 +103,17 @@ impl Names<'_> {
     }
 }
 
-/// The place of `name` among `names`, or a complaint.
+/// The place of `name` among `names`, or `None`, which was reported.
 fn index(
     section: &Section<'_>,
-    field: &Field,
+    field: &dyn Named,
     name: &str,
     at: usize,
     names: Vec<&str>,
     what: &str,
 ) -> Option<usize> {
     let found = names.iter().position(|known| *known == name);
-    // One whose name was bad may be the one: that was said already.
+    // One whose name was bad may be the one: that was reported.
     if found.is_none() && !names.contains(&"") {
         let remedy = if names.is_empty() {
             format!("add a [[{what}]] of this name, or remove this table")
@@ -115,7 +122,7 @@ fn index(
         };
         section.problem(
             at,
-            format!("{} {}: no {what} has this name", field.noun, quoted(name)),
+            format!("{} {}: no {what} has this name", field.noun(), quoted(name)),
             remedy,
         );
     }

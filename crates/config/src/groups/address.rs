@@ -1,11 +1,11 @@
-//! What must hold between the addresses that move and the rest, and where each goes.
+//! The addresses that move: what must hold between them and the rest, and the interface of each.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use heartbeat_common::{maps::MAX_VIPS, prefix::ServedAddress, wire::GroupId};
 
 use crate::{
-    cluster::fnv1a,
+    ids::fnv1a,
     read::{At, Section},
     report::quoted,
     types::{Link, Node, Vip},
@@ -82,7 +82,7 @@ impl<'a> Addresses<'a> {
             group,
             lease,
             address,
-            // Without a link or a local node there was a complaint already.
+            // A file without a link or a local node was reported.
             interface: self.interface(interface).unwrap_or_default(),
         });
         index
@@ -92,8 +92,8 @@ impl<'a> Addresses<'a> {
         self.vips
     }
 
-    /// Where a VIP goes on the local node. The name of a link's interface stands for that link, so
-    /// that one file fits nodes that name their interfaces differently.
+    /// The interface of a VIP on the local node. The name of a link's interface stands for that link,
+    /// so that one file fits nodes that name their interfaces differently.
     fn interface(&self, given: Option<String>) -> Option<String> {
         let local = self.local?;
         let Some(given) = given else {

@@ -1,10 +1,9 @@
-//! `[[vip]]` and `[[group]]`: what is served as a whole, of what it consists, and which node is the
-//! best for it. What must hold between groups by the constraints is for `constraints` to say.
+//! `[[vip]]` and `[[group]]`: what one node serves as a whole, of what it consists, and which node is
+//! the best for it. `constraints` judges what holds between groups.
 
 mod address;
 mod execution;
 mod kind;
-mod params;
 mod policy;
 mod rank;
 mod resource;
@@ -25,21 +24,20 @@ use self::{
     resource::{Doubles, Draft},
 };
 use super::{
-    cluster::fnv1a,
-    fields,
-    read::{At, Section, label, or_complained},
+    ids::fnv1a,
+    read::{At, Section, label, or_reported},
     report::quoted,
+    settings::{group as rows, vip},
     types::{Group, Link, MAX_GROUPS, Node, Resource, ResourceKind, Vip},
     uses::Uses,
     utilization::Stated,
-    values,
 };
 
-/// All that is served.
+/// All groups and addresses.
 pub(super) struct Read<'a> {
     /// First those of the `[[vip]]`s.
     pub(super) groups: ByGroup<Group>,
-    /// What each of them says of its demand.
+    /// The demand of each of them.
     pub(super) demands: Vec<Stated<'a>>,
     /// The addresses of all of them.
     pub(super) vips: IndexVec<VipIndex, Vip>,
@@ -71,7 +69,7 @@ pub(super) fn read<'a>(
         let fresh = names.group(&draft);
         let id = group_id(draft.name.as_ref().map_or("", |name| &name.value));
         let resources = draft.resources.into_iter().filter_map(|resource| {
-            // A [[vip]] and its resource have one name: one complaint of it is enough.
+            // A [[vip]] and its resource have one name: one report of it is enough.
             if fresh || !draft.is_vip {
                 names.resource(&resource);
             }
@@ -80,8 +78,11 @@ pub(super) fn read<'a>(
         let resources: IndexVec<ResourceIndex, Resource> = resources.collect();
         draft.doubles.warn_if_idle(&draft.section, &resources);
         let group = Group {
-            rank: rank::read(&draft.section, nodes),
-            name: or_complained(draft.name),
+            rank: match draft.is_vip {
+                true => rank::read(&draft.section, &vip::PREFER, nodes),
+                false => rank::read(&draft.section, &rows::PREFER, nodes),
+            },
+            name: or_reported(draft.name),
             id,
             locations: Vec::new(),
             stickiness: draft
@@ -103,8 +104,8 @@ pub(super) fn read<'a>(
     }
 }
 
-/// How a group sticks where the file does not say it. Addresses alone go back within milliseconds,
-/// and anything else is stopped and started for it.
+/// The stickiness of a group where the file does not say. Addresses alone go back within
+/// milliseconds; anything else is stopped and started for it.
 fn builtin_stickiness(resources: &[Resource]) -> Score {
     let is_address = |resource: &Resource| matches!(resource.kind, ResourceKind::Vip(_));
     match resources.iter().all(is_address) {
@@ -128,80 +129,49 @@ struct GroupDraft<'a> {
 
 /// `[[vip]]`: short for a group with one address, both with that name.
 fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
-    use fields::{ADDRESS, DEMAND, INTERFACE, PREFER, REBALANCED, VIP, VIP_NAME};
     let Policy {
         stickiness,
         recovery,
     } = defaults;
-    let vip = |section: Section<'a>| {
-        let name = section.required(&VIP_NAME, values::name);
+    let draft = |section: Section<'a>| {
+        let name = vip::NAME.read(&section);
         GroupDraft {
             resources: vec![Draft::of_vip(&section, name.clone(), recovery)],
             is_vip: true,
             name,
             stickiness,
-            demand: Stated::read(&section, &DEMAND),
-            rebalance: rebalance(&section),
+            demand: Stated::read(&section, &vip::DEMAND),
+            rebalance: vip::REBALANCE.or_default(&section),
             maintenance: false,
             doubles: Doubles::default(),
             section,
         }
     };
-    let known = [VIP_NAME, ADDRESS, INTERFACE, PREFER, DEMAND, REBALANCED];
-    top.tables(&VIP, &known, label("vip"))
-        .into_iter()
-        .map(vip)
-        .collect()
+    let sections = vip::TABLE.open_all(top, label("vip"));
+    sections.into_iter().map(draft).collect()
 }
 
 fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
-    use fields::{
-        ACCEPT_DOUBLE_RUN, DEMAND, EXCLUSIVE, FAILURE_TIMEOUT, GROUP, GROUP_NAME, MAINTENANCE,
-        MIGRATION_THRESHOLD, PREFER, REBALANCED, RESOURCE, STICKINESS,
-    };
-    let known = [
-        GROUP_NAME,
-        PREFER,
-        STICKINESS,
-        MIGRATION_THRESHOLD,
-        FAILURE_TIMEOUT,
-        DEMAND,
-        REBALANCED,
-        MAINTENANCE,
-        ACCEPT_DOUBLE_RUN,
-        EXCLUSIVE,
-        RESOURCE,
-    ];
-    let group = |section: Section<'a>| {
+    let draft = |section: Section<'a>| {
         let Policy {
             stickiness,
             recovery,
-        } = defaults.refined(&section);
-        let name = section.required(&GROUP_NAME, values::name);
+        } = defaults.of_group(&section);
+        let name = rows::NAME.read(&section);
         GroupDraft {
             is_vip: false,
             doubles: Doubles::read(&section, name.as_ref().map(|name| &*name.value)),
             name,
             stickiness,
-            demand: Stated::read(&section, &DEMAND),
-            rebalance: rebalance(&section),
-            maintenance: section
-                .boolean(&MAINTENANCE)
-                .is_some_and(|maintenance| maintenance.value),
+            demand: Stated::read(&section, &rows::DEMAND),
+            rebalance: rows::REBALANCE.or_default(&section),
+            maintenance: rows::MAINTENANCE.or_default(&section),
             resources: resource::read(&section, recovery),
             section,
         }
     };
-    top.tables(&GROUP, &known, label("group"))
-        .into_iter()
-        .map(group)
-        .collect()
-}
-
-/// Whether the group moves for load, if groups do.
-fn rebalance(section: &Section<'_>) -> bool {
-    let rebalance = section.boolean(&fields::REBALANCED);
-    rebalance.is_none_or(|rebalance| rebalance.value)
+    let sections = rows::TABLE.open_all(top, label("group"));
+    sections.into_iter().map(draft).collect()
 }
 
 /// The resource, whose address becomes one of the cluster's.
@@ -239,7 +209,8 @@ impl Names {
         }
     }
 
-    /// Whether the group's name is its own. Complains if it is not, or makes the id of another.
+    /// Whether the group's name is its own. Reports a name that is not, or that makes the id of
+    /// another group.
     fn group(&mut self, GroupDraft { section, name, .. }: &GroupDraft<'_>) -> bool {
         let Some(At { value, at }) = name else {
             return true;
@@ -247,7 +218,7 @@ impl Names {
         let what = format!("name {}", quoted(value));
         let remedy = "give each group, also each VIP, a name of its own";
         let fresh = self.groups.once(value.clone(), &what, section, *at, remedy);
-        // Equal names have equal ids: that was said.
+        // Equal names have equal ids: that was reported.
         if fresh {
             let id = group_id(value);
             let what = format!("group id {}, which is made of the name,", id.0);

@@ -1,26 +1,24 @@
-//! How groups hold on to their node and recover: what `[defaults]` says, and what a group or a
-//! resource says instead. Each level starts from the one above.
+//! How groups hold on to their node and recover: the settings of `[defaults]`, and those of a group
+//! or a resource that beat them. Each level starts from the one above.
 
 use std::time::Duration;
 
 use heartbeat_core::placement::Score;
 
-use crate::{fields, read::Section, scores, values};
+use crate::{
+    read::Section,
+    settings::{defaults, group, resource},
+};
 
-/// The score that Pacemaker counts as infinite: as many failures are never reached.
-const MAX_THRESHOLD: u32 = 1_000_000;
-const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a group has unless it says otherwise.
+/// The settings of a group that does not say otherwise.
 #[derive(Clone, Copy)]
 pub(super) struct Policy {
-    /// What the file says of it, if it does.
+    /// `None` if the file does not say.
     pub(super) stickiness: Option<Score>,
     pub(super) recovery: Recovery,
 }
 
-/// What a resource has unless it says otherwise.
+/// The settings of a resource that does not say otherwise.
 #[derive(Clone, Copy)]
 pub(super) struct Recovery {
     pub(super) migration_threshold: u32,
@@ -31,24 +29,14 @@ pub(super) struct Recovery {
 impl Policy {
     /// `[defaults]`. A cluster without failback is one of groups that stick.
     pub(super) fn defaults(top: &Section<'_>, auto_failback: Option<bool>) -> Self {
-        use fields::{DEFAULTS, FAILURE_TIMEOUT, MIGRATION_THRESHOLD, STICKINESS};
-        let builtin = Self {
-            stickiness: auto_failback.map(|back| if back { Score::ZERO } else { Score::MUST }),
-            recovery: Recovery {
-                migration_threshold: 3,
-                failure_timeout: Some(600 * SECOND),
-            },
-        };
-        let known = [STICKINESS, MIGRATION_THRESHOLD, FAILURE_TIMEOUT];
-        let Some(section) = top.table(&DEFAULTS, &known) else {
-            return builtin;
-        };
-        let defaults = builtin.refined(&section);
+        let section = defaults::TABLE.open(top);
+        let by_failback = auto_failback.map(|back| if back { Score::ZERO } else { Score::MUST });
+        let given = defaults::STICKINESS.value(&section);
         if auto_failback == Some(false)
-            && let Some(stickiness) = defaults.stickiness.filter(|other| *other != Score::MUST)
+            && let Some(stickiness) = given.filter(|other| *other != Score::MUST)
         {
             section.problem(
-                section.at_field(&STICKINESS),
+                section.at_field(&defaults::STICKINESS),
                 format!(
                     "stickiness {stickiness} contradicts auto_failback = false, which is the same as \
                      stickiness = \"inf\""
@@ -56,33 +44,41 @@ impl Policy {
                 "keep one of the two",
             );
         }
-        defaults
+        Self {
+            stickiness: given.or(by_failback),
+            recovery: Recovery {
+                migration_threshold: defaults::MIGRATION_THRESHOLD.or_default(&section),
+                failure_timeout: defaults::FAILURE_TIMEOUT.or_default(&section),
+            },
+        }
     }
 
-    /// What the group in `section` has.
-    pub(super) fn refined(self, section: &Section<'_>) -> Self {
+    /// The settings of the group in `section`.
+    pub(super) fn of_group(self, section: &Section<'_>) -> Self {
+        let Recovery {
+            migration_threshold,
+            failure_timeout,
+        } = self.recovery;
+        let threshold = group::MIGRATION_THRESHOLD.value(section);
+        let timeout = group::FAILURE_TIMEOUT.value(section);
         Self {
-            stickiness: scores::score(section, &fields::STICKINESS, Score::ZERO)
-                .map_or(self.stickiness, |stickiness| Some(stickiness.value)),
-            recovery: self.recovery.refined(section),
+            stickiness: group::STICKINESS.value(section).or(self.stickiness),
+            recovery: Recovery {
+                migration_threshold: threshold.unwrap_or(migration_threshold),
+                failure_timeout: timeout.unwrap_or(failure_timeout),
+            },
         }
     }
 }
 
 impl Recovery {
-    /// What the group or the resource in `section` has.
-    pub(super) fn refined(self, section: &Section<'_>) -> Self {
-        use fields::{FAILURE_TIMEOUT, MIGRATION_THRESHOLD};
+    /// The settings of the resource in `section`.
+    pub(super) fn of_resource(self, section: &Section<'_>) -> Self {
+        let threshold = resource::MIGRATION_THRESHOLD.value(section);
+        let timeout = resource::FAILURE_TIMEOUT.value(section);
         Self {
-            migration_threshold: section
-                .number(&MIGRATION_THRESHOLD, 0..=MAX_THRESHOLD)
-                .map_or(self.migration_threshold, |threshold| threshold.value),
-            failure_timeout: section
-                .text(
-                    &FAILURE_TIMEOUT,
-                    values::duration_or_never(SECOND, 30 * DAY),
-                )
-                .map_or(self.failure_timeout, |timeout| timeout.value),
+            migration_threshold: threshold.unwrap_or(self.migration_threshold),
+            failure_timeout: timeout.unwrap_or(self.failure_timeout),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `[[group.resource]]`: what a resource says of itself.
+//! `[[group.resource]]`: what a group consists of.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,27 +8,29 @@ use super::{
 };
 use crate::{
     exclusive::{self, Harm},
-    fields,
-    read::{At, Section, or_complained},
+    read::{At, Section, or_reported},
     report::quoted,
+    settings::{
+        group,
+        resource::{
+            EXCLUSIVE, MONITOR_INTERVAL, MONITOR_TIMEOUT, NAME, START_TIMEOUT, STOP_TIMEOUT, TABLE,
+            TYPE,
+        },
+    },
     types::{Execution, Resource, ResourceKind},
-    values,
 };
-
-const SHORTEST: Duration = Duration::from_millis(100);
-const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A resource as read.
 pub(super) struct Draft<'a> {
     pub(super) section: Section<'a>,
     pub(super) name: Option<At<String>>,
-    /// `None` if, after a complaint, bad.
+    /// `None` if it is bad, which was reported.
     pub(super) kind: Option<Kind>,
     times: Times,
     recovery: Recovery,
     pidfile: Option<PathBuf>,
     execution: Execution,
-    /// What it says of that itself.
+    /// Whether two nodes that run it at a time do harm, if the file says.
     exclusive: Option<bool>,
 }
 
@@ -40,43 +42,11 @@ struct Times {
     monitor_interval: Option<Duration>,
 }
 
-/// The resources of `group`, whose they recover like.
+/// The resources of `group`, which recover as `above` says unless they say otherwise.
 pub(super) fn read<'a>(group: &Section<'a>, above: Recovery) -> Vec<Draft<'a>> {
-    use fields::{
-        ADDRESS, CHECK, CHECK_LEVEL, DIRECTORY, ENVIRONMENT, EXCLUSIVE, FAILURE_TIMEOUT, INTERFACE,
-        LIMITS, MIGRATION_THRESHOLD, MONITOR_INTERVAL, MONITOR_TIMEOUT, PARAMS, PIDFILE, PROGRAM,
-        RESOURCE, RESOURCE_NAME, RUN_GROUP, START, START_TIMEOUT, STOP, STOP_SIGNAL, STOP_TIMEOUT,
-        TYPE, USER,
-    };
-    if group.lacks(&RESOURCE) {
-        group.missing(&RESOURCE);
+    if group.lacks(&TABLE) {
+        group.missing(&TABLE);
     }
-    let known = [
-        RESOURCE_NAME,
-        TYPE,
-        START_TIMEOUT,
-        STOP_TIMEOUT,
-        MONITOR_TIMEOUT,
-        MONITOR_INTERVAL,
-        MIGRATION_THRESHOLD,
-        FAILURE_TIMEOUT,
-        PIDFILE,
-        EXCLUSIVE,
-        ADDRESS,
-        INTERFACE,
-        PARAMS,
-        CHECK_LEVEL,
-        PROGRAM,
-        START,
-        STOP,
-        CHECK,
-        USER,
-        RUN_GROUP,
-        ENVIRONMENT,
-        DIRECTORY,
-        STOP_SIGNAL,
-        LIMITS,
-    ];
     let label = |index: usize, name: Option<&str>| match name {
         Some(name) => format!("resource {}", quoted(name)),
         None => format!("resource number {} of {}", index + 1, group.label()),
@@ -88,18 +58,18 @@ pub(super) fn read<'a>(group: &Section<'a>, above: Recovery) -> Vec<Draft<'a>> {
             execution,
         } = kind::read(&section);
         Draft {
-            name: section.required(&RESOURCE_NAME, values::name),
+            name: NAME.read(&section),
             kind,
             times: times(&section),
-            recovery: above.refined(&section),
+            recovery: above.of_resource(&section),
             pidfile,
             execution,
-            exclusive: stated(&section),
+            exclusive: EXCLUSIVE.value(&section),
             section,
         }
     };
-    group
-        .tables(&RESOURCE, &known, label)
+    TABLE
+        .open_all(group, label)
         .into_iter()
         .map(resource)
         .collect()
@@ -111,7 +81,7 @@ impl<'a> Draft<'a> {
         Self {
             section: vip.clone(),
             name,
-            kind: Some(kind::vip(vip)),
+            kind: Some(kind::of_vip(vip)),
             times: Times::default(),
             recovery: above,
             pidfile: None,
@@ -120,12 +90,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The resource, now that its `kind` is known. Complains if it is exclusive, and its `group`
-    /// does not accept what may come of that.
+    /// The resource, now that its `kind` is known. Reports an exclusive one whose `group` does not
+    /// accept that two nodes may run it.
     pub(super) fn finish(self, kind: ResourceKind, group: &Doubles) -> Resource {
         let harm = self.harm(&kind, group);
         if let Some(harm) = harm.filter(|_| !group.accepted) {
-            let at = self.section.at_field(&fields::TYPE);
+            let at = self.section.at_field(&TYPE);
             let danger = exclusive::danger(&kind.to_string(), &[harm]);
             self.section.problem(at, danger, harm.remedy(&group.name));
         }
@@ -136,7 +106,7 @@ impl<'a> Draft<'a> {
             monitor_interval,
         } = self.times;
         Resource {
-            name: or_complained(self.name),
+            name: or_reported(self.name),
             kind,
             start_timeout,
             stop_timeout,
@@ -150,7 +120,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What it does if two nodes run it at a time, by its own word, its group's, or the table.
+    /// The harm that two nodes do which run it at a time: by its own setting, its group's, or the
+    /// table's.
     fn harm(&self, kind: &ResourceKind, group: &Doubles) -> Option<Harm> {
         if let ResourceKind::Vip(_) = kind {
             return None;
@@ -163,7 +134,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// What a group says of resources that two nodes run at a time.
+/// The settings of a group about resources that two nodes run at a time.
 #[derive(Default)]
 pub(super) struct Doubles {
     /// Quoted.
@@ -173,13 +144,12 @@ pub(super) struct Doubles {
 }
 
 impl Doubles {
-    /// What the group in `section`, with this name, says.
+    /// The settings of the group in `section`, which has this name.
     pub(super) fn read(section: &Section<'_>, name: Option<&str>) -> Self {
-        let accepted = section.boolean(&fields::ACCEPT_DOUBLE_RUN);
         Self {
             name: quoted(name.unwrap_or_default()),
-            exclusive: stated(section),
-            accepted: accepted.is_some_and(|accepted| accepted.value),
+            exclusive: group::EXCLUSIVE.value(section),
+            accepted: group::ACCEPT_DOUBLE_RUN.or_default(section),
         }
     }
 
@@ -187,7 +157,7 @@ impl Doubles {
     pub(super) fn warn_if_idle(&self, section: &Section<'_>, resources: &[Resource]) {
         if self.accepted && !resources.iter().any(|resource| resource.exclusive) {
             section.warning(
-                section.at_field(&fields::ACCEPT_DOUBLE_RUN),
+                section.at_field(&group::ACCEPT_DOUBLE_RUN),
                 "accept_double_run = true, but no resource of the group is exclusive",
                 "remove it: it would silently accept what is added to the group later",
             );
@@ -195,28 +165,13 @@ impl Doubles {
     }
 }
 
-fn stated(section: &Section<'_>) -> Option<bool> {
-    section
-        .boolean(&fields::EXCLUSIVE)
-        .map(|exclusive| exclusive.value)
-}
-
 fn times(section: &Section<'_>) -> Times {
-    use fields::{MONITOR_INTERVAL, MONITOR_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT};
-    let timeout = |field| {
-        section
-            .text(field, values::duration(SHORTEST, HOUR))
-            .map(|timeout| timeout.value)
-    };
+    // Zero stands for never.
+    let interval = MONITOR_INTERVAL.value(section);
     Times {
-        start_timeout: timeout(&START_TIMEOUT),
-        stop_timeout: timeout(&STOP_TIMEOUT),
-        monitor_timeout: timeout(&MONITOR_TIMEOUT),
-        monitor_interval: section
-            .text(
-                &MONITOR_INTERVAL,
-                values::duration_or_never(SHORTEST, 24 * HOUR),
-            )
-            .map(|interval| interval.value.unwrap_or(Duration::ZERO)),
+        start_timeout: START_TIMEOUT.value(section),
+        stop_timeout: STOP_TIMEOUT.value(section),
+        monitor_timeout: MONITOR_TIMEOUT.value(section),
+        monitor_interval: interval.map(Option::unwrap_or_default),
     }
 }

@@ -18,8 +18,8 @@ use heartbeat_common::wire::{ClusterId, GroupId, LinkId, NodeId};
 
 use super::{
     Config, ConfigError, HookEvent, LocalLink, Role, XdpMode,
-    cluster::cluster_id,
     groups::{group_id, lease_id},
+    ids::cluster_id,
 };
 use heartbeat_core::index::{GroupIndex, VipIndex};
 

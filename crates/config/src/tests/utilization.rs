@@ -145,7 +145,7 @@ fn amounts_that_say_nothing_are_warned_of() {
     let text = utilization(cpu, cpu, "").replace("\"utilization\"", "\"preferred\"");
     let idle = warnings(&text);
     assert!(
-        idle.contains("node \"a\": capacity says nothing with strategy \"preferred\""),
+        idle.contains("node \"a\": capacity has no effect with strategy \"preferred\""),
         "{idle}"
     );
     assert_eq!(idle.lines().count(), 2, "{idle}");

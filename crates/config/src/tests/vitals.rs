@@ -216,7 +216,7 @@ const BAD: &[Case] = &[
     ("high = 700\nlow = 600", "high = 599", &["hb.toml:46:8: [rebalance]: low 500 is not 100 below high 599"]),
     ("high = 700", "high = 1001", &["high 1001 is not from 100 to 1000"]),
     ("low = 600", "low = 901", &["low 901 is not from 0 to 900"]),
-    ("hold = \"1s\"", "hold = \"999ms\"", &["hb.toml:48:8: [rebalance]: hold 999ms is below the interval of [load], 1s: a single look would decide\n  write hold = \"1s\" or more"]),
+    ("hold = \"1s\"", "hold = \"999ms\"", &["hb.toml:48:8: [rebalance]: hold 999ms is below the interval of [load], 1s: a single sample would decide\n  write hold = \"1s\" or more"]),
     ("hold = \"1s\"", "hold = \"61min\"", &["hold \"61min\" is above 60min"]),
     ("cooldown = \"0s\"", "cooldown = \"1441min\"", &["cooldown \"1441min\" is above 1440min"]),
     ("[rebalance]", "[rebalnce]", &["unknown field `rebalnce`\n  did you mean `rebalance`?"]),

@@ -1,4 +1,4 @@
-//! What the programs of a resource run with.
+//! The user, environment and limits of a resource's programs.
 
 use std::{fmt, path::PathBuf};
 
@@ -20,13 +20,13 @@ pub struct Execution {
 }
 
 impl Execution {
-    /// Whether nothing differs from what a program gets without settings.
+    /// Whether a program runs as it would without settings.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A bound on what a process may use, both the soft and the hard one (setrlimit(2)).
+/// A bound on the resources of a process, both the soft and the hard one (setrlimit(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Limit {
     pub kind: LimitKind,
@@ -63,7 +63,7 @@ macro_rules! named {
 }
 
 named! {
-    /// What a limit bounds, by the names of setrlimit(2).
+    /// The resource that a limit bounds, by the names of setrlimit(2).
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     LimitKind: 13,
     As = "as",

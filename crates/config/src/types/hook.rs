@@ -13,6 +13,14 @@ pub struct Hook {
     pub timeout: Duration,
 }
 
+impl Hook {
+    /// The program and its arguments.
+    pub(crate) fn command(&self) -> Vec<String> {
+        let program = self.program.display().to_string();
+        [program].into_iter().chain(self.args.clone()).collect()
+    }
+}
+
 /// The events that a hook can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HookEvent {

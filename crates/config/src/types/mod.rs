@@ -69,7 +69,7 @@ pub struct Config {
     /// SCHED_FIFO priority to ask for where SCHED_DEADLINE is refused, 1 to 99; `None` is to ask
     /// for neither.
     pub realtime_priority: Option<u8>,
-    /// 1 to 8; a link's id is its place.
+    /// The links, 1 to 8; a link's id is its place.
     pub links: Vec<Link>,
     /// The nodes in the order of the file, which is also the rank of those that a group does not
     /// prefer.
@@ -185,12 +185,26 @@ impl Config {
             })
     }
 
+    /// The capacity of `node` by kind, sorted. A kind that is not there is without limit.
+    pub fn capacities<'c>(&'c self, node: &'c Node) -> impl Iterator<Item = (&'c str, u32)> {
+        let kinds = self.utilization.iter().zip(&node.capacity);
+        kinds.filter_map(|(kind, amount)| Some((kind.as_str(), (*amount)?)))
+    }
+
+    /// The demand of `group` by kind, sorted. A kind that is not there is not needed.
+    pub fn demands<'c>(&'c self, group: &'c Group) -> impl Iterator<Item = (&'c str, u32)> {
+        let kinds = self.utilization.iter().zip(&group.demand);
+        kinds
+            .map(|(kind, amount)| (kind.as_str(), *amount))
+            .filter(|(_, amount)| *amount > 0)
+    }
+
     /// Directory of this instance's BPF pins.
     pub fn pin_dir(&self) -> PathBuf {
         Path::new(PIN_ROOT).join(&self.instance)
     }
 
-    /// Where the agent listens for `heartbeat status` and its siblings.
+    /// The socket for `heartbeat status` and its siblings.
     pub fn socket(&self) -> PathBuf {
         self.run.join(format!("{}.sock", self.instance))
     }
@@ -334,7 +348,8 @@ pub struct Resource {
     pub pidfile: Option<PathBuf>,
     /// Whether two nodes that run it at a time do harm.
     pub exclusive: bool,
-    /// What its programs run with. Only exec resources have all of it, OCF agents an environment.
+    /// The user, environment and limits of its programs. Only exec resources have all of it, OCF
+    /// agents an environment.
     pub execution: Execution,
 }
 

@@ -1,8 +1,8 @@
-//! What a reader finds wrong with a configuration, as values that a caller can print.
+//! Problems of a configuration, as values that a caller can print.
 
 use std::{fmt, io, path::PathBuf};
 
-/// One thing that is wrong, or unwise, in a configuration file.
+/// A thing that is wrong, or unwise, in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// `FILE:LINE:COLUMN`, or only `FILE` where no line is to blame.
@@ -35,13 +35,13 @@ pub enum ConfigError {
     Invalid(Vec<Problem>),
 }
 
-/// What an operator does about a configuration that cannot be read.
+/// The operator's way out where a configuration cannot be read.
 fn read_remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::PermissionDenied => "run as root, or name another file with --config",
         io::ErrorKind::NotFound => {
-            "copy it from another node, or write it (docs/heartbeat.toml.example shows all of it), or name \
-             another file with --config"
+            "copy it from another node, or write it (docs/heartbeat.toml.example shows all of it), or \
+             name another file with --config"
         }
         _ => "name another file with --config",
     }

@@ -102,7 +102,7 @@ impl fmt::Display for Meaning {
     }
 }
 
-/// How a node measures the load that its heartbeats carry, 0 to 1,000 per mille.
+/// The measurement of the load that a node's heartbeats carry, 0 to 1,000 per mille.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
     pub source: LoadSource,

@@ -8,9 +8,9 @@ use heartbeat_common::{
 use super::{Intent, reach};
 use crate::{
     index_vec::{ByGroup, IndexVec},
+    network::AddressNetwork,
     placement::{Constraints, GroupSnapshot, NodeView, Policy, rebalance::Rebalancer},
     reach::Distance,
-    road::Road,
 };
 
 /// This node's own state, and its intended role.
@@ -55,7 +55,7 @@ pub(super) struct LocalStall {
     /// The arrival of the last reply from any peer.
     pub(super) heard_at: Option<Boottime>,
     /// The end of this node's last stall: the start of the clock if there was none.
-    pub(super) woke_at: Boottime,
+    pub(super) stalled_until: Boottime,
 }
 
 impl LocalStall {
@@ -72,7 +72,7 @@ impl LocalStall {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quorum {
     /// By acceptor, this node's first: whether the node is one of [`super::Cluster::voters`].
-    pub(super) electors: Vec<bool>,
+    pub(super) voting: Vec<bool>,
     pub(super) quorate: bool,
     /// The time since which a majority has been alive without interruption.
     pub(super) since: Option<Boottime>,
@@ -91,7 +91,7 @@ pub(super) struct Placing {
     /// All nodes in the order of their ids, including this one.
     pub(super) nodes: Vec<NodeView>,
     /// The time of this node's last check for groups that should move.
-    pub(super) watched_at: Boottime,
+    pub(super) checked_at: Boottime,
     pub(super) rebalancer: Rebalancer,
 }
 
@@ -101,6 +101,6 @@ pub(super) struct Reaches {
     /// The condition of each of this node's links.
     pub(super) links: IndexVec<LinkId, reach::Port>,
     /// By group: its addresses, and the nodes' reach for them.
-    pub(super) roads: ByGroup<Road>,
+    pub(super) networks: ByGroup<AddressNetwork>,
     pub(super) distances: ByGroup<Distance>,
 }

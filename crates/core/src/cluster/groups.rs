@@ -12,11 +12,11 @@ use crate::{
     group::{Group, GroupContext, GroupEvent, LocalNode, Serving},
     index::GroupIndex,
     index_vec::ByGroup,
+    observation::Observation,
     placement::{
         Constraints, GroupSnapshot, Ineligibility, NodeView, Policy, View, keep_room,
         rebalance::{Calm, Rebalancer},
     },
-    sight::Sight,
 };
 
 /// The extent of one step.
@@ -35,7 +35,7 @@ struct Scope {
 
 impl Cluster {
     /// The reason why this node can take no group, if there is one.
-    pub(super) fn own_bar(&self) -> Option<Ineligibility> {
+    pub(super) fn own_ineligibility(&self) -> Option<Ineligibility> {
         if self.own.hangs {
             Some(Ineligibility::Stalled)
         } else if self.stall.local_stall_since.is_some() {
@@ -46,7 +46,12 @@ impl Cluster {
     }
 
     pub(super) fn view_nodes(&mut self, now: Boottime) {
-        let own = (self.local, self.own_bar(), self.own.health, self.own.load);
+        let own = (
+            self.local,
+            self.own_ineligibility(),
+            self.own.health,
+            self.own.load,
+        );
         let peers = self.peers.iter().map(|peer| {
             let ineligibility = peer.ineligibility(now, &self.timing);
             (peer.node, ineligibility, peer.said.health, peer.said.load)
@@ -77,12 +82,12 @@ impl Cluster {
         LocalNode {
             // A node that an operator empties releases one group at a time.
             auto_failback: self.auto_failback && self.own.intent != Intent::Empty,
-            may_take: self.own_bar().is_none() && !self.own.parts,
+            may_take: self.own_ineligibility().is_none() && !self.own.parts,
             empties: self.empties() && !unhealthy,
             may_keep: (serves || self.is_emptied()) && !self.own.hangs,
             unhealthy,
             hangs: self.own.hangs,
-            woke_at: self.stall.woke_at,
+            stalled_until: self.stall.stalled_until,
         }
     }
 
@@ -94,7 +99,7 @@ impl Cluster {
             ..
         } = *input;
         self.groups.iter_mut().for_each(Group::begin_step);
-        self.look_at_interfaces(now, out);
+        self.check_interfaces(now, out);
         self.measure(now);
         let watches = self.watches(now);
         let (node, calm) = (self.local_node(), self.calm());
@@ -102,16 +107,17 @@ impl Cluster {
         // A node that may not acquire groups must still pick a successor for each group it
         // releases.
         let serves = |group: &Group| group.serving() != Serving::Stopped;
-        let chooses = self.own_bar().is_none() || empties || self.groups.iter().any(serves);
+        let chooses =
+            self.own_ineligibility().is_none() || empties || self.groups.iter().any(serves);
         let placing = &mut self.placing;
         let mut step = GroupsStep {
             now,
             local: self.local,
             timing: &self.timing,
             node,
-            sight: Sight {
+            observation: Observation {
                 peers: &self.peers,
-                roads: &self.reach.roads,
+                networks: &self.reach.networks,
                 distances: &self.reach.distances,
                 slots,
                 votes_from,
@@ -146,7 +152,7 @@ struct GroupsStep<'a> {
     local: NodeId,
     timing: &'a Timing,
     node: LocalNode,
-    sight: Sight<'a>,
+    observation: Observation<'a>,
     constraints: &'a Constraints,
     policy: &'a Policy,
     burdens: &'a ByGroup<Vec<u32>>,
@@ -162,7 +168,7 @@ impl GroupsStep<'_> {
             timing: self.timing,
             node: self.node,
             index,
-            sight: self.sight,
+            observation: self.observation,
             view: View {
                 policy: self.policy,
                 constraints: self.constraints,
@@ -175,7 +181,7 @@ impl GroupsStep<'_> {
     }
 
     fn is_placed_anew(&self, group: &Group) -> bool {
-        group.is_placed_anew(self.now, self.sight.votes_from)
+        group.is_placed_anew(self.now, self.observation.votes_from)
     }
 
     /// Takes a snapshot of each group that matters now.
@@ -184,7 +190,7 @@ impl GroupsStep<'_> {
             let claims = scope.counts && group.is_claiming();
             if scope.watches || scope.places || claims || self.constraints.concern(index) {
                 let here = (self.local, self.now);
-                let snapshot = group.snapshot(index, here, self.timing, &self.sight);
+                let snapshot = group.snapshot(index, here, self.timing, &self.observation);
                 // Without a new slot, the last snapshot stays.
                 self.seen[index] = snapshot.unwrap_or(self.seen[index]);
             }
@@ -207,7 +213,7 @@ impl GroupsStep<'_> {
                 });
             }
         }
-        if self.policy.strategy.minds_room() {
+        if self.policy.strategy.checks_room() {
             let waiting = groups.iter_enumerated();
             let waiting = waiting.filter(|(_, group)| !group.is_disabled());
             let waiting = waiting.map(|(index, group)| (index, &group.plan));
@@ -230,7 +236,7 @@ impl GroupsStep<'_> {
             report(index, scratch, out);
             let claims = scope.counts && !claimed && group.is_claiming();
             let free = self.seen[index].owner.is_none()
-                && group.is_free_anew(self.now, self.sight.votes_from);
+                && group.is_free_anew(self.now, self.observation.votes_from);
             let moves = scope.places && (self.is_placed_anew(group) || free);
             if (moves || claims)
                 && let Some(to) = group.expected(&context)
@@ -265,7 +271,7 @@ impl GroupsStep<'_> {
         let stays: Vec<GroupIndex> = departures
             .groups
             .indices()
-            .filter(|group| departures.waits_in_vain(*group))
+            .filter(|group| departures.waits_for_stuck_group(*group))
             .collect();
         stays.into_iter().for_each(|group| groups[group].stay());
         if let Some((group, reason)) = found {

@@ -38,7 +38,7 @@ impl Cluster {
             }
         }
         self.membership = membership;
-        self.count_electors();
+        self.count_voting_nodes();
         let majority_config = self.majority_config();
         for group in &mut self.groups {
             group.reseat(&seats, majority_config.clone());
@@ -70,8 +70,8 @@ impl Cluster {
 
     /// Updates the set of voting nodes, among which each step counts the live ones. The caller must
     /// have changed peers or membership.
-    pub(super) fn count_electors(&mut self) {
-        self.quorum.electors = self.majority_of(self.voters()).counts;
+    pub(super) fn count_voting_nodes(&mut self) {
+        self.quorum.voting = self.majority_of(self.voters()).counts;
     }
 
     fn majority_of(&self, voters: &Voters) -> MajorityConfig {
@@ -95,7 +95,7 @@ impl Cluster {
             };
             self.membership.hear(peer.node, peer.said.voter_set, at);
         }
-        if !self.membership.may_settle(now) || self.is_somebody_behind() {
+        if !self.membership.may_settle(now) || self.is_any_node_behind() {
             return;
         }
         let majority_config = self.majority_of(self.membership.list());
@@ -113,7 +113,7 @@ impl Cluster {
             return;
         }
         self.membership.settle();
-        self.count_electors();
+        self.count_voting_nodes();
         for group in &mut self.groups {
             group.set_majority_config(majority_config.clone());
         }
@@ -122,7 +122,7 @@ impl Cluster {
     }
 
     /// Whether a live node does not vote on claims by the new list yet.
-    fn is_somebody_behind(&self) -> bool {
+    fn is_any_node_behind(&self) -> bool {
         let list = self.membership.list();
         let behind = |peer: &Peer| {
             peer.state.is_alive()
@@ -130,7 +130,7 @@ impl Cluster {
                 && peer.said.voter_set.version < list.version
         };
         self.membership.counted().is_some()
-            && !self.membership.is_vouched()
+            && !self.membership.is_in_use()
             && self.peers.iter().any(behind)
     }
 }

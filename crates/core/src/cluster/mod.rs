@@ -28,12 +28,12 @@ use crate::{
     index_vec::{ByGroup, IndexVec},
     link::{Finding, LinkDetector, Silence, last_reply},
     membership::Membership,
+    network,
     peer::{Peer, PeerState},
     placement::{GroupSnapshot, Layout, NodeView, Ranked, View},
     proposer::Proposer,
     reach::Distance,
     report::{Report, Reported},
-    road,
     timing::Timing,
 };
 use facts::{LocalStall, LocalState, Placing, Quorum, Reaches};
@@ -93,7 +93,7 @@ impl Cluster {
             round: incarnation.0 >> ROUND_SHIFT,
             scratch: Vec::new(),
         };
-        cluster.count_electors();
+        cluster.count_voting_nodes();
         cluster.replan(layout);
         // No other node learns of the groups of the first plan from a reload, as far as this node
         // can know.
@@ -132,7 +132,7 @@ impl Cluster {
             policy,
             capacities: _,
         } = layout;
-        self.reach.roads = road::roads(&plans, &constraints);
+        self.reach.networks = network::networks(&plans, &constraints);
         self.reach.distances = vec![Distance::default(); plans.len()].into();
         let mut old = std::mem::take(&mut self.groups).into_vec();
         let rounds = old.iter().flat_map(Group::proposers).map(Proposer::round);
@@ -149,7 +149,7 @@ impl Cluster {
         self.placing.seen = vec![GroupSnapshot::default(); self.groups.len()].into();
         (self.placing.constraints, self.placing.policy) = (constraints, policy);
         self.placing.rebalancer.forget();
-        self.placing.watched_at = Boottime::default();
+        self.placing.checked_at = Boottime::default();
     }
 
     /// Adopts the group with this index, which an earlier agent of this node serves until `until`.
@@ -189,7 +189,7 @@ impl Cluster {
         } = *input;
         if late > self.timing.slack() {
             self.begin_grace(now);
-            self.stall.woke_at = now;
+            self.stall.stalled_until = now;
         }
         self.own.hangs = now.since(input.control_tick_at) > self.timing.agent_stall;
         self.read_rows(now, rows, out);
@@ -210,7 +210,7 @@ impl Cluster {
             .iter()
             .flat_map(|peer| &peer.links)
             .filter_map(LinkDetector::deadline);
-        let groups = self.groups.iter().filter_map(Group::look_at);
+        let groups = self.groups.iter().filter_map(Group::next_check);
         silences.chain(groups).min()
     }
 
@@ -222,7 +222,7 @@ impl Cluster {
         }
         if stalled {
             self.begin_grace(now);
-            self.stall.woke_at = now;
+            self.stall.stalled_until = now;
         }
     }
 
@@ -353,7 +353,7 @@ impl Cluster {
                     .is_some_and(|at| now.since(at) <= patience)
         };
         let lives = std::iter::once(true).chain(self.peers.iter().map(heard));
-        let here = lives.zip(&self.quorum.electors);
+        let here = lives.zip(&self.quorum.voting);
         here.filter(|(lives, votes)| *lives && **votes).count()
     }
 
@@ -502,7 +502,7 @@ impl Cluster {
     pub fn ranking(&self, group: GroupIndex) -> Vec<Ranked> {
         let distance = &self.reach.distances[group];
         let reported = |node| match self.peers.iter().find(|peer| peer.node == node) {
-            Some(peer) => peer.reported_with(group, &self.reach.roads[group], distance),
+            Some(peer) => peer.reported_with(group, &self.reach.networks[group], distance),
             None => Reported {
                 cut_off: distance.is_beyond(distance.own),
                 ..Reported::default()

@@ -22,21 +22,21 @@ use crate::{
 };
 
 /// The time between two checks for groups that should leave. An interval applies if it is longer.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const CHECK_PERIOD: Duration = Duration::from_millis(100);
 /// The time for which a group that no node takes delays the next departures.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cluster {
     /// Whether a check of all groups is due.
-    pub(super) fn is_time_to_watch(&self, now: Boottime) -> bool {
-        now.since(self.placing.watched_at) >= LOOK_EVERY.max(self.timing.interval)
+    pub(super) fn is_check_due(&self, now: Boottime) -> bool {
+        now.since(self.placing.checked_at) >= CHECK_PERIOD.max(self.timing.interval)
     }
 
     /// Whether a check of all groups is due. Returns true once for each check.
     pub(super) fn watches(&mut self, now: Boottime) -> bool {
-        let due = self.is_time_to_watch(now);
+        let due = self.is_check_due(now);
         if due {
-            self.placing.watched_at = now;
+            self.placing.checked_at = now;
         }
         due
     }
@@ -95,7 +95,7 @@ impl Departures<'_> {
     }
 
     /// Whether a group that should leave waits for another group that cannot stop.
-    pub(super) fn waits_in_vain(&self, group: GroupIndex) -> bool {
+    pub(super) fn waits_for_stuck_group(&self, group: GroupIndex) -> bool {
         let View {
             constraints, seen, ..
         } = self.context.view;
@@ -109,7 +109,7 @@ impl Departures<'_> {
     pub(super) fn next_to_leave(&self) -> Option<(GroupIndex, Reason)> {
         let GroupContext { now, view, .. } = self.context;
         let leaves = |index: GroupIndex| {
-            self.groups[index].is_leaving(now, PATIENCE) && !self.waits_in_vain(index)
+            self.groups[index].is_leaving(now, PATIENCE) && !self.waits_for_stuck_group(index)
         };
         if self.groups.indices().any(leaves) {
             return None;

@@ -18,9 +18,9 @@ use crate::{
     index::GroupIndex,
     index_vec::{ByGroup, IndexVec},
     link::{LinkDetector, LinkState},
+    network::AddressNetwork,
     peer::Peer,
     reach::{Condition, Distance, Reach},
-    road::Road,
 };
 
 /// One of this node's links.
@@ -61,7 +61,7 @@ fn is_fresh(heard: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
     heard.is_some_and(|at| now.since(at) <= timeout)
 }
 
-impl Road {
+impl AddressNetwork {
     /// This node's reach, and the beginning of its fault.
     fn own(
         &self,
@@ -137,9 +137,9 @@ impl Cluster {
     }
 
     /// Updates the condition of the interfaces with the groups' addresses.
-    pub(super) fn look_at_interfaces(&mut self, now: Boottime, out: &mut Vec<Command>) {
+    pub(super) fn check_interfaces(&mut self, now: Boottime, out: &mut Vec<Command>) {
         for (index, group) in self.groups.iter_mut_enumerated() {
-            group.look_at_interfaces(now, &mut self.scratch);
+            group.check_interfaces(now, &mut self.scratch);
             report(index, &mut self.scratch, out);
         }
     }
@@ -158,7 +158,7 @@ impl Cluster {
             self.reach.distances[index] = match far {
                 true => self.distance(index),
                 false => Distance {
-                    heard_on: self.reach.roads[index].heard_on,
+                    heard_on: self.reach.networks[index].heard_on,
                     ..Distance::default()
                 },
             };
@@ -183,13 +183,13 @@ impl Cluster {
     }
 
     fn distance(&self, index: GroupIndex) -> Distance {
-        let (road, group) = (&self.reach.roads[index], &self.groups[index]);
-        let (own, faulty_since) = road.own(&self.groups, &self.reach.links);
+        let (network, group) = (&self.reach.networks[index], &self.groups[index]);
+        let (own, faulty_since) = network.own(&self.groups, &self.reach.links);
         let view = self.view();
         let able = |node: &NodeId| {
             let peer = self.peers.iter().find(|peer| peer.node == *node);
             let (reported, reach) = match peer {
-                Some(peer) => (peer.reported(index), road.of_peer(peer)),
+                Some(peer) => (peer.reported(index), network.of_peer(peer)),
                 None => (group.reported_here(), own),
             };
             let ineligibility = view.ineligibility(&group.plan, index, *node, reported);
@@ -200,7 +200,7 @@ impl Cluster {
             own,
             faulty_since,
             best: best.unwrap_or(Reach::Broken),
-            heard_on: road.heard_on,
+            heard_on: network.heard_on,
         }
     }
 }

@@ -28,7 +28,7 @@ impl Cluster {
     ) -> impl Iterator<Item = GroupId> + '_ {
         let counts = self.placing.policy.strategy.counts_groups();
         let anew = |group: &Group| group.is_placed_anew(now, votes_from);
-        let all = self.is_time_to_watch(now) || counts && self.groups.iter().any(anew);
+        let all = self.is_check_due(now) || counts && self.groups.iter().any(anew);
         let groups = self.groups.iter_enumerated();
         groups.flat_map(move |(index, group)| {
             let claims = counts && group.is_claiming();
@@ -53,7 +53,7 @@ impl Cluster {
     fn may_take_soon(&self, index: GroupIndex) -> bool {
         let group = &self.groups[index];
         let (local, seen) = (self.local, &self.placing.seen);
-        let node_may = self.own_bar().is_none() && !self.own.parts;
+        let node_may = self.own_ineligibility().is_none() && !self.own.parts;
         (node_may || self.own.intent == Intent::Empty && group.was_let_go())
             && group.may_be_taken_by(local)
             && self.placing.constraints.allow(index, local, local, seen)

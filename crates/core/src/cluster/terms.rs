@@ -14,10 +14,10 @@ use crate::{
     index::GroupIndex,
     link::{LinkState, Silence},
     membership::Membership,
+    observation::ReadSlot,
     peer::PeerState,
     placement::Layout,
     reach::Reach,
-    sight::ReadSlot,
     timing::Timing,
 };
 

@@ -20,7 +20,7 @@ pub(super) struct Acceptor {
     /// The time since which no node has had the lease, as far as the acceptor knows.
     pub(super) free: Option<Period>,
     /// The last reported reason for giving up a claim in this free period.
-    told: Option<Obstacle>,
+    reported: Option<Obstacle>,
     /// The last step lacked a slot that it needed.
     pub(super) lacks_slots: bool,
 }
@@ -39,18 +39,18 @@ impl Acceptor {
 
     /// Ends the free period: a node has the lease, or the period ended in another way.
     pub(super) fn end_free_period(&mut self) {
-        (self.free, self.told) = (None, None);
+        (self.free, self.reported) = (None, None);
     }
 
     /// Makes the next reason for giving up a claim count as new.
-    pub(super) fn forget_told(&mut self) {
-        self.told = None;
+    pub(super) fn forget_reported(&mut self) {
+        self.reported = None;
     }
 
     /// Whether this reason for giving up a claim is new, and must be reported.
     fn is_new(&mut self, obstacle: Obstacle) -> bool {
-        let told = self.told.replace(obstacle);
-        !told.is_some_and(|told| told.is_like(obstacle))
+        let reported = self.reported.replace(obstacle);
+        !reported.is_some_and(|reported| reported.is_like(obstacle))
     }
 }
 
@@ -72,7 +72,7 @@ impl Group {
     /// Handles the release of another node. The last slot is outdated, and so are the obstacles of
     /// a claim.
     pub(super) fn note_release(&mut self, context: &GroupContext<'_>) {
-        let Some(slot) = self.slot(&context.sight) else {
+        let Some(slot) = self.slot(&context.observation) else {
             self.acceptor.freed = true;
             return;
         };
@@ -101,7 +101,7 @@ impl Group {
 
     /// Reports why a claim to a lease that was released for this node was given up, once for each
     /// reason.
-    pub(super) fn tell_of_given_up_claim(&mut self, local: NodeId, out: &mut Vec<GroupEvent>) {
+    pub(super) fn report_given_up_claim(&mut self, local: NodeId, out: &mut Vec<GroupEvent>) {
         let released_for_us = self.acceptor.known.owner == 0 && self.acceptor.successor() == local;
         let given_up = self.claim.given_up.take();
         if let Some(obstacle) = given_up.filter(|_| released_for_us)

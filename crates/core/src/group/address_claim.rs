@@ -9,7 +9,7 @@ use heartbeat_common::{
     wire::GroupId,
 };
 
-use super::{GroupContext, UNHEARD_PAUSE, backoff::Backoff};
+use super::{GroupContext, PENDING_RELEASE_PAUSE, backoff::Backoff};
 use crate::{
     Timing,
     proposer::{Obstacle, Proposer},
@@ -106,7 +106,7 @@ impl AddressClaim {
             Obstacle::Lease { remaining, .. } => self.wait_until(now.after(remaining)),
             Obstacle::Unheard => {
                 // As for the group, the pause grows with each request.
-                let pause = (now.since(self.asked_at) * 3).max(UNHEARD_PAUSE);
+                let pause = (now.since(self.asked_at) * 3).max(PENDING_RELEASE_PAUSE);
                 if pause < timing.interval {
                     self.wait_until(now.after(pause));
                 }
@@ -137,7 +137,7 @@ impl AddressClaim {
             self.forget_obstacles();
             return Some(false);
         }
-        let released = self.learn(context.sight.slot(self.id)?);
+        let released = self.learn(context.observation.slot(self.id)?);
         if self.is_lost(now, timing) {
             self.abandon();
             let over = now.after(self.backoff.lose(timing.interval));
@@ -174,7 +174,7 @@ impl AddressClaim {
     }
 
     /// The time of the next check before the tick.
-    pub(super) fn look_at(&self) -> Option<Boottime> {
+    pub(super) fn next_check(&self) -> Option<Boottime> {
         match self.wait {
             Wait::Tick => None,
             Wait::Obstacle { ends: at } | Wait::Contest { over: at } => Some(at),

@@ -145,7 +145,7 @@ impl Group {
     ) -> Option<Option<Boottime>> {
         let mut until = None;
         for claim in &mut self.addresses {
-            let Some(slot) = context.sight.slot(claim.id) else {
+            let Some(slot) = context.observation.slot(claim.id) else {
                 self.acceptor.lacks_slots = true;
                 return None;
             };
@@ -159,7 +159,7 @@ impl Group {
     }
 
     /// Makes the claims to the addresses follow the group's claim.
-    pub(super) fn tend_addresses(&mut self, context: &GroupContext<'_>) {
+    pub(super) fn update_addresses(&mut self, context: &GroupContext<'_>) {
         let GroupContext { now, timing, .. } = *context;
         let aim = match self.serving() {
             _ if self.claim.proposer.is_holding() => Aim::Hold,
@@ -173,7 +173,7 @@ impl Group {
                     let pursued = claim.pursue(context);
                     self.acceptor.lacks_slots |= pursued.is_none();
                     self.claim.urgent |= pursued.unwrap_or_default();
-                    self.look_at = self.look_at.into_iter().chain(claim.look_at()).min();
+                    self.next_check = self.next_check.into_iter().chain(claim.next_check()).min();
                 }
                 Aim::Hold => {}
                 Aim::GiveBack => claim.give_back(self.departure.successor, now, timing),

@@ -113,7 +113,7 @@ impl Group {
     /// Whether a peer can own this group, as far as this node knows.
     pub(super) fn eligibility(&self, node: NodeId, context: &GroupContext<'_>) -> Eligibility {
         let GroupContext { view, index, .. } = *context;
-        let reported = context.sight.reported(index, node);
+        let reported = context.observation.reported(index, node);
         Eligibility::of(view.ineligibility(&self.plan, index, node, reported))
     }
 

@@ -2,7 +2,7 @@
 
 use heartbeat_common::{time::Boottime, wire::LeaseEntry};
 
-use super::{GroupEvent, Period, UNHEARD_PAUSE, backoff::Backoff};
+use super::{GroupEvent, PENDING_RELEASE_PAUSE, Period, backoff::Backoff};
 use crate::{
     Timing,
     index::Seat,
@@ -76,7 +76,7 @@ impl GroupClaim {
     /// request is sent again before the next tick, a few times.
     fn ask_again_soon(&mut self, free: Option<Period>, now: Boottime, timing: &Timing) {
         let Some(free) = free else { return };
-        let pause = (now.since(free.since) * 3).max(UNHEARD_PAUSE);
+        let pause = (now.since(free.since) * 3).max(PENDING_RELEASE_PAUSE);
         if pause < timing.interval {
             self.not_before = self.not_before.max(now.after(pause));
         }

@@ -34,7 +34,7 @@ impl Group {
             return self.phase;
         };
         if chance.is_none_or(|at| at > now) {
-            self.look_at = chance;
+            self.next_check = chance;
             return Phase::Waiting;
         }
         let View {
@@ -43,7 +43,10 @@ impl Group {
         if constraints.displaces(index, view.local, view.local, seen) {
             // An acceptor that forgot its votes may show a held lease as free. No group gives way
             // to a claim on such evidence.
-            let sure_from = context.sight.votes_from.after(context.timing.interval * 2);
+            let sure_from = context
+                .observation
+                .votes_from
+                .after(context.timing.interval * 2);
             return match now >= sure_from {
                 true => Phase::Displacing,
                 false => Phase::Waiting,
@@ -84,7 +87,7 @@ impl Group {
             .acceptor
             .knows_other_owner(local, now.after(timing.interval))
         {
-            let slot = self.slot(&context.sight)?;
+            let slot = self.slot(&context.observation)?;
             if slot.promised != self.acceptor.known.promised {
                 self.make_way(&slot, context);
             }
@@ -120,14 +123,14 @@ impl Group {
         let period = self.acceptor.free.as_mut()?;
         // This node stalled. All nodes may have stalled, and then the owner only needs another
         // moment.
-        let woken = period.or_woken(context.node.woke_at, timing.interval);
+        let woken = period.or_stall_end(context.node.stalled_until, timing.interval);
         let mut free = period.since;
         let known = self.acceptor.known;
         let own = self.rank(view.local, context);
         if self.is_outranked(own, context) {
             // After a start of all nodes at once, no node is fit yet and all acceptors abstain. The
             // best node must be the first that requests a vote after that.
-            free = free.max(context.sight.votes_from);
+            free = free.max(context.observation.votes_from);
         }
         // The last owner is passed over: it would have renewed if it could.
         let mut passed_over = NodeId(known.owner as u16);
@@ -187,7 +190,7 @@ impl Group {
             if now >= claim.not_before {
                 claim.ask_at_once(now);
             } else {
-                self.look_at = Some(claim.not_before);
+                self.next_check = Some(claim.not_before);
             }
         }
         let asked_for = now.since(claim.asked_at);

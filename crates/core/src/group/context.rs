@@ -2,7 +2,9 @@
 
 use heartbeat_common::time::Boottime;
 
-use crate::{Timing, index::GroupIndex, placement::View, reach::Distance, sight::Sight};
+use crate::{
+    Timing, index::GroupIndex, observation::Observation, placement::View, reach::Distance,
+};
 
 #[derive(Clone, Copy)]
 pub(crate) struct GroupContext<'a> {
@@ -14,7 +16,7 @@ pub(crate) struct GroupContext<'a> {
     /// The nodes, and where groups are.
     pub(crate) view: View<'a>,
     /// The peers and this node's own acceptor.
-    pub(crate) sight: Sight<'a>,
+    pub(crate) observation: Observation<'a>,
 }
 
 /// The limits of this node's actions in one step.
@@ -34,12 +36,12 @@ pub(crate) struct LocalNode {
     /// Whether the control task of this agent hangs.
     pub(crate) hangs: bool,
     /// The end of this node's last stall: the start of the clock if there was none.
-    pub(crate) woke_at: Boottime,
+    pub(crate) stalled_until: Boottime,
 }
 
 impl<'a> GroupContext<'a> {
     /// The reach of the nodes for the group.
     pub(crate) fn distance(&self) -> &'a Distance {
-        self.sight.distance(self.index)
+        self.observation.distance(self.index)
     }
 }

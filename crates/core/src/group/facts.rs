@@ -124,7 +124,7 @@ impl Group {
     }
 
     /// Updates the condition of the interfaces from the last report.
-    pub(crate) fn look_at_interfaces(&mut self, now: Boottime, out: &mut Vec<GroupEvent>) {
+    pub(crate) fn check_interfaces(&mut self, now: Boottime, out: &mut Vec<GroupEvent>) {
         if let Some(reach) = self.interfaces.observe(now) {
             out.push(GroupEvent::State(GroupState::of_interfaces(
                 reach == Reach::Broken,

@@ -120,7 +120,7 @@ impl Group {
     fn is_settled(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { index, view, .. } = *context;
         self.is_known_to(node, context)
-            && context.sight.reported(index, node).reach == Reach::Whole
+            && context.observation.reported(index, node).reach == Reach::Whole
             && self.eligibility(node, context) == Eligibility::Eligible
             && !view
                 .constraints
@@ -131,23 +131,28 @@ impl Group {
     /// move along.
     pub(crate) fn is_open(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { view, index, .. } = *context;
-        let ineligibility =
-            view.ineligibility(&self.plan, index, node, context.sight.reported(index, node));
+        let ineligibility = view.ineligibility(
+            &self.plan,
+            index,
+            node,
+            context.observation.reported(index, node),
+        );
         matches!(ineligibility, None | Some(Ineligibility::Constrained))
             && self.is_known_to(node, context)
     }
 
     /// Whether `node` has been fit for long enough, and would receive the release at once.
     fn is_known_to(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
-        self.hears_of_release(node, context) && context.sight.reported(context.index, node).current
+        self.receives_release(node, context)
+            && context.observation.reported(context.index, node).current
     }
 
     /// Whether `node` has been fit for the length of a lease, and its acceptor votes for this node.
     /// An acceptor that abstains would not receive the release.
-    pub(super) fn hears_of_release(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
+    pub(super) fn receives_release(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { now, timing, .. } = *context;
-        let fit_since = context.sight.fit_since(node);
-        let acceptor = context.sight.acceptor(node);
+        let fit_since = context.observation.fit_since(node);
+        let acceptor = context.observation.acceptor(node);
         fit_since.is_some_and(|since| now.since(since) >= timing.lease)
             && acceptor.is_some_and(|acceptor| self.claim.proposer.has_vote_of(acceptor, now))
     }

@@ -42,7 +42,10 @@ impl Group {
     /// Whether the group is new, and a node that could serve it does not have it yet.
     pub(super) fn awaits_others(&mut self, context: &GroupContext<'_>) -> bool {
         let GroupContext {
-            now, index, sight, ..
+            now,
+            index,
+            observation,
+            ..
         } = *context;
         let since = match self.introduction {
             Introduction::Over => return false,
@@ -50,7 +53,8 @@ impl Group {
             Introduction::Since(since) => since,
         };
         let mut others = self.plan.ranked.iter();
-        let waits = now.since(since) < INTRODUCTION && others.any(|node| sight.lacks(index, *node));
+        let waits =
+            now.since(since) < INTRODUCTION && others.any(|node| observation.lacks(index, *node));
         self.introduction = match waits {
             true => Introduction::Since(since),
             false => Introduction::Over,

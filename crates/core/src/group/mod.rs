@@ -56,7 +56,7 @@ const MAX_FAILBACK_HOLD: Duration = Duration::from_secs(60);
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The pause before the next request to an acceptor that has not received a release yet. The total
 /// time grows fourfold with each further request, until the ticks come more often.
-const UNHEARD_PAUSE: Duration = Duration::from_millis(1);
+const PENDING_RELEASE_PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug)]
 pub struct Group {
@@ -74,7 +74,7 @@ pub struct Group {
     failback_hold: FailbackHold,
     introduction: Introduction,
     /// The time of the next check before the next tick.
-    look_at: Option<Boottime>,
+    next_check: Option<Boottime>,
 }
 
 impl Group {
@@ -95,7 +95,7 @@ impl Group {
             departure: Departure::default(),
             failback_hold: FailbackHold::default(),
             introduction: Introduction::default(),
-            look_at: None,
+            next_check: None,
         }
     }
 
@@ -145,8 +145,8 @@ impl Group {
     }
 
     /// The time of the next check before the next tick.
-    pub(crate) fn look_at(&self) -> Option<Boottime> {
-        self.look_at
+    pub(crate) fn next_check(&self) -> Option<Boottime> {
+        self.next_check
     }
 
     /// The group with a new plan from the configuration. Claims to new addresses begin as `idle`.
@@ -192,12 +192,12 @@ impl Group {
 
     /// Decides from the context of this step.
     pub(crate) fn step(&mut self, context: &GroupContext<'_>, out: &mut Vec<GroupEvent>) {
-        self.look_at = None;
+        self.next_check = None;
         self.end_release(context);
         if std::mem::take(&mut self.acceptor.freed) && self.serving() == Serving::Stopped {
             self.note_release(context);
         }
-        self.tell_of_given_up_claim(context.view.local, out);
+        self.report_given_up_claim(context.view.local, out);
         let served = self.serving() == Serving::Started;
         let next = match self.phase {
             Phase::Waiting | Phase::Displacing => self.wait(context, out),
@@ -208,7 +208,7 @@ impl Group {
             Phase::Releasing { since } => Phase::Releasing { since },
         };
         self.enter(next);
-        self.tend_addresses(context);
+        self.update_addresses(context);
         let reopens = self.reopens_an_address(context.now);
         if let Some(tenure) = self.phase.tenure().filter(|_| served && reopens) {
             out.push(GroupEvent::LeaseAcquired {
@@ -217,7 +217,7 @@ impl Group {
             });
         }
         if self.acceptor.lacks_slots {
-            self.look_at = Some(context.now);
+            self.next_check = Some(context.now);
         }
         self.assert_nothing_is_renewed_by_a_hanging_agent(context);
     }

@@ -6,9 +6,9 @@ use super::{EXPECTED_WITHIN, Group, Phase, Serving};
 use crate::{
     Timing,
     index::GroupIndex,
+    observation::Observation,
     placement::{GroupSnapshot, Running},
     report::{GroupReport, Reported},
-    sight::Sight,
 };
 
 /// The owner as this node sees it.
@@ -60,15 +60,15 @@ impl Group {
         index: GroupIndex,
         (local, now): (NodeId, Boottime),
         timing: &Timing,
-        sight: &Sight<'_>,
+        observation: &Observation<'_>,
     ) -> Option<GroupSnapshot> {
-        let owner = self.read_owner(local, now, sight)?;
+        let owner = self.read_owner(local, now, observation)?;
         self.owner.observe(owner, now);
         let running = match owner {
             Some(owner) if owner == local && self.runs() => Running::Yes,
             Some(owner) if owner == local => Running::No,
             Some(_) if !self.plan.supervised => Running::Yes,
-            Some(owner) => match sight.reported(index, owner) {
+            Some(owner) => match observation.reported(index, owner) {
                 Reported { current: false, .. } => Running::Unknown,
                 Reported { said, .. } if said.running => Running::Yes,
                 Reported { .. } => Running::No,
@@ -94,13 +94,13 @@ impl Group {
         &mut self,
         local: NodeId,
         now: Boottime,
-        sight: &Sight<'_>,
+        observation: &Observation<'_>,
     ) -> Option<Option<NodeId>> {
         Some(match self.serving() {
             Serving::Started => Some(local),
             Serving::Stopping => None,
             Serving::Stopped => {
-                let slot = self.slot(sight)?;
+                let slot = self.slot(observation)?;
                 let owner = slot.live_owner(now).filter(|owner| *owner != local);
                 self.owner.until = match owner {
                     Some(_) => Boottime::from_nanos(slot.expires),

@@ -13,24 +13,24 @@ use heartbeat_common::time::Boottime;
 pub(super) struct Period {
     pub(super) since: Boottime,
     /// The end of the first stall that reached into the period.
-    woken_at: Option<Boottime>,
+    stall_end: Option<Boottime>,
 }
 
 impl Period {
     pub(super) const fn since(since: Boottime) -> Self {
         Self {
             since,
-            woken_at: None,
+            stall_end: None,
         }
     }
 
     /// The start of the period, or `moment` after the end of the first stall if that is later. The
-    /// last stall of this node ended at `woke_at`.
-    pub(super) fn or_woken(&mut self, woke_at: Boottime, moment: Duration) -> Boottime {
-        if self.woken_at.is_none() && woke_at.after(moment) > self.since {
-            self.woken_at = Some(woke_at);
+    /// last stall of this node ended at `stalled_until`.
+    pub(super) fn or_stall_end(&mut self, stalled_until: Boottime, moment: Duration) -> Boottime {
+        if self.stall_end.is_none() && stalled_until.after(moment) > self.since {
+            self.stall_end = Some(stalled_until);
         }
-        self.woken_at
-            .map_or(self.since, |woken_at| woken_at.after(moment))
+        self.stall_end
+            .map_or(self.since, |stall_end| stall_end.after(moment))
     }
 }

@@ -15,13 +15,13 @@ use crate::{
 
 /// The least duration of a fault before a group leaves for a node whose heartbeats do not confirm
 /// its interface. The carriers at the ports of one switch do not fail at the same moment.
-const UNVOUCHED: Duration = Duration::from_millis(250);
+const UNCONFIRMED: Duration = Duration::from_millis(250);
 
 /// The same duration if the other node's heartbeats confirm replies on the link of the addresses.
 /// By then that node would have noticed a lack of replies. A fault that is shorter than a lease
 /// moves no group, as with heartbeats on only one link. A silence is noticed only after a timeout,
 /// by all nodes behind the same switch.
-fn vouched(own: Reach, timing: &Timing) -> Duration {
+fn confirmed_after(own: Reach, timing: &Timing) -> Duration {
     let Timing {
         lease,
         timeout,
@@ -64,14 +64,14 @@ impl Group {
         let Some(since) = faulty_since else {
             return false;
         };
-        let said = context.sight.reported(context.index, node);
+        let said = context.observation.reported(context.index, node);
         let lasted = now.since(since);
         let sure = match heard_on && said.reach == Reach::Whole {
-            true => lasted >= vouched(own, timing),
-            false => said.current && lasted >= UNVOUCHED.max(vouched(own, timing)),
+            true => lasted >= confirmed_after(own, timing),
+            false => said.current && lasted >= UNCONFIRMED.max(confirmed_after(own, timing)),
         };
         sure && said.reach < own
             && self.eligibility(node, context) == Eligibility::Eligible
-            && self.hears_of_release(node, context)
+            && self.receives_release(node, context)
     }
 }

@@ -48,7 +48,7 @@ impl Group {
         out: &mut Vec<GroupEvent>,
     ) -> Tenure {
         self.claim.backoff.win();
-        self.acceptor.forget_told();
+        self.acceptor.forget_reported();
         let ballot = self.claim.proposer.ask().map(|ask| ask.ballot);
         // A late renewal under the same ballot means that no acceptor promised a higher one
         // meanwhile, so ownership never changed.
@@ -79,10 +79,10 @@ impl Group {
             tenure.timeline.free = now;
         }
         let mut lapsed = lapsed.unwrap_or(Period::since(end));
-        let hopes_from = lapsed
-            .or_woken(context.node.woke_at, Duration::ZERO)
+        let grace_from = lapsed
+            .or_stall_end(context.node.stalled_until, Duration::ZERO)
             .max(end);
-        let hopeless = now.since(hopes_from) > context.timing.grace_after_lapse();
+        let hopeless = now.since(grace_from) > context.timing.grace_after_lapse();
         if !hopeless || self.operator.maintained {
             return Phase::Lapsed(tenure, lapsed);
         }

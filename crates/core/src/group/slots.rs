@@ -7,7 +7,7 @@ use heartbeat_common::{
 };
 
 use super::{Group, Serving, address_claim::AddressClaim};
-use crate::{Timing, sight::Sight};
+use crate::{Timing, observation::Observation};
 
 /// The reasons why the slots of a group may matter in the next step.
 #[derive(Clone, Copy)]
@@ -67,8 +67,8 @@ impl Group {
     }
 
     /// The slot of the group's own lease. A slot that was not read is named for the next step.
-    pub(super) fn slot(&mut self, sight: &Sight<'_>) -> Option<Slot> {
-        let slot = sight.slot(self.plan.id);
+    pub(super) fn slot(&mut self, observation: &Observation<'_>) -> Option<Slot> {
+        let slot = observation.slot(self.plan.id);
         self.acceptor.lacks_slots |= slot.is_none();
         slot
     }

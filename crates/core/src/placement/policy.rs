@@ -35,7 +35,7 @@ impl Strategy {
     }
 
     /// Whether a node without room cannot have a group.
-    pub const fn minds_room(self) -> bool {
+    pub const fn checks_room(self) -> bool {
         matches!(self, Self::Utilization)
     }
 

@@ -144,7 +144,7 @@ impl Situation<'_> {
             policy,
             ..
         } = self.layout;
-        if policy.strategy.minds_room() {
+        if policy.strategy.checks_room() {
             let waiting = groups.iter_enumerated();
             let waiting = waiting.filter(|(group, _)| !(self.stopped)(*group));
             keep_room(&mut nodes, waiting, constraints, &seen, NOWHERE);

@@ -19,7 +19,7 @@ const PER_MILLE: i64 = 1_000;
 pub struct Key {
     pub points: Reverse<Score>,
     /// The strategy's measure against the node.
-    strain: (u32, u32),
+    cost: (u32, u32),
     place: usize,
     node: NodeId,
 }
@@ -58,7 +58,7 @@ impl View<'_> {
         let place = plan.ranked.iter().position(|ranked| *ranked == node);
         Key {
             points: Reverse(points),
-            strain: self.strain(group, node),
+            cost: self.cost(group, node),
             place: place.unwrap_or(plan.ranked.len()),
             node,
         }
@@ -135,7 +135,7 @@ impl View<'_> {
     }
 
     /// The strategy's measure against `node`, which decides among nodes with the same points.
-    fn strain(&self, group: GroupIndex, node: NodeId) -> (u32, u32) {
+    fn cost(&self, group: GroupIndex, node: NodeId) -> (u32, u32) {
         match self.policy.strategy {
             Strategy::Preferred => (0, 0),
             Strategy::LeastLoaded => {

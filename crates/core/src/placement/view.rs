@@ -194,16 +194,16 @@ impl View<'_> {
             .node(node)
             .map_or(Some(Ineligibility::Down), |view| view.ineligibility);
         match known {
-            None | Some(Ineligibility::Unknown) => {
-                self.bar_of_group(plan, group, node, reported).or(known)
-            }
+            None | Some(Ineligibility::Unknown) => self
+                .group_ineligibility(plan, group, node, reported)
+                .or(known),
             Some(_) if !plan.ranked.contains(&node) => Some(Ineligibility::Unlisted),
             known => known,
         }
     }
 
     /// The reason why `node` cannot have this group, although it may be fit for others.
-    fn bar_of_group(
+    fn group_ineligibility(
         &self,
         plan: &GroupPlan,
         group: GroupIndex,
@@ -264,7 +264,7 @@ impl View<'_> {
 
     /// The kind of which `node` has too little for the group, if the policy checks the room.
     pub fn lacks(&self, group: GroupIndex, node: NodeId) -> Option<KindIndex> {
-        if !self.policy.strategy.minds_room() || self.is_there(group, node) {
+        if !self.policy.strategy.checks_room() || self.is_there(group, node) {
             return None;
         }
         let mut left = self.left(group, node);

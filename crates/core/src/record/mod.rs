@@ -31,9 +31,9 @@ use crate::{
     group::Note,
     index::{GroupIndex, PeerIndex},
     membership::Membership,
+    observation::ReadSlot,
     placement::Layout,
     report::Report,
-    sight::ReadSlot,
 };
 pub use decode::{DecodeError, Decoder};
 pub use encode::{Encoder, Full};

@@ -137,7 +137,7 @@ impl Outcome {
     }
 
     /// Whether the outcome does not depend on the resource.
-    pub const fn tells_nothing(self) -> bool {
+    pub const fn is_inconclusive(self) -> bool {
         matches!(self, Self::NotStarted)
     }
 

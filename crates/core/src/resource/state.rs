@@ -10,7 +10,7 @@ use super::{Action, ResourcePlan, failures::Failures};
 /// some seconds to kill an action that does not end by itself.
 const OVERDUE: Duration = Duration::from_secs(10);
 /// The pause before a probe that could not be executed is repeated.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+const PROBE_PAUSE: Duration = Duration::from_secs(10);
 
 /// The state of a resource on this node, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,7 +184,7 @@ impl Resource {
     /// must not have the group until the state is known.
     pub(super) fn unseen(&mut self, barred: bool, now: Boottime) {
         self.known = Known::Nothing;
-        self.unseen_until = Some(now.after(LOOK_AGAIN));
+        self.unseen_until = Some(now.after(PROBE_PAUSE));
         if barred {
             self.failures.add(true, &self.plan, now);
         }
@@ -210,7 +210,7 @@ impl Resource {
         self.unseen_until = None;
         // The resource may have been installed meanwhile.
         if std::mem::take(&mut self.missing) && self.known == Known::Stopped {
-            self.look_anew();
+            self.probe_anew();
         }
     }
 
@@ -263,7 +263,7 @@ impl Resource {
 
     /// Marks the known state as outdated, so that a probe follows. No probe follows if the action
     /// in flight will show the state, or if only the operator may end it.
-    pub(super) fn look_anew(&mut self) {
+    pub(super) fn probe_anew(&mut self) {
         match self.action() {
             Some(Action::Start | Action::Stop) => {}
             _ if self.known == Known::Stuck => {}

@@ -576,7 +576,7 @@ impl<'a> ControlTask<'a> {
         if let Some(kernel_log) = &mut self.kernel_log {
             kernel_log.flush();
         }
-        logging::tell_suppressed();
+        logging::report_suppressed();
         {
             let view = view::lock(&self.view);
             self.exchange.poll(|peer| view.groups.known(peer));

@@ -1,4 +1,4 @@
-//! Whether this host has the addresses that the file gives it, and none of those that move.
+//! Checks that this host has its own addresses of the file, and none of the virtual ones.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,8 @@ use crate::{
     net::{IpPrefix, Netlink},
 };
 
-/// The local node's own addresses that this host does not have. An interface that is missing is told
-/// of elsewhere.
+/// Returns the local node's own addresses that this host lacks. Missing interfaces are reported
+/// elsewhere.
 pub(super) fn missing(config: &Config) -> Vec<String> {
     let Ok(mut netlink) = Netlink::open() else {
         return Vec::new();
@@ -46,7 +46,7 @@ fn lacks(address: IpAddr, interface: &str, own: &[IpPrefix]) -> Option<String> {
     ))
 }
 
-/// The addresses that move and are here, though no agent has put them there.
+/// Returns the virtual addresses that are on this host although no agent has added them.
 pub(super) fn already_there(config: &Config) -> Vec<String> {
     if Pins::of(&config.instance).dir().exists() {
         return Vec::new();
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_address_that_the_interface_lacks_is_told_with_those_it_has() {
+    fn missing_own_address_is_reported_with_the_present_ones() {
         let own = ["10.0.0.1/24", "fd00::1/64"].map(|text| text.parse().unwrap());
         assert_eq!(lacks("10.0.0.1".parse().unwrap(), "eth1", &own), None);
         let other = "10.0.0.2".parse().unwrap();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn own_address_is_looked_for_only_where_the_interface_is() {
+    fn own_address_is_checked_only_on_existing_interfaces() {
         let of = |interface: &str| {
             let text = format!(
                 "[cluster]\nname = \"x\"\n[[link]]\ninterface = \"{interface}\"\n\

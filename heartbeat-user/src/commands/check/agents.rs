@@ -1,12 +1,12 @@
-//! Whether the parameters of OCF resources are those that their agents know. Each agent that is
-//! installed here is asked for its meta-data, once, which starts nothing.
+//! Checks the parameters of OCF resources against their agents' meta-data. Each installed agent is
+//! run once for its meta-data, which starts nothing.
 
 use crate::{
     config::{Config, ResourceKind},
     resources::{Agents, Places},
 };
 
-/// What the agents of the resources that the local node may serve do not know, or lack.
+/// Returns unknown and missing parameters of the resources that the local node may serve.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     by(config, Places::of(config))
 }
@@ -30,7 +30,7 @@ fn by(config: &Config, places: Places) -> Vec<String> {
         for finding in runtime.block_on(agents.account(resource)) {
             said.push(format!(
                 "{}: resource \"{}\": by the meta-data of {}, {finding}\n  correct its params; `heartbeat verify` \
-                 lets the agent itself judge them",
+                  validates them with the agent itself",
                 config.path.display(),
                 resource.name,
                 resource.kind
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
-    /// An agent that knows one parameter and needs it.
+    /// An agent with one parameter, which is required.
     const AGENT: &str = r#"#!/bin/sh
 [ "$1" = meta-data ] || exit 1
 cat <<END
@@ -58,7 +58,7 @@ END
 "#;
 
     #[test]
-    fn parameters_that_an_agent_does_not_know_or_lacks_are_warnings() {
+    fn unknown_and_missing_agent_parameters_are_warnings() {
         let name = format!("heartbeat-check-agents-{}", std::process::id());
         let root = std::env::temp_dir().join(name);
         let provider = root.join("resource.d/acme");

@@ -1,5 +1,5 @@
-//! Whether this host has what the configuration names. What it lacks is a warning, no error: it may
-//! come later, or be on the node and not on the machine that checks.
+//! Checks whether this host has all that the configuration names. A missing thing is a warning, not
+//! an error: it may come later, or exist on the node but not on the machine of the check.
 
 use std::{
     collections::HashSet,
@@ -17,10 +17,11 @@ use crate::{
     dataplane,
 };
 
-/// Where agents of the Open Cluster Framework are, each in a directory of its provider.
+/// Directory of the OCF agents: a subdirectory for each provider.
 const OCF_AGENTS: &str = "/usr/lib/ocf/resource.d";
 
-/// What this host lacks, as the local node. `here` says that it is the local node.
+/// Returns a warning for each thing that this host, as the local node, lacks. `here`: this host is
+/// the local node.
 pub(super) fn warnings(config: &Config, here: bool) -> Vec<String> {
     let mut interfaces = missing_interfaces(config);
     if here {
@@ -40,7 +41,7 @@ pub(super) fn warnings(config: &Config, here: bool) -> Vec<String> {
     .concat()
 }
 
-/// Users, groups and working directories of resources that this host does not have.
+/// Warns of users, groups and working directories of resources that this host does not have.
 fn missing_accounts(config: &Config) -> Vec<String> {
     let resources = config.served_groups().iter();
     let resources = resources.flat_map(|group| &group.resources);
@@ -60,7 +61,7 @@ fn missing_accounts(config: &Config) -> Vec<String> {
             directory,
             ..
         } = &resource.execution;
-        // What cannot be looked up now is told when it is needed.
+        // A failed lookup is reported when the name is needed.
         let lacks_user = |name: &&String| matches!(User::from_name(name), Ok(None));
         let lacks_group = |name: &&String| matches!(Group::from_name(name), Ok(None));
         let create = |what: &str| format!("create it, or correct {what}");
@@ -84,13 +85,13 @@ fn missing_accounts(config: &Config) -> Vec<String> {
     found
 }
 
-/// What keeps the guard from local processes and containers.
+/// Warns if the guard does not bind local processes and containers.
 fn no_socket_guard(config: &Config) -> Vec<String> {
     let lack = dataplane::sockets_lack().filter(|_| !config.served().is_empty());
     let warning = lack.map(|why| {
         format!(
             "{}: no guard at the sockets: {why}\n  local processes and containers of a node that has lost its \
-             lease go on reaching its addresses there until they are removed",
+             lease continue to reach its addresses there until they are removed",
             config.path.display()
         )
     });
@@ -101,7 +102,7 @@ fn missing_interfaces(config: &Config) -> Vec<String> {
     let of_links = config
         .local_links()
         .map(|link| (format!("link {}", link.id.0), link.interface));
-    // A witness needs nothing for what it does not serve.
+    // A witness needs no interface of a vip, since it serves none.
     let of_vips = config
         .served()
         .iter()
@@ -127,8 +128,8 @@ fn missing_interfaces(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Programs of hooks, health checks, the load and the resources that are served, and agents below
-/// `agents`.
+/// Warns of unusable programs of hooks, health checks, the load and the served resources. OCF
+/// agents are below `agents`.
 fn unusable_programs(config: &Config, agents: &Path) -> Vec<String> {
     let complain = |what: &str, program: &Path, correct: &str| {
         let reason = unusable(program)?;
@@ -165,7 +166,7 @@ fn unusable_programs(config: &Config, agents: &Path) -> Vec<String> {
     resources.chain(hooks).chain(checks).chain(load).collect()
 }
 
-/// Directories that health checks write to, and the cgroup that the load is measured of.
+/// Warns of missing directories: those that health checks write to, and the load's control group.
 fn missing_directories(config: &Config) -> Vec<String> {
     let path = config.path.display();
     let disks = config.health.iter().filter_map(|check| match &check.kind {
@@ -194,7 +195,8 @@ fn named(check: &HealthCheck) -> String {
     format!("health check \"{}\"", check.name)
 }
 
-/// What a resource runs, each with the field that says so, and once. Of a unit only systemd knows.
+/// Returns the programs of a resource, each once and with its field. The programs of a systemd unit
+/// are known to systemd only.
 fn programs(resource: &Resource, agents: &Path) -> Vec<(&'static str, PathBuf)> {
     let commands = match &resource.kind {
         ResourceKind::Vip(_) | ResourceKind::Systemd(_) => return Vec::new(),
@@ -218,7 +220,7 @@ fn programs(resource: &Resource, agents: &Path) -> Vec<(&'static str, PathBuf)> 
         .collect()
 }
 
-/// Why `program` cannot be run.
+/// Returns why `program` cannot be run.
 fn unusable(program: &Path) -> Option<String> {
     match program.metadata() {
         Err(error) => Some(error.to_string()),
@@ -235,7 +237,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A directory of agents, with one in it.
+    /// A directory with one agent in it.
     struct Agents(PathBuf);
 
     impl Agents {
@@ -256,7 +258,7 @@ mod tests {
             fs::set_permissions(self.apache(), fs::Permissions::from_mode(0o755)).unwrap();
         }
 
-        /// What node `a` lacks, of what a group needs.
+        /// Returns what node `a` lacks of the resource.
         fn lacking(&self, resource: &str, role: &str) -> Vec<String> {
             let text = format!(
                 "[cluster]\nname = \"w\"\n[[link]]\ninterface = \"lo\"\n\
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_and_directories_that_are_missing_are_warnings_with_a_remedy() {
+    fn missing_accounts_and_directories_warn_with_a_remedy() {
         let lacking = |settings: &str| {
             let text = format!(
                 "[cluster]\nname = \"w\"\n[[link]]\ninterface = \"lo\"\n\
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_resources_run_must_be_there_on_members() {
+    fn missing_resource_programs_warn_on_members() {
         let agents = Agents::new();
         let apache = "type = \"ocf:heartbeat:apache\"";
         assert_eq!(

@@ -1,6 +1,7 @@
-//! `heartbeat check`: says whether a configuration can be used, and all that is wrong with it.
+//! `heartbeat check`: reports whether a configuration is usable, and every fault of it.
 //!
-//! Looks at the file, the key file, and whether this host has what the file names; changes nothing.
+//! The command reads the file and the key file, and checks whether this host has all that the file
+//! names. The command changes nothing.
 
 mod addresses;
 mod agents;
@@ -21,7 +22,7 @@ use crate::{
     servable,
 };
 
-/// What an examination of a configuration found.
+/// The findings of an examination.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
     pub(crate) errors: Vec<String>,
@@ -29,8 +30,8 @@ pub(crate) struct Findings {
     summary: String,
 }
 
-/// Examines the configuration at `path`, as `node` if given. Prints what is wrong to stderr, a
-/// summary to stdout, and fails if there is an error.
+/// Examines the configuration at `path`, for `node` if given. Prints faults to stderr and a summary
+/// to stdout, and fails if there is an error.
 pub fn check(path: &Path, node: Option<&str>) -> anyhow::Result<ExitCode> {
     let found = examine(path, node);
     let mut report = String::new();
@@ -54,7 +55,7 @@ pub fn check(path: &Path, node: Option<&str>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A reader that went away is no failure of ours.
+/// Turns a closed pipe into success.
 fn unread(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Ok(())
@@ -63,7 +64,7 @@ fn unread(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Whether the local node is this host: the file says so, or the name that was given is the host's.
+/// Whether this host is the local node: by the file, or because the given name is the host's.
 fn is_here(config: &Config, node: Option<&str>) -> bool {
     let Some(node) = node else { return true };
     let Ok(host) = nix::unistd::gethostname() else {
@@ -164,7 +165,7 @@ address = "10.0.0.100/24"
 prefer = ["c", "b"]
 "#;
 
-    /// The same, with the address on an interface that may come to be one.
+    /// Returns `nodes` with the address on an interface that could be an Ethernet interface.
     fn on_a_wire(nodes: &str) -> String {
         let address = "address = \"10.0.0.100/24\"";
         nodes.replace(address, &format!("{address}\ninterface = \"hb-none0\""))
@@ -177,7 +178,7 @@ prefer = ["c", "b"]
     }
 
     #[test]
-    fn an_address_on_the_loopback_is_an_error() {
+    fn vip_on_loopback_is_an_error() {
         let files = Files::new("loopback", NODES);
         let found = examine(&files.config(), Some("b"));
         let [error] = found.errors.as_slice() else {
@@ -190,7 +191,7 @@ prefer = ["c", "b"]
     }
 
     #[test]
-    fn a_good_configuration_is_summed_up() {
+    fn good_configuration_is_summarized() {
         let files = Files::new("good", &on_a_wire(NODES));
         let found = examine(&files.config(), Some("b"));
         only_lacks_the_wire(&found);
@@ -208,10 +209,37 @@ prefer = ["c", "b"]
         ] {
             assert!(found.summary.contains(part), "{part} in {}", found.summary);
         }
+        let key = format!("\n  setting  [cluster] key {}\n", files.key().display());
+        assert!(found.summary.ends_with(&key), "{}", found.summary);
     }
 
     #[test]
-    fn groups_and_constraints_are_summed_up_without_secrets() {
+    fn settings_without_a_place_in_the_summary_end_their_line_if_set() {
+        let more = r#"
+[[group]]
+name = "db"
+[[group.resource]]
+name = "store"
+type = "ocf:heartbeat:apache"
+check_level = 10
+stop_timeout = "50s"
+[[hook]]
+on = "takeover"
+exec = ["/bin/true"]
+timeout = "5s"
+"#;
+        let files = Files::new("tail", &format!("{NODES}{more}"));
+        let said = examine(&files.config(), Some("b")).summary;
+        for part in [
+            "           store: ocf:heartbeat:apache, stop timeout 50s, check level 10\n",
+            "  hook     takeover: /bin/true, timeout 5s\n",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
+
+    #[test]
+    fn groups_and_constraints_are_summarized_without_secrets() {
         let groups = r#"
 [[group]]
 name = "web"
@@ -266,7 +294,7 @@ then = "db"
     }
 
     #[test]
-    fn health_load_and_placement_are_summed_up_without_secrets() {
+    fn health_load_and_placement_are_summarized_without_secrets() {
         let more = r#"
 demand = { cpu = 2 }
 [[health]]
@@ -310,7 +338,7 @@ cooldown = "10min"
     }
 
     #[test]
-    fn what_health_and_load_lack_on_this_host_is_a_warning() {
+    fn missing_health_and_load_sources_are_warnings() {
         let more = r#"
 [[health]]
 name = "a"
@@ -362,7 +390,7 @@ cgroup = "/none/d"
     }
 
     #[test]
-    fn of_many_nodes_the_first_are_named() {
+    fn long_node_list_is_cut() {
         let many = |count: usize| -> String {
             let witness = |n| {
                 format!(
@@ -386,7 +414,7 @@ cgroup = "/none/d"
     }
 
     #[test]
-    fn an_open_key_file_is_an_error_and_a_missing_interface_a_warning() {
+    fn readable_key_file_is_an_error_and_missing_interface_a_warning() {
         let nodes = NODES.replace("id = 2", "id = 2\ninterfaces = [\"hb-none0\"]")
             + "[[hook]]\non = \"takeover\"\nexec = [\"/nonexistent/notify\"]\n";
         let files = Files::new("warn", &nodes);
@@ -400,7 +428,7 @@ cgroup = "/none/d"
     }
 
     #[test]
-    fn each_problem_is_an_error_of_its_own() {
+    fn each_fault_is_a_separate_error() {
         let files = Files::new(
             "bad",
             &NODES

@@ -1,5 +1,5 @@
-//! A good configuration in a few lines, as the local node understands it. Never shows the values of
-//! parameters, which may be secret.
+//! Summarizes a good configuration from the local node's side. It never shows values of parameters,
+//! which may be secret.
 
 use std::fmt::{self, Write as _};
 
@@ -8,7 +8,9 @@ use heartbeat_core::placement::Score;
 use crate::commands::count::Count;
 use crate::config::{
     Config, Exec, Group, HealthKind, LoadSource, Node, Policy, ProcessName, Resource, ResourceKind,
-    Role, duration::Show,
+    Role,
+    duration::Show,
+    settings::{self, IfSet as _},
 };
 use heartbeat_core::index::GroupIndex;
 
@@ -23,15 +25,19 @@ pub(super) fn summary(config: &Config) -> String {
         let on: Vec<_> = hook.on.iter().map(|event| event.as_str()).collect();
         let _ = writeln!(
             out,
-            "  hook     {}: {}",
+            "  hook     {}: {}{}",
             on.join(", "),
-            hook.program.display()
+            hook.program.display(),
+            hook.if_set(config)
         );
+    }
+    for setting in config.summary_of_others() {
+        let _ = writeln!(out, "  setting  {setting}");
     }
     out
 }
 
-/// Who and where the nodes are, and how they keep time.
+/// Adds the nodes, their addresses and the time limits.
 fn cluster(out: &mut String, config: &Config) -> fmt::Result {
     let local = config.local();
     writeln!(out, "{}: ok", config.path.display())?;
@@ -48,7 +54,13 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         Role::Member => "",
         Role::Witness => ", witness",
     };
-    writeln!(out, "  node     {} (id {}){role}", local.name, local.id.0)?;
+    writeln!(
+        out,
+        "  node     {} (id {}){role}{}",
+        local.name,
+        local.id.0,
+        local.if_set(config)
+    )?;
     let voters = config.nodes.len();
     writeln!(
         out,
@@ -56,32 +68,29 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         (voters - 1) / 2,
         names(config.witnesses())
     )?;
+    writeln!(out, "  timing   {}", config.summary_line(settings::TIMING))?;
     writeln!(
         out,
-        "  timing   interval {}, timeout {}, agent stall {}",
-        Show(config.interval),
-        Show(config.timeout),
-        Show(config.agent_stall)
-    )?;
-    writeln!(
-        out,
-        "  leases   lease {}, max lease {}, drift {} ppm, auto failback {}",
-        Show(config.lease),
-        Show(config.max_lease),
-        config.drift_ppm,
+        "  leases   {}, auto failback {}",
+        config.summary_line(settings::LEASES),
         failback(config)
     )?;
-    for link in config.local_links() {
+    for (link, settings) in config.local_links().zip(&config.links) {
         writeln!(
             out,
-            "  link {}   {} on {}, port {}, xdp {}",
-            link.id.0, link.address, link.interface, config.port, link.mode
+            "  link {}   {} on {}, port {}, xdp {}{}",
+            link.id.0,
+            link.address,
+            link.interface,
+            config.port,
+            link.mode,
+            settings.if_set(config)
         )?;
     }
     Ok(())
 }
 
-/// Which groups go back to a better-ranked node.
+/// Describes which groups go back to a better-ranked node.
 fn failback(config: &Config) -> &'static str {
     let mut groups = config.groups.iter();
     match groups.all(|group| group.stickiness >= Score::STAYS) {
@@ -102,7 +111,7 @@ fn served(out: &mut String, config: &Config) -> fmt::Result {
     for group in &config.groups {
         writeln!(
             out,
-            "  group    {}: rank {}, stickiness {}, id {}{}{}{}",
+            "  group    {}: rank {}, stickiness {}, id {}{}{}{}{}",
             group.name,
             names(group.rank.iter().filter_map(|id| config.node(*id))),
             group.stickiness,
@@ -112,7 +121,8 @@ fn served(out: &mut String, config: &Config) -> fmt::Result {
             match group.accepts_double_run {
                 true => ", accepts double run",
                 false => "",
-            }
+            },
+            group.if_set(config)
         )?;
         for resource in &group.resources {
             let what = what(config, resource);
@@ -121,7 +131,8 @@ fn served(out: &mut String, config: &Config) -> fmt::Result {
             } else {
                 ""
             };
-            writeln!(out, "           {}: {what}{exclusive}", resource.name)?;
+            let set = resource.if_set(config);
+            writeln!(out, "           {}: {what}{exclusive}{set}", resource.name)?;
         }
     }
     Ok(())
@@ -153,7 +164,7 @@ fn user(resource: &Resource) -> String {
     user.map_or_else(String::new, |user| format!(" as {user}"))
 }
 
-/// Arguments may be secret, too.
+/// Returns only the program of a command: arguments may be secret, too.
 fn program(command: &[String]) -> &str {
     command.first().map_or("", String::as_str)
 }
@@ -185,19 +196,20 @@ fn constraints(out: &mut String, config: &Config) -> fmt::Result {
     Ok(())
 }
 
-/// How this node finds out how it is, and how groups find their node.
+/// Adds the health checks, the load measurement and the placement.
 fn vitals(out: &mut String, config: &Config) -> fmt::Result {
     for check in &config.health {
         writeln!(
             out,
-            "  health   {}: {}, every {} for up to {}, fails after {}, well after {}, {}",
+            "  health   {}: {}, every {} for up to {}, fails after {}, well after {}, {}{}",
             check.name,
             looked_at(&check.kind),
             Show(check.interval),
             Show(check.timeout),
             check.fall,
             check.rise,
-            check.meaning
+            check.meaning,
+            check.if_set(config)
         )?;
     }
     let load = &config.load;
@@ -246,7 +258,7 @@ fn looked_at(kind: &HealthKind) -> String {
     let what = match kind {
         HealthKind::Exec(command) => program(command).to_owned(),
         HealthKind::Tcp(address) => address.to_string(),
-        // What follows the path may be secret.
+        // The query after the path may be secret.
         HealthKind::Http(target) => {
             let path = target.path.split('?').next().unwrap_or_default();
             format!("http://{}{path}", target.host)
@@ -260,7 +272,7 @@ fn looked_at(kind: &HealthKind) -> String {
     format!("{} {what}", kind.name())
 }
 
-/// `cpu 4, memory 16` behind `lead`, or nothing.
+/// Formats `cpu 4, memory 16` after `lead`; empty without amounts.
 fn amounts<'a>(lead: &str, amounts: impl Iterator<Item = (&'a str, u32)>) -> String {
     let amounts: Vec<_> = amounts
         .map(|(kind, amount)| format!("{kind} {amount}"))
@@ -276,7 +288,7 @@ fn maintenance(is: bool) -> &'static str {
     if is { ", in maintenance" } else { "" }
 }
 
-/// The names of `nodes`, or of the first of many.
+/// Lists the names of `nodes`, or of the first few.
 fn names<'a>(nodes: impl Iterator<Item = &'a Node>) -> String {
     const SHOWN: usize = 5;
     let names: Vec<_> = nodes.map(|node| node.name.as_str()).collect();

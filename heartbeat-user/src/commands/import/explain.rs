@@ -1,4 +1,4 @@
-//! `heartbeat import --explain`: what became of each statement, as a table or as JSON.
+//! `heartbeat import --explain`: the translation of each statement, as a table or as JSON.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use crate::import::{Place, Row};
 
 const HEADS: [&str; 4] = ["STATEMENT", "LINE", "BECAME", "WHY"];
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
-/// No column is made narrower, however narrow the terminal is.
+/// Least width of a column, even on a narrow terminal.
 const NARROWEST: usize = 12;
-/// The most that the first three columns take of the width: the last one says most.
+/// Percentages of the width that the first three columns may take; the last column has the longest
+/// text.
 const SHARES: [usize; 3] = [26, 18, 24];
 
-/// One JSON array with an object for each row.
+/// Formats the rows as one JSON array of objects.
 pub(super) fn json(rows: &[Row]) -> String {
     let row = |row: &Row| {
         let places = row.places.iter();
@@ -32,7 +33,7 @@ pub(super) fn json(rows: &[Row]) -> String {
     Value::Array(rows).to_string() + "\n"
 }
 
-/// The rows in aligned columns, within `width` as far as words allow it.
+/// Formats the rows in aligned columns, within `width` unless a word is too long.
 pub(super) fn table(rows: &[Row], width: usize) -> String {
     let mut cells: Vec<[String; 4]> = vec![HEADS.map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {
@@ -61,7 +62,7 @@ pub(super) fn table(rows: &[Row], width: usize) -> String {
     text
 }
 
-/// `corosync.conf:3`, `crm:4, 5`: the file's name without its directories.
+/// Formats the places: `corosync.conf:3`, `crm:4, 5`, without directories.
 fn lines(places: &[Place]) -> String {
     let mut text = String::new();
     let mut last: Option<&Place> = None;
@@ -78,7 +79,7 @@ fn lines(places: &[Place]) -> String {
     text
 }
 
-/// `text` on one line, without what a terminal would obey.
+/// Returns `text` on one line, without terminal control characters.
 fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(shown).collect()
@@ -98,7 +99,7 @@ fn widths(cells: &[[String; 4]], width: usize) -> [usize; 4] {
     widths
 }
 
-/// `text` in lines of at most `width`, broken between words; a longer word is cut.
+/// Splits `text` into lines of at most `width`, between words; a longer word is cut.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn each_statement_has_a_row_that_says_what_it_became() {
+    fn each_statement_has_a_row_with_its_translation() {
         let rows = rows();
         let ip = row(&rows, "primitive ip");
         assert_eq!(ip.became, "[[group.resource]] ip");
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_aligned_and_keeps_within_the_width() {
+    fn table_is_aligned_within_the_width() {
         let rows = rows();
         for width in [80, 120, 200] {
             let text = table(&rows, width);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_longer_than_its_column_is_cut() {
+    fn long_word_is_cut_at_the_column_width() {
         assert_eq!(wrapped("a bbbbbbb cc", 3), ["a", "bbb", "bbb", "b", "cc"]);
         assert_eq!(wrapped("", 3), [""]);
     }

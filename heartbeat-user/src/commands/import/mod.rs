@@ -1,7 +1,7 @@
-//! `heartbeat import`: writes a configuration of ours from one of Corosync and Pacemaker, or of
-//! keepalived.
+//! `heartbeat import`: converts a configuration of Corosync and Pacemaker, or of keepalived, to
+//! ours.
 //!
-//! Reads the files that it is given and nothing else, and never replaces a file unless told to.
+//! The command reads only the given files. It never replaces a file without --force.
 
 use std::{
     fmt::Write as _,
@@ -25,41 +25,43 @@ use crate::{
 
 mod explain;
 
-/// What to import, and where to.
+/// The input files and the output of an import.
 #[derive(Clone, Debug, Args)]
 pub struct Import {
-    /// Nodes and networks: corosync.conf
+    /// Read nodes and networks from this corosync.conf
     #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib", "keepalived"])]
     corosync: Option<PathBuf>,
-    /// Resources: what `crm configure show` prints, commands of crm or pcs as typed into a shell, or cib.xml
+    /// Read resources: output of `crm configure show`, crm or pcs commands as typed into a shell,
+    /// or cib.xml
     #[arg(long, visible_alias = "pcs", value_name = "FILE")]
     crm: Option<PathBuf>,
-    /// Resources: cib.xml, as `cibadmin --query` prints it
+    /// Read resources from cib.xml, as `cibadmin --query` prints it
     #[arg(long, value_name = "FILE", conflicts_with = "crm")]
     cib: Option<PathBuf>,
     /// Interface of a link, once for each link: corosync.conf does not name them
     #[arg(long, value_name = "NAME")]
     interface: Vec<String>,
-    /// Keep IPaddr2 resources as agents, whose addresses the kernel does not guard; else they become vips
+    /// Keep IPaddr2 resources as agents, whose addresses the kernel does not guard; by default they
+    /// become vips
     #[arg(long)]
     keep_agents: bool,
-    /// What is done anyway: it was not once
+    /// Accept an old flag for what is now the default
     #[arg(long, hide = true, conflicts_with = "keep_agents")]
     builtin_vip: bool,
-    /// keepalived.conf of a node, once for each node, with the node's name before it
+    /// Read a node's keepalived.conf; repeat for each node, with the node's name before the file
     #[arg(
         long,
         value_name = "[NODE=]FILE",
         conflicts_with_all = ["corosync", "crm", "cib", "interface", "keep_agents", "builtin_vip"]
     )]
     keepalived: Vec<String>,
-    /// Where to write the configuration; standard output, if absent
+    /// Write the configuration to this file; standard output if absent
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long, requires = "output")]
     force: bool,
-    /// Print what became of each statement, and why, instead of the configuration
+    /// Print the translation of each statement, and the reason, instead of the configuration
     #[arg(long)]
     explain: bool,
     /// With --explain: print one JSON array
@@ -68,7 +70,7 @@ pub struct Import {
 }
 
 impl Import {
-    /// Writes the configuration, and to standard error what came of the input.
+    /// Writes the configuration, and a summary of the translation to standard error.
     pub fn run(&self) -> anyhow::Result<()> {
         let imported = match self.keepalived.as_slice() {
             [] => self.pacemaker()?,
@@ -90,7 +92,7 @@ impl Import {
         } else if self.output.is_none() {
             output::print(&imported.text)?;
         }
-        // The configuration is written even if nobody reads this.
+        // The configuration is written even if nobody reads the summary.
         let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
         Ok(())
     }
@@ -142,8 +144,8 @@ fn read(path: &Path) -> anyhow::Result<Input> {
     })
 }
 
-/// Writes the file, and replaces one that is there only by `force`. Parameters of resources may be
-/// passwords, so the file is for root only, as Pacemaker's is.
+/// Writes the file, and replaces an existing one only with `force`. Parameters of resources may be
+/// passwords, so only root can read the file, as for Pacemaker's.
 fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     let written = if force {
         replace(path, text)
@@ -179,13 +181,13 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
         None => writeln!(text),
     };
     if !imported.remarks.is_empty() {
-        let _ = writeln!(text, "not translated, for reasons that stand in the file:");
+        let _ = writeln!(text, "not translated; the file has the reasons:");
     }
     for remark in &imported.remarks {
         let _ = writeln!(text, "  {}", remark.what());
     }
     if !imported.guesses.is_empty() {
-        let _ = writeln!(text, "guessed, so see whether it is meant:");
+        let _ = writeln!(text, "guessed; check that it is what you mean:");
     }
     for guess in &imported.guesses {
         let _ = writeln!(text, "  {}: {}", guess.what(), guess.reason);
@@ -193,7 +195,7 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     if !imported.held.is_empty() {
         let _ = writeln!(
             text,
-            "in maintenance, so served nowhere until you have seen to what it depends on:"
+            "in maintenance, so not started anywhere until you have checked its dependencies:"
         );
     }
     for held in &imported.held {
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_a_private_file_and_replaces_it_only_by_force() {
+    fn imported_file_is_private_and_replaced_only_with_force() {
         let scratch = Scratch::new("force");
         let crm = scratch.file("crm", b"primitive x Dummy params password=sesame\n");
         let output = scratch.0.join("heartbeat.toml");
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn node_name_stands_before_the_file() {
+    fn node_name_is_read_before_the_file_name() {
         let scratch = Scratch::new("keepalived");
         let text = b"vrrp_instance V {\ninterface eth9\nvirtual_ipaddress {\n10.0.0.9/24\n}\n}\n";
         let [one, other] = ["k", "a=b"].map(|name| scratch.file(name, text).display().to_string());
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_input_leaves_no_output_and_is_told_by_file_and_line() {
+    fn bad_input_writes_no_output_and_names_file_and_line() {
         let scratch = Scratch::new("bad");
         let output = scratch.0.join("heartbeat.toml");
         let said = |crm: &Path| {
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_counts_and_names_what_is_left_out() {
+    fn summary_counts_items_and_names_untranslated_ones() {
         let scratch = Scratch::new("summary");
         let crm = scratch.file("crm", b"primitive x Dummy\ntag t: x\n");
         let inputs = Inputs {
@@ -340,13 +342,13 @@ mod tests {
         assert_eq!(
             summary(&imported, Some(Path::new("out"))),
             "imported 0 nodes, 1 link, 1 group with 1 resource, 0 constraints to out\n\
-             not translated, for reasons that stand in the file:\n  tag t (crm:2)\n\
+             not translated; the file has the reasons:\n  tag t (crm:2)\n\
              next: read the comments, then run `heartbeat check`\n"
         );
     }
 
     #[test]
-    fn the_summary_names_what_the_operator_has_to_decide() {
+    fn summary_names_decisions_for_the_operator() {
         let inputs = Inputs {
             corosync: None,
             resources: Some(Input {

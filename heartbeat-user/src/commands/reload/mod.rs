@@ -1,9 +1,9 @@
-//! `heartbeat reload`: has the agent take over its configuration file; with `--all` all nodes, one
-//! after the other.
+//! `heartbeat reload`: makes the agent apply its configuration file; with `--all` the agents of all
+//! nodes, one after the other.
 //!
-//! With `--all` this command leads. Through the local agent it asks each node whether it can use the
-//! file, then has the file written where it differs, then has it reloaded in the order of the plan. The
-//! command stops at the first step that fails, and tells the state of each node.
+//! With `--all` this command leads. Through the local agent it first checks the file on each node,
+//! then writes the file where it differs, then reloads the nodes in the order of the plan. The
+//! command stops at the first step that fails, and reports the state of each node.
 
 mod outcome;
 mod plan;
@@ -33,10 +33,10 @@ use crate::{
     logging, peering,
 };
 
-/// Between two looks at the status.
+/// Interval of the polls of the status.
 const POLL: Duration = Duration::from_millis(100);
-/// The time without a new problem before the next node reloads. The reports of the nodes tell a moment
-/// later what a reload begins.
+/// Time without a new problem before the next node reloads: the nodes report the effects of a
+/// reload a moment later.
 const STEADY: Duration = Duration::from_millis(500);
 
 /// What to reload.
@@ -52,7 +52,7 @@ pub struct Reload {
     /// Leave out nodes that are not reached, and replace files that have settings of their own
     #[arg(long, requires = "all")]
     force: bool,
-    /// How long a node may take until all runs again
+    /// Limit for the time until a node is stable again
     #[arg(
         long,
         value_name = "SECONDS",
@@ -90,7 +90,7 @@ impl Reload {
             output::print(&format!("{}\n", serde_json::to_string(&outcome)?))?;
         } else {
             for error in &outcome.errors {
-                logging::say(&format!("heartbeat: {error}"));
+                logging::print(&format!("heartbeat: {error}"));
             }
         }
         Ok(match outcome.done {
@@ -104,7 +104,7 @@ impl Reload {
 struct Leader {
     client: Client,
     text: String,
-    /// For one node.
+    /// Time limit for one node.
     patience: Duration,
     json: bool,
 }
@@ -118,7 +118,7 @@ impl Leader {
         let warnings = warnings(&candidates);
         if !self.json {
             for warning in &warnings {
-                logging::say(&format!("warning: {warning}"));
+                logging::print(&format!("warning: {warning}"));
             }
         }
         let plan = match plan::plan(&candidates, force) {
@@ -233,12 +233,12 @@ impl Leader {
         Ok(match self.ask(node, ConfigureStep::Check { text }) {
             Ok(Response::Checked(checked)) => Answer::Checked(*checked),
             Ok(Response::NotReached { message }) => Answer::NotReached(message),
-            Ok(other) => bail!("the agent answered something else: {other:?}"),
+            Ok(other) => bail!("unexpected answer from the agent: {other:?}"),
             Err(error) => Answer::Refused(format!("{error:#}")),
         })
     }
 
-    /// Has a step done that ends with a text.
+    /// Executes a step whose result is a text.
     fn done(&mut self, node: &str, step: ConfigureStep) -> Result<String, Undone> {
         let doing = format!("stopped at node {node} ({})", step.name());
         match self.ask(node, step) {
@@ -247,7 +247,7 @@ impl Leader {
                 Err(Undone::NotReached(anyhow!("{doing}: {message}")))
             }
             Ok(other) => Err(Undone::Failed(anyhow!(
-                "{doing}: the agent answered something else: {other:?}"
+                "{doing}: unexpected answer from the agent: {other:?}"
             ))),
             Err(error) => Err(Undone::Failed(error.context(doing))),
         }
@@ -264,7 +264,7 @@ impl Leader {
     fn status(&mut self) -> Result<Status> {
         match self.client.ask(&Request::Status, Duration::ZERO)? {
             Response::Status(status) => Ok(*status),
-            other => bail!("the agent answered something else: {other:?}"),
+            other => bail!("unexpected answer from the agent: {other:?}"),
         }
     }
 
@@ -298,7 +298,7 @@ impl Leader {
         }
     }
 
-    /// A line that is done with, for people.
+    /// Prints a finished line, unless the output is JSON.
     fn print(&self, line: &str) -> Result<()> {
         self.progress("");
         if !self.json {
@@ -307,7 +307,7 @@ impl Leader {
         Ok(())
     }
 
-    /// Shows on a terminal what goes on, in the place of what was shown before.
+    /// Shows the present step on a terminal, in place of the one before.
     fn progress(&self, what: &str) {
         let mut terminal = stderr();
         if terminal.is_terminal() {
@@ -316,7 +316,7 @@ impl Leader {
                 .chars()
                 .take(output::width().saturating_sub(1))
                 .collect();
-            // It is only shown.
+            // A failure to show progress does not matter.
             let _ = write!(terminal, "\r\x1b[K{what}");
             let _ = terminal.flush();
         }
@@ -325,9 +325,9 @@ impl Leader {
 
 /// The reason why a step was not done, as far as known.
 enum Undone {
-    /// The node knows nothing of it.
+    /// The node did not get the request.
     NotReached(anyhow::Error),
-    /// The node refused, or may have done it all the same.
+    /// The node refused, or may have carried out the step all the same.
     Failed(anyhow::Error),
 }
 
@@ -348,7 +348,7 @@ fn same_file(candidates: &[Candidate], path: &Path) -> Result<()> {
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if real(own) != real(path) {
             bail!(
-                "the agent here goes by {}, not by {}\n  name that file with --config",
+                "the local agent uses {}, not {}\n  name that file with --config",
                 own.display(),
                 path.display()
             );
@@ -357,7 +357,7 @@ fn same_file(candidates: &[Candidate], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The warnings of all nodes, each once with the nodes that have it.
+/// Returns the warnings of all nodes, each once with the nodes that have it.
 fn warnings(candidates: &[Candidate]) -> Vec<String> {
     let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
     for candidate in candidates {

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use super::plan::{Plan, Step};
 
-/// Of all nodes; as `--json` prints it.
+/// The outcome on all nodes; `--json` prints it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Outcome {
-    /// Whether all nodes have the configuration in force that were not left out.
+    /// Whether the configuration is in force on all nodes that were not left out.
     pub(super) done: bool,
-    /// In the order of the reloads; those that are left out come last.
+    /// The nodes in the order of the reloads; those that are left out come last.
     pub(super) nodes: Vec<Node>,
-    /// Why not all was done: for each reason cause and remedy.
+    /// The reasons why steps were not done, each with a remedy.
     pub(super) errors: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
@@ -20,11 +20,11 @@ pub(super) struct Outcome {
 pub(super) struct Node {
     pub(super) node: String,
     pub(super) state: State,
-    /// The configuration file there.
+    /// The path of the node's configuration file.
     pub(super) path: String,
     /// The node's answer, or the reason why it is left out.
     pub(super) text: String,
-    /// The file that was there before, if it was replaced.
+    /// The copy of the earlier file, if that was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backup: Option<String>,
 }
@@ -34,17 +34,17 @@ pub(super) struct Node {
 pub(super) enum State {
     /// The file is the old one, and so is the configuration.
     Unchanged,
-    /// The file is the new one; the agent goes by the old configuration.
+    /// The file is the new one; the agent still uses the old configuration.
     Written,
-    /// The agent goes by the new configuration.
+    /// The agent uses the new configuration.
     InForce,
-    /// The node was asked, and did not say what it did.
+    /// The node got the request, but did not report its result.
     Unknown,
     LeftOut,
 }
 
 impl Outcome {
-    /// Before the first step.
+    /// Returns the outcome before the first step.
     pub(super) fn of(plan: &Plan) -> Self {
         let planned = |step: &Step| Node {
             node: step.node.clone(),
@@ -73,7 +73,7 @@ impl Outcome {
         }
     }
 
-    /// The node names in one state.
+    /// Returns the names of the nodes in one state.
     fn names(&self, state: State) -> Vec<&str> {
         let nodes = self.nodes.iter().filter(|node| node.state == state);
         nodes.map(|node| node.node.as_str()).collect()
@@ -109,7 +109,7 @@ impl Outcome {
                 (Some(backup), _) => Some(format!(
                     "to go back, on {name}: mv {backup} {path} && heartbeat reload"
                 )),
-                // Its file was new before this began.
+                // The file was new before the command began.
                 (None, State::InForce | State::Written) => Some(format!(
                     "to go back, on {name}: put the old text into {path}, then `heartbeat reload`"
                 )),
@@ -122,7 +122,7 @@ impl Outcome {
 }
 
 impl Node {
-    /// The line for people.
+    /// Returns the line of a node as text.
     pub(super) fn line(&self) -> String {
         let Self {
             node, text, backup, ..

@@ -1,20 +1,21 @@
-//! Whether a configuration may be distributed, to whom, and in which order the nodes take it over.
+//! Decides whether a configuration may be distributed, to which nodes, and in which order they
+//! reload.
 //!
-//! The plan is a pure function of the nodes' answers. The nodes that serve least reload first, so that
-//! a mistake shows where it costs least. Among equals the node that was asked is the last, because it
+//! The plan is a pure function of the nodes' answers. The nodes that serve least reload first, so
+//! that a mistake shows where it costs least. Among equals the local node is the last, because it
 //! leads.
 
 use std::collections::BTreeMap;
 
 use crate::control::protocol::Checked;
 
-/// A node before anything is changed.
+/// A node before any change.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) name: String,
-    /// Whether it is the node that was asked.
+    /// Whether the node is the local one.
     pub(super) local: bool,
-    /// How many groups it serves.
+    /// Number of groups that the node serves.
     pub(super) groups: u16,
     pub(super) answer: Answer,
 }
@@ -23,20 +24,20 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Checked(Checked),
-    /// The node was asked, and did not answer the question.
+    /// The node got the question, and gave no answer.
     Refused(String),
     NotReached(String),
-    /// There is nobody to ask; the text says why.
+    /// The node has no agent; the text is the reason.
     NoAgent(&'static str),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// The nodes in the order in which they take the configuration over.
+    /// The nodes in the order of their reloads.
     pub(super) steps: Vec<Step>,
     /// The nodes that are left out, each with the reason.
     pub(super) left_out: Vec<(String, String)>,
-    /// Those of them that should have been reached.
+    /// The left-out nodes that should have been reached.
     pub(super) unreached: Vec<String>,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Plan {
 pub(super) struct Step {
     pub(super) node: String,
     pub(super) path: String,
-    /// The number of the file that is to be replaced, if it is.
+    /// The number of the file's old content, if it will be replaced.
     pub(super) replaces: Option<u64>,
     /// Whether a reload has nothing to do.
     pub(super) in_force: bool,
@@ -268,7 +269,7 @@ mod tests {
             assert!(said.contains(part), "{part} in {said}");
         }
         assert!(plan(&nodes, true).is_ok());
-        // Nobody loses anything where no file is replaced, or where a node is done already.
+        // No settings are lost where no file is replaced, or where a node is up to date already.
         let same = |name| candidate(name, 0, Answer::Checked(checked(&["hooks changed"], false)));
         assert!(plan(&[same("a"), same("b"), differs(false)], false).is_ok());
         let done = candidate("a", 0, Answer::Checked(checked(&[], false)));

@@ -1,4 +1,4 @@
-//! Groups, their resources and what failed, in the manner of `crm status`.
+//! Formats groups, their resources and failed actions, in the manner of `crm status`.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ impl Page {
     fn group(&mut self, group: &Group, width: usize, status: &Status) {
         let place = self.place(group, status);
         let notes = self.notes(group, status);
-        // A group of one that has its name is that one.
+        // A group of one resource with the group's name is shown as that resource.
         if let [only] = group.resources.as_slice()
             && only.name == group.name
         {
@@ -58,7 +58,7 @@ impl Page {
         self.lease(group, status);
     }
 
-    /// Where a group is, as a whole.
+    /// Formats where the whole group is.
     fn place(&self, group: &Group, status: &Status) -> String {
         let active =
             |resource: &&Resource| !matches!(resource.state.as_str(), "stopped" | "unknown");
@@ -76,10 +76,10 @@ impl Page {
             (Some(owner), _) if group.unreported => self.paint(
                 Colour::Warning,
                 &format!(
-                    "Held by {owner}, whose agent does not answer: what runs there is not known"
+                    "Held by {owner}, whose agent does not answer: the state of its resources is unknown"
                 ),
             ),
-            // Only its owner knows better than that it has the lease.
+            // Only the owner can report more than that it holds the lease.
             (Some(owner), _) if !mine && left.is_none() => {
                 self.paint(Colour::Warning, &format!("Starting {owner}"))
             }
@@ -139,7 +139,7 @@ impl Page {
         text
     }
 
-    /// Why an address could not be added or removed, and what others did to it.
+    /// Adds why an address could not be added or removed, and changes that others made to it.
     fn error(&mut self, resource: &Resource, status: &Status) {
         let Some(vip) = vip(resource, status) else {
             return;
@@ -212,7 +212,7 @@ impl Page {
     }
 }
 
-/// The address that a resource is.
+/// Returns the address of a `vip` resource.
 fn vip<'a>(resource: &Resource, status: &'a Status) -> Option<&'a Vip> {
     let is_vip = resource.kind == "vip";
     status
@@ -221,7 +221,7 @@ fn vip<'a>(resource: &Resource, status: &'a Status) -> Option<&'a Vip> {
         .find(|vip| is_vip && vip.name == resource.name)
 }
 
-/// What a resource is, in a few words.
+/// Describes the kind of a resource in a few words.
 fn kind(resource: &Resource, status: &Status) -> String {
     match vip(resource, status) {
         Some(vip) => format!("{} on {}", vip.address, vip.interface),

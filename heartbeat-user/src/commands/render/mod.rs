@@ -1,4 +1,4 @@
-//! The status as text, in the manner of `crm status`.
+//! Formats the status as text, in the manner of `crm status`.
 
 mod groups;
 
@@ -18,7 +18,7 @@ enum Colour {
     Bad,
 }
 
-/// Writes into a string never fail, so their results are of no interest.
+/// The text so far. Writes into a string never fail, so their results are ignored.
 struct Page {
     text: String,
     colours: bool,
@@ -213,7 +213,7 @@ impl Page {
         }
     }
 
-    /// What local processes and containers are not kept from, if so.
+    /// Adds the operations that local processes and containers are not kept from.
     fn socket_guard(&mut self, status: &Status) {
         let guard = status.socket_guard.as_ref();
         if let Some(why) = guard.and_then(|guard| guard.problem.as_ref()) {
@@ -222,7 +222,8 @@ impl Page {
         }
     }
 
-    /// What the kernel does not keep the agent from, and what only an operator can judge.
+    /// Adds the operations that the kernel does not deny the agent, and findings for an operator to
+    /// judge.
     fn security(&mut self, status: &Status) {
         let missing = status.confinement.iter();
         for why in missing.flat_map(|confinement| &confinement.missing) {
@@ -244,7 +245,7 @@ impl Page {
         }
     }
 
-    /// Whether the nodes' configurations agree, if they do not.
+    /// Adds the nodes whose configuration differs.
     fn config(&mut self, status: &Status) {
         let differs = |node: &&Node| {
             let known = !node.witness && node.state == "up" && node.config != 0;
@@ -259,7 +260,7 @@ impl Page {
         }
     }
 
-    /// The number of the list of nodes, while not all go by the same.
+    /// Adds the version of the node list while nodes differ in it.
     fn config_version(&mut self, status: &Status) {
         let own = status.config_version;
         let differs = |node: &&Node| {
@@ -278,7 +279,7 @@ impl Page {
                 format!("{own}, not in force yet: leases are claimed by version {counted}")
             }
             None => format!(
-                "{own}, not known to be in force: no lease is claimed before another node says so"
+                "{own}, not known to be in force: no lease is claimed before another node confirms it"
             ),
         };
         if !differing.is_empty() {
@@ -288,7 +289,7 @@ impl Page {
         self.item("Config version", &text);
     }
 
-    /// The keys, while there are two of them, or other ones elsewhere.
+    /// Adds the keys, while there are two of them, or nodes with different ones.
     fn keys(&mut self, status: &Status) {
         let Some(keys) = &status.keys else { return };
         let named = |test: &dyn Fn(&Node) -> bool| {
@@ -404,7 +405,7 @@ impl Page {
             _ => Colour::Warning,
         };
         let heard = match peer.last_reply_age_ns {
-            None => "never heard".to_owned(),
+            None => "never replied".to_owned(),
             Some(age) if age > status.timeout_ns => format!("silent for {}", long(age)),
             Some(_) => format!("rtt {}", short(peer.rtt_ns)),
         };
@@ -452,7 +453,7 @@ impl Page {
     }
 }
 
-/// What fails there, and what it said.
+/// The node's failing checks, and the reason of the first.
 fn complaint(node: &Node) -> String {
     let failing = node.failing.join(", ");
     match node
@@ -465,22 +466,22 @@ fn complaint(node: &Node) -> String {
     }
 }
 
-/// Of a number per mille.
+/// Formats a number per mille as percent.
 pub(super) fn percent(per_mille: u16) -> String {
     format!("{} %", (per_mille + 5) / 10)
 }
 
-/// The same to a tenth.
+/// Formats a number per mille as percent, to a tenth.
 fn tenths(per_mille: u16) -> String {
     format!("{}.{} %", per_mille / 10, per_mille % 10)
 }
 
-/// With three digits: 5.12 µs, 30.0 ms.
+/// Formats a duration with three digits: 5.12 µs, 30.0 ms.
 pub(super) fn short(nanos: u64) -> Short {
     Short::nanos(nanos)
 }
 
-/// In the units that people think in: 950 ms, 12 s, 3 min, 5 h, 2 d.
+/// Formats a duration in the unit of its size: 950 ms, 12 s, 3 min, 5 h, 2 d.
 fn long(nanos: u64) -> String {
     let duration = Duration::from_nanos(nanos);
     match duration.as_secs() {
@@ -497,7 +498,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_duration_is_in_the_unit_that_people_think_in() {
+    fn long_duration_has_a_unit_of_its_size() {
         assert_eq!(long(950_000_000), "950 ms");
         assert_eq!(long(200_000_000_000), "3 min");
     }

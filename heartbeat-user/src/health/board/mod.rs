@@ -1,4 +1,4 @@
-//! What is known of all checks, and what follows for the node.
+//! The states of all checks, and the node's health that follows from them.
 
 use std::{
     fmt,
@@ -18,35 +18,36 @@ use crate::{
 
 type Listener = Box<dyn Fn(Notice) + Send + Sync>;
 
-/// When the sum is told.
+/// When to report the sum: on changes only, or always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tell {
+enum Report {
     Changes,
     Always,
 }
 
-/// Told of every look; tells in turn what has changed, in order.
+/// Receives the result of every check, and reports changes to the listener, in order.
 pub(super) struct Board {
     inner: Mutex<Inner>,
     listener: Listener,
 }
 
 struct Inner {
-    /// By the number of the check.
+    /// The checks by number.
     entries: Vec<Entry>,
-    told: Option<Sum>,
+    reported: Option<Sum>,
 }
 
-/// What is known of a check.
+/// The state of a check.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub check: HealthCheck,
-    /// Whose looks count: those of an earlier check with this number do not.
+    /// Number of the check's task: results with another ticket, from an earlier check, do not
+    /// count.
     pub ticket: u64,
     pub hysteresis: Hysteresis,
-    /// Counts as well while nothing is known of it.
+    /// Whether the check counts as passing while it has no state.
     pub trusted: bool,
-    /// The kernel knows what the end of its process means.
+    /// Whether the kernel has been informed of the meaning of the process's end.
     pub watched: bool,
     pub since: Boottime,
     pub message: String,
@@ -65,7 +66,7 @@ impl Entry {
         }
     }
 
-    /// Whether this counts against the node.
+    /// Whether the check counts against the node.
     pub(super) fn counts(&self) -> bool {
         match self.hysteresis.state() {
             State::Well => false,
@@ -85,7 +86,7 @@ impl Board {
     pub(super) fn new(listener: Listener) -> Self {
         let inner = Inner {
             entries: Vec::new(),
-            told: None,
+            reported: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -93,7 +94,7 @@ impl Board {
         }
     }
 
-    /// Nothing that panics is done while it is held, but for what is told.
+    /// Under this lock only the listener runs foreign code, so nothing else can panic.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,11 +103,11 @@ impl Board {
         self.lock().entries.clone()
     }
 
-    /// Exchanges all checks.
+    /// Replaces all checks.
     pub(super) fn set(&self, entries: Vec<Entry>) {
         let mut inner = self.lock();
         inner.entries = entries;
-        self.tell_sum(&mut inner, Tell::Changes);
+        self.report_sum(&mut inner, Report::Changes);
     }
 
     pub(super) fn sum(&self) -> Sum {
@@ -127,9 +128,9 @@ impl Board {
         inner.entries.iter().enumerate().map(status).collect()
     }
 
-    /// A look at a check was had.
+    /// Adds a result of a check.
     pub(super) fn sample(&self, ticket: u64, verdict: Verdict) {
-        self.change(ticket, Tell::Changes, |entry| {
+        self.change(ticket, Report::Changes, |entry| {
             let (rise, fall) = (entry.check.rise, entry.check.fall);
             let changed = entry.hysteresis.sample(verdict.is_ok(), rise, fall);
             entry.message = verdict.unwrap_or_else(|message| message);
@@ -137,38 +138,39 @@ impl Board {
         });
     }
 
-    /// A check fails at once, and no process of it is watched any more.
+    /// Fails a check at once, and marks its process as no longer watched.
     pub(super) fn fail(&self, ticket: u64, message: String) {
-        self.change(ticket, Tell::Always, |entry| {
+        self.change(ticket, Report::Always, |entry| {
             entry.watched = false;
             entry.message = message;
             entry.hysteresis.fail()
         });
     }
 
-    /// Whether the kernel knows what the end of a check's process means.
+    /// Records whether the kernel has the meaning of the end of a check's process.
     pub(super) fn watched(&self, ticket: u64, watched: bool) {
-        self.change(ticket, Tell::Changes, |entry| {
+        self.change(ticket, Report::Changes, |entry| {
             entry.watched = watched;
             false
         });
     }
 
-    /// The kernel is not to be believed about a check, even if it has said something only now.
+    /// Marks a check as not watched, and reports the sum even if the kernel reported the opposite
+    /// just now.
     pub(super) fn unwatched(&self, ticket: u64) {
-        self.change(ticket, Tell::Always, |entry| {
+        self.change(ticket, Report::Always, |entry| {
             entry.watched = false;
             false
         });
     }
 
-    /// Tells the sum, be it as it was.
-    pub(super) fn tell_again(&self) {
-        self.tell_sum(&mut self.lock(), Tell::Always);
+    /// Reports the sum even if it did not change.
+    pub(super) fn report_again(&self) {
+        self.report_sum(&mut self.lock(), Report::Always);
     }
 
-    /// `change` says whether the state is another afterwards.
-    fn change(&self, ticket: u64, tell: Tell, change: impl FnOnce(&mut Entry) -> bool) {
+    /// Applies `change`, which returns whether the check's state changed.
+    fn change(&self, ticket: u64, report: Report, change: impl FnOnce(&mut Entry) -> bool) {
         let mut inner = self.lock();
         let mut entries = inner.entries.iter_mut().enumerate();
         let Some((number, entry)) = entries.find(|(_, entry)| entry.ticket == ticket) else {
@@ -179,17 +181,17 @@ impl Board {
             entry.since = clock::now();
             turn(number, entry)
         });
-        // First what others wait for.
-        self.tell_sum(&mut inner, tell);
-        // That it is well at first is no news.
+        // The sum goes first, since the heartbeats wait for it.
+        self.report_sum(&mut inner, report);
+        // A first success is no news.
         if let Some(turn) = turn.filter(|turn| !(turn.well && before == State::Unknown)) {
             (self.listener)(Notice::Turn(turn));
         }
     }
 
-    fn tell_sum(&self, inner: &mut Inner, tell: Tell) {
+    fn report_sum(&self, inner: &mut Inner, report: Report) {
         let sum = inner.sum();
-        if inner.told.replace(sum) != Some(sum) || tell == Tell::Always {
+        if inner.reported.replace(sum) != Some(sum) || report == Report::Always {
             (self.listener)(Notice::Sum(sum));
         }
     }

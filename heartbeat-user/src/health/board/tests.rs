@@ -30,19 +30,20 @@ fn bad() -> Verdict {
     Err("bad".to_owned())
 }
 
-/// A board with these checks, whose tickets are their numbers; and what it tells.
+/// Returns a board with these checks, whose tickets are their numbers, and the channel of its
+/// notices.
 fn board(trusted: bool, meanings: &[Meaning]) -> (Arc<Board>, mpsc::Receiver<Notice>) {
-    let (tell, told) = mpsc::channel();
+    let (tell, notices) = mpsc::channel();
     let board = Board::new(Box::new(move |notice| tell.send(notice).unwrap()));
     let entries = meanings.iter().zip(0..).map(|(meaning, number)| {
         Entry::new(check(&format!("c{number}"), *meaning), number, trusted)
     });
     board.set(entries.collect());
-    (Arc::new(board), told)
+    (Arc::new(board), notices)
 }
 
-/// Number, whether it is well, and message of the turns; and the sums.
-fn told(inbox: &mpsc::Receiver<Notice>) -> (Vec<(usize, bool, String)>, Vec<Sum>) {
+/// Returns number, success and message of the turns, and the sums.
+fn notices(inbox: &mpsc::Receiver<Notice>) -> (Vec<(usize, bool, String)>, Vec<Sum>) {
     let (mut turns, mut sums) = (Vec::new(), Vec::new());
     for notice in inbox.try_iter() {
         match notice {
@@ -61,36 +62,39 @@ fn health(bits: u16) -> Sum {
 }
 
 #[test]
-fn what_is_fatal_counts_until_the_first_look_has_ended_and_nobody_is_told_of_a_turn() {
+fn fatal_check_counts_as_failing_until_its_first_result_without_a_turn() {
     let (board, inbox) = board(false, &[FATAL, DEGRADED]);
-    assert_eq!(told(&inbox), (vec![], vec![health(0x8001)]));
+    assert_eq!(notices(&inbox), (vec![], vec![health(0x8001)]));
     board.sample(1, good());
-    assert_eq!(told(&inbox), (vec![], vec![]));
+    assert_eq!(notices(&inbox), (vec![], vec![]));
     board.sample(0, good());
-    assert_eq!(told(&inbox), (vec![], vec![health(0)]));
+    assert_eq!(notices(&inbox), (vec![], vec![health(0)]));
 }
 
 #[test]
-fn a_check_that_begins_unwell_is_told_though_the_sum_stays() {
+fn first_failure_of_a_fatal_check_is_a_turn_without_a_new_sum() {
     let (board, inbox) = board(false, &[FATAL]);
-    told(&inbox);
+    notices(&inbox);
     board.sample(0, bad());
-    assert_eq!(told(&inbox), (vec![(0, false, "bad".to_owned())], vec![]));
+    assert_eq!(
+        notices(&inbox),
+        (vec![(0, false, "bad".to_owned())], vec![])
+    );
     board.sample(0, good());
     let well = vec![(0, true, "good".to_owned())];
-    assert_eq!(told(&inbox), (well, vec![health(0)]));
+    assert_eq!(notices(&inbox), (well, vec![health(0)]));
 }
 
 #[test]
-fn one_that_is_trusted_counts_only_once_it_has_failed() {
+fn trusted_check_counts_only_after_a_failure() {
     let (board, inbox) = board(true, &[FATAL]);
-    assert_eq!(told(&inbox).1, [health(0)]);
+    assert_eq!(notices(&inbox).1, [health(0)]);
     board.sample(0, bad());
-    assert_eq!(told(&inbox).1, [health(0x8001)]);
+    assert_eq!(notices(&inbox).1, [health(0x8001)]);
 }
 
 #[test]
-fn the_sum_is_of_all_and_fatal_while_one_of_those_that_fail_is() {
+fn sum_covers_all_checks_and_is_fatal_if_a_failing_one_is() {
     let (board, inbox) = board(true, &[DEGRADED, FATAL, DEGRADED]);
     for (ticket, verdict, sum) in [
         (0, bad(), 0x0001),
@@ -100,13 +104,13 @@ fn the_sum_is_of_all_and_fatal_while_one_of_those_that_fail_is() {
         (0, good(), 0x0004),
     ] {
         board.sample(ticket, verdict);
-        assert_eq!(told(&inbox).1.last(), Some(&health(sum)), "{ticket}");
+        assert_eq!(notices(&inbox).1.last(), Some(&health(sum)), "{ticket}");
     }
     assert_eq!(board.sum(), health(4));
 }
 
 #[test]
-fn an_end_is_told_at_once_and_with_it_that_the_kernel_watches_no_more() {
+fn process_end_is_reported_at_once_together_with_the_lost_watch() {
     let (board, inbox) = board(true, &[DEGRADED, FATAL]);
     board.sample(1, good());
     board.watched(1, true);
@@ -114,26 +118,26 @@ fn an_end_is_told_at_once_and_with_it_that_the_kernel_watches_no_more() {
         watched: Health::of(1, true),
         ..Sum::default()
     };
-    assert_eq!(told(&inbox).1, [Sum::default(), watched]);
+    assert_eq!(notices(&inbox).1, [Sum::default(), watched]);
     board.fail(1, "gone".to_owned());
-    // In one: with two, heartbeats could say in between that all is well.
+    // The report is one: between two, heartbeats could report the node as healthy.
     assert_eq!(
-        told(&inbox),
+        notices(&inbox),
         (vec![(1, false, "gone".to_owned())], vec![health(0x8002)])
     );
-    // The kernel may have said so meanwhile all the same.
+    // The kernel may have reported the end meanwhile all the same.
     board.unwatched(1);
-    assert_eq!(told(&inbox), (vec![], vec![health(0x8002)]));
+    assert_eq!(notices(&inbox), (vec![], vec![health(0x8002)]));
 }
 
 #[test]
-fn looks_of_checks_that_are_no_more_do_not_count() {
+fn results_of_replaced_checks_do_not_count() {
     let (board, inbox) = board(true, &[FATAL]);
-    told(&inbox);
+    notices(&inbox);
     board.sample(7, bad());
     board.fail(7, String::new());
     board.watched(7, true);
-    assert_eq!(told(&inbox), (vec![], vec![]));
+    assert_eq!(notices(&inbox), (vec![], vec![]));
     let [status] = &board.statuses()[..] else {
         panic!("one check");
     };

@@ -1,4 +1,4 @@
-//! Finds the process that is meant.
+//! Finds the processes that a check names.
 
 use std::{
     fs, io,
@@ -13,13 +13,13 @@ use crate::{
     resources::systemd::Systemd,
 };
 
-/// The name of a process is cut to this many bytes (`TASK_COMM_LEN` without the final zero).
+/// The kernel cuts a process's name to this many bytes (`TASK_COMM_LEN` without the final zero).
 const COMM_LEN: usize = 15;
 
 type Found = Result<Vec<Process>, String>;
 
 pub(super) enum Finder {
-    /// In a thread of its own: the file may be on a disk that hangs, and there may be very many processes.
+    /// Runs in a thread of its own: the file may be on a disk that hangs, and `/proc` may be large.
     Pidfile(BlockingThread, PathBuf),
     Name(BlockingThread, Vec<u8>),
     Unit(Systemd, String),
@@ -38,12 +38,12 @@ impl Finder {
         }
     }
 
-    /// Whether nobody else need be looked for while the one that was found lives.
+    /// Whether the process that was found is the only possible one while it lives.
     pub(super) fn is_for_good(&self) -> bool {
         matches!(self, Self::Unit(..))
     }
 
-    /// Those that live. Can be dropped at any await.
+    /// Returns the live processes. The future can be dropped at any await.
     pub(super) fn sample(&self) -> Pin<Box<dyn Future<Output = Found> + Send + '_>> {
         match self {
             Self::Pidfile(thread, path) => {
@@ -79,7 +79,7 @@ fn called(name: &[u8]) -> Found {
     Ok(processes)
 }
 
-/// By number, whatever the order in which /proc has them.
+/// Returns the processes of a name in order of their ids, whatever the order in /proc.
 fn all_called(name: &[u8]) -> io::Result<Vec<Process>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -87,7 +87,7 @@ fn all_called(name: &[u8]) -> io::Result<Vec<Process>> {
         let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse().ok()) else {
             continue;
         };
-        // Whoever has ended meanwhile has no name any more.
+        // A process that has ended meanwhile has no name any more.
         let comm = fs::read(entry.path().join("comm")).unwrap_or_default();
         if comm.strip_suffix(b"\n") == Some(name)
             && let Some(process) = Process::find(Pid::from_raw(pid))

@@ -1,9 +1,11 @@
-//! Whether a process lives. Its end fails the check at once, whatever its `fall`: the kernel tells of it, and
-//! heartbeats say so from then on, before the agent has heard.
+//! Checks whether a process lives. Its end fails the check at once, whatever its `fall`. The kernel
+//! reports the end: heartbeats carry the failure before the agent has received it.
 //!
-//! Where there is more than one process of the name, none of them alone matters, so the kernel is told
-//! nothing, and the agent decides when the last one has ended. Once a look finds a single one, the kernel is told.
-//! A pidfile that names another process by the next look is followed.
+//! With several processes of the name none of them matters alone. The kernel then gets no meaning
+//! for their ends, and the agent fails the check when the last one has ended. Once a poll finds a
+//! single process, the kernel gets its meaning.
+//!
+//! If a pidfile names another process at the next poll, the check follows it.
 
 mod find;
 
@@ -21,10 +23,11 @@ use crate::{
     resources::{End, Watcher},
 };
 
-/// More processes of one name than this are looked at only: each that is watched takes a file descriptor.
+/// Limit for watched processes of one name, since each takes a file descriptor. More are only
+/// polled.
 const MOST_WATCHED: usize = 8;
 
-/// Never ends. Can be dropped at any await.
+/// Runs the check. Never ends. The future can be dropped at any await.
 pub(super) async fn run(runner: &Runner, name: &ProcessName, means: Means) {
     let finder = Finder::new(name, means.bus);
     let limit = runner.check.timeout;
@@ -35,7 +38,7 @@ pub(super) async fn run(runner: &Runner, name: &ProcessName, means: Means) {
     };
     loop {
         let still_there = finder.is_for_good().then(|| known.still_there()).flatten();
-        let looked = async {
+        let found = async {
             if let Some(processes) = still_there {
                 return Ok(processes);
             }
@@ -44,13 +47,13 @@ pub(super) async fn run(runner: &Runner, name: &ProcessName, means: Means) {
                 Err(_) => Err(format!("took longer than {limit:?} to look for it")),
             }
         };
-        // An end is heard of while others are looked for, too.
-        let looked = select! {
+        // An end is received also during the search.
+        let found = select! {
             biased;
             pid = known.next_end() => Err(pid),
-            looked = looked => Ok(looked),
+            found = found => Ok(found),
         };
-        let ended = match looked {
+        let ended = match found {
             Err(pid) => Some(pid),
             Ok(found) => {
                 known.judge(found).await;
@@ -66,7 +69,7 @@ pub(super) async fn run(runner: &Runner, name: &ProcessName, means: Means) {
     }
 }
 
-/// The processes that the check is about, as far as they are known to live.
+/// The check's processes that are not known to have ended.
 struct Known<'a> {
     runner: &'a Runner,
     watcher: Watcher,
@@ -75,14 +78,14 @@ struct Known<'a> {
 
 struct Live {
     process: Process,
-    /// What its end means to the kernel.
+    /// The checks that the kernel fails at the process's end.
     health: Health,
-    /// `None` if it cannot be watched: then its end is seen by the next look.
+    /// The process's end; `None` if it cannot be watched: the next poll then finds it.
     end: Option<End>,
 }
 
 impl Known<'_> {
-    /// The next process that ends. Can be dropped at any await.
+    /// Returns the next process that ends. The future can be dropped at any await.
     async fn next_end(&mut self) -> Pid {
         poll_fn(|context| {
             for live in &mut self.lives {
@@ -97,27 +100,27 @@ impl Known<'_> {
         .await
     }
 
-    /// All that are known, if they live.
+    /// Returns all known processes, if all live.
     fn still_there(&self) -> Option<Vec<Process>> {
         let processes: Vec<_> = self.lives.iter().map(|live| live.process).collect();
         let live = !processes.is_empty() && processes.iter().all(|process| process.lives());
         live.then_some(processes)
     }
 
-    /// One has ended.
+    /// Handles the end of a process.
     fn lost(&mut self, pid: Pid) {
         self.lives.retain(|live| live.process.pid != pid);
         let Runner { board, ticket, .. } = self.runner;
         if self.lives.is_empty() {
             board.fail(*ticket, format!("process {pid} has ended"));
         } else {
-            // The kernel may have taken it for the only one a moment ago.
+            // The kernel may have had the process as the only one a moment ago.
             board.unwatched(*ticket);
         }
     }
 
-    /// Counts a look. While one lives that is known, it is good even if it found nobody: a process does not end
-    /// with its pidfile.
+    /// Adds a result. While a known process lives, the result is a success even if the search found
+    /// none: a process does not end with its pidfile.
     async fn judge(&mut self, found: Result<Vec<Process>, String>) {
         let complaint = match found {
             Ok(processes) if !processes.is_empty() => {
@@ -152,14 +155,14 @@ impl Known<'_> {
             _ => Health::default(),
         };
         let Runner { board, ticket, .. } = self.runner;
-        let mut spoke = false;
+        let mut had_meaning = false;
         self.lives.retain(|live| {
             let kept = processes.contains(&live.process);
-            spoke |= !kept && !live.health.is_well();
+            had_meaning |= !kept && !live.health.is_well();
             kept
         });
-        if spoke {
-            // What the kernel said of the one before, perhaps only now, is not said of the one that follows.
+        if had_meaning {
+            // A late report of the kernel on the earlier process must not count for its successor.
             self.watcher.settled().await;
             board.unwatched(*ticket);
         }
@@ -176,7 +179,7 @@ impl Known<'_> {
                     .then(|| self.watcher.watch(*process, health)),
             };
             match known {
-                // Only now the earlier watch is dropped: it is never unwatched.
+                // The earlier watch is dropped only now, so the process is never without one.
                 Some(at) => self.lives[at] = live,
                 None => self.lives.push(live),
             }

@@ -1,5 +1,5 @@
-//! Who has no key, but the wire: strangers, replayed, tampered, reflected and truncated bytes; and who
-//! has the key, but lies.
+//! Attackers on the wire without a key: foreign addresses, and replayed, tampered, reflected and
+//! truncated bytes. Also a peer with the key that lies.
 
 use std::{
     net::IpAddr,
@@ -18,19 +18,19 @@ use crate::peering::{
 };
 use heartbeat_common::wire::{ClusterId, NodeId};
 
-/// Where the frame's payload begins: behind the head and its tag.
+/// Start of the frame's payload: after the head and its tag.
 const PAYLOAD_AT: usize = 32;
 
-/// What the two sides said, as it went by.
+/// The bytes of both sides as they passed.
 struct Recorded {
     client: Vec<u8>,
     server: Vec<u8>,
 }
 
-/// Changes what goes by.
+/// A change to passing bytes.
 type Change = fn(&mut Vec<u8>);
 
-/// What the one in the middle does.
+/// The changes of the attacker in the middle.
 #[derive(Clone, Copy)]
 struct Meddling {
     request: Change,
@@ -42,7 +42,8 @@ const NONE: Meddling = Meddling {
     answer: |_| {},
 };
 
-/// Node a's request to b, with somebody between them who has a's address towards b, and b's towards a.
+/// Sends node a's request to b through an attacker, who has a's address towards b, and b's towards
+/// a.
 async fn through_the_middle(
     net: &Net,
     payload: &[u8],
@@ -66,7 +67,7 @@ async fn through_the_middle(
         (meddling.request)(&mut request);
         server.write_all(&request).await.unwrap();
         let mut answer = Vec::new();
-        // An end by a reset is an end too.
+        // A reset ends the stream, too.
         let _ = server.read_to_end(&mut answer).await;
         (meddling.answer)(&mut answer);
         client.write_all(&answer).await.unwrap();
@@ -78,11 +79,11 @@ async fn through_the_middle(
     tokio::join!(asking, relay)
 }
 
-/// What comes until the other side ends the connection.
+/// Reads until the other side closes the connection.
 async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
     let mut came = Vec::new();
     let end = stream.read_to_end(&mut came);
-    // A reset is the usual end of one who said more than was read.
+    // A connection with unread bytes usually ends by a reset.
     let _ = tokio::time::timeout(super::PATIENCE, end)
         .await
         .expect("the connection stays open");
@@ -90,19 +91,19 @@ async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_recorded_exchange_is_worthless() {
+async fn replayed_exchange_is_rejected() {
     let net = Net::new(20, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
     let asking = through_the_middle(&net, b"standby c", NONE);
     let ((answer, recorded), ()) = tokio::join!(asking, agent.answer_one());
     assert_eq!(answer.unwrap(), b"1 asked standby c");
-    // To the server again, from the same address.
+    // Replay to the server, from the same address.
     let (mut stream, _) = until_it_greets(net.address(0, A).ip(), net.address(0, B)).await;
     stream.write_all(&recorded.client).await.unwrap();
     assert_eq!(until_closed(stream).await, b"");
     agent.assert_nothing_was_asked();
     drop(agent);
-    // To the client again, in place of the server.
+    // Replay to the client, in place of the server.
     let start = Instant::now();
     let listener = loop {
         match TcpListener::bind(net.address(0, B)).await {
@@ -119,17 +120,18 @@ async fn a_recorded_exchange_is_worthless() {
     });
     let shown = answer.unwrap_err().to_string();
     assert!(
-        shown.contains("its answer was not taken: bad authentication tag"),
+        shown.contains("its answer was rejected: bad authentication tag"),
         "{shown}"
     );
 }
 
 #[tokio::test]
-async fn a_tampered_request_is_not_carried_out() {
+async fn tampered_request_is_rejected() {
     let net = Net::new(21, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
     let meddlings: [Change; 5] = [
-        // The client's challenge, the destination, the length, the payload, the last byte.
+        // In this order: the client's challenge, the destination, the length, the payload, the last
+        // byte.
         |request| request[HELLO_LEN - 1] ^= 1,
         |request| request[HELLO_LEN + 11] ^= 1,
         |request| request[HELLO_LEN + 12..][..4].fill(0xff),
@@ -150,7 +152,7 @@ async fn a_tampered_request_is_not_carried_out() {
 }
 
 #[tokio::test]
-async fn a_tampered_answer_is_not_believed() {
+async fn tampered_answer_is_rejected() {
     let net = Net::new(22, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
     let meddlings: [(Change, &str); 4] = [
@@ -173,7 +175,7 @@ async fn a_tampered_answer_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_request_is_no_answer_to_itself() {
+async fn reflected_request_is_rejected() {
     let net = Net::new(23, 1);
     let keys = keys(OLD);
     let listener = TcpListener::bind(net.address(0, B)).await.unwrap();
@@ -187,10 +189,10 @@ async fn a_request_is_no_answer_to_itself() {
         until_closed(stream).await;
     });
     let shown = answer.unwrap_err().to_string();
-    assert!(shown.contains("kind 1 came out of place"), "{shown}");
+    assert!(shown.contains("kind 1 came out of order"), "{shown}");
 }
 
-/// What node b says to a connection from a's address that brings `request`, sealed for it.
+/// Returns node b's bytes on a connection from a's address with an authentic `request`.
 async fn sealed(net: &Net, kind: Kind, route: Route, payload: &[u8]) -> Vec<u8> {
     let (mut stream, server) = until_it_greets(net.address(0, A).ip(), net.address(0, B)).await;
     let client = Hello::fresh().unwrap();
@@ -202,7 +204,7 @@ async fn sealed(net: &Net, kind: Kind, route: Route, payload: &[u8]) -> Vec<u8> 
 }
 
 #[tokio::test]
-async fn who_has_the_key_must_still_tell_the_truth() {
+async fn peer_with_the_key_cannot_lie_about_its_identity() {
     let net = Net::new(24, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
     let truth = Route {
@@ -239,10 +241,10 @@ async fn who_has_the_key_must_still_tell_the_truth() {
 }
 
 #[tokio::test]
-async fn strangers_are_not_even_greeted() {
+async fn unknown_addresses_get_no_hello() {
     let net = Net::new(25, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
-    // Nobody's address, node b's own, and a peer's on a link that is not this one.
+    // An unknown address, node b's own, and a peer's on another link.
     for stranger in [[127, 77, 25, 9], [127, 77, 25, 2], [127, 78, 25, 1]] {
         let stream = connect(stranger.into(), net.address(0, B)).await.unwrap();
         assert_eq!(until_closed(stream).await, b"");
@@ -251,7 +253,7 @@ async fn strangers_are_not_even_greeted() {
 }
 
 #[tokio::test]
-async fn truncated_requests_are_forgotten() {
+async fn truncated_request_is_dropped() {
     let net = Net::new(26, 1);
     let keys = keys(OLD);
     let mut agent = net.agent(&keys, 0).await;

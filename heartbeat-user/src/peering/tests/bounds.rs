@@ -1,4 +1,4 @@
-//! Who takes his time, and who comes in numbers.
+//! Slow peers, and many connections.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{AskError, B, Net, OLD, PATIENCE, ask, keys, until_it_greets};
 use crate::peering::{ANSWER_PATIENCE, server::MAX_CONNECTIONS};
 
 #[tokio::test]
-async fn who_says_nothing_or_too_slowly_is_sent_away() {
+async fn silent_and_slow_clients_are_disconnected() {
     let net = Net::new(40, 1);
     let _agent = net.agent(&keys(OLD), 0).await;
     let (mut silent, _) = until_it_greets(net.address(0, super::A).ip(), net.address(0, B)).await;
@@ -35,22 +35,22 @@ async fn who_says_nothing_or_too_slowly_is_sent_away() {
 }
 
 #[tokio::test]
-async fn an_agent_that_does_not_answer_is_not_waited_for() {
+async fn client_gives_up_on_an_agent_without_an_answer() {
     let net = Net::new(41, 1);
     let keys = keys(OLD);
     let mut agent = net.agent(&keys, 0).await;
     let config = net.config("a");
-    // Longer than a busy machine needs to ask, shorter than the server waits.
+    // Longer than a busy machine needs for the request, shorter than the server waits.
     let patience = ANSWER_PATIENCE / 5;
     let (answer, held) = tokio::join!(ask(&config, &keys, B, b"x", patience), agent.next());
     let shown = answer.unwrap_err().to_string();
     assert!(shown.contains("it did not answer within 1s"), "{shown}");
     assert!(
-        shown.contains("it may have done it all the same"),
+        shown.contains("it may have carried out the command"),
         "{shown}"
     );
     drop(held);
-    // One that waits longer hears it from the server.
+    // A client that waits longer gets the server's refusal.
     let (answer, _held) = tokio::join!(net.ask_b(&keys, b"x"), async {
         let held = agent.next().await;
         let late = ANSWER_PATIENCE + PATIENCE;
@@ -59,13 +59,13 @@ async fn an_agent_that_does_not_answer_is_not_waited_for() {
     });
     let shown = answer.unwrap_err().to_string();
     assert!(
-        shown.contains("its agent is busy since 5 s and may still do it"),
+        shown.contains("its agent is busy since 5 s and may still carry it out"),
         "{shown}"
     );
 }
 
 #[tokio::test]
-async fn an_agent_that_drops_the_request_or_says_too_much_is_told_of() {
+async fn dropped_request_and_oversized_answer_are_reported() {
     let net = Net::new(42, 1);
     let keys = keys(OLD);
     let mut agent = net.agent(&keys, 0).await;
@@ -92,7 +92,7 @@ async fn an_agent_that_drops_the_request_or_says_too_much_is_told_of() {
 }
 
 #[tokio::test]
-async fn idle_connections_keep_nobody_out() {
+async fn idle_connections_do_not_block_others() {
     let net = Net::new(43, 1);
     let keys = keys(OLD);
     let mut agent = net.agent(&keys, 0).await;
@@ -106,7 +106,7 @@ async fn idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_answer_does_not_give_way() {
+async fn authenticated_connection_is_not_closed_for_a_new_one() {
     let net = Net::new(44, 1);
     let keys = keys(OLD);
     let mut agent = net.agent(&keys, 0).await;

@@ -25,7 +25,7 @@ const B: NodeId = NodeId(2);
 const C: NodeId = NodeId(3);
 const OLD: &str = "1 000102030405060708090a0b0c0d0e0f\n";
 const NEW: &str = "2 f0e1d2c3b4a5968778695a4b3c2d1e0f\n";
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn keys(text: &str) -> Keys {
@@ -37,7 +37,7 @@ fn steady(config: Config) -> watch::Receiver<Arc<Config>> {
     watch::channel(Arc::new(config)).1
 }
 
-/// A cluster of its own: the tests run side by side.
+/// A cluster per test: the tests run in parallel.
 struct Net {
     /// Third byte of all its addresses.
     number: u8,
@@ -61,7 +61,7 @@ impl Net {
         SocketAddr::new(ip.into(), self.port)
     }
 
-    /// The configuration as node `name` sees it.
+    /// Returns the configuration for node `name`.
     fn config(&self, name: &str) -> Config {
         let mut text = format!("[cluster]\nname = \"test\"\nport = {}\n", self.port);
         for link in 0..self.links {
@@ -87,7 +87,8 @@ impl Net {
         config
     }
 
-    /// Starts an agent on node b that takes `keys`, and waits until it greets on link `link`.
+    /// Starts an agent on node b that accepts `keys`, and waits until it sends its hello on link
+    /// `link`.
     async fn agent(&self, keys: &Keys, link: u8) -> Agent {
         let (sender, asked) = mpsc::channel(64);
         let (taken, keys) = watch::channel(Arc::new(keys.clone()));
@@ -106,7 +107,7 @@ impl Net {
     }
 }
 
-/// An agent's channel. It ends with this.
+/// An agent's channel. Dropping this value ends it.
 struct Agent {
     taken: watch::Sender<Arc<Keys>>,
     asked: mpsc::Receiver<PeerAsked>,
@@ -119,7 +120,7 @@ impl Agent {
         asked.await.expect("nothing was asked").unwrap()
     }
 
-    /// Answers the next request with who asked what.
+    /// Answers the next request with its sender and text.
     async fn answer_one(&mut self) {
         let PeerAsked {
             from,
@@ -147,7 +148,7 @@ async fn connect(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
     socket.connect(to).await
 }
 
-/// Connects as soon as the agent at `to` greets.
+/// Connects as soon as the agent at `to` sends its hello.
 async fn until_it_greets(from: IpAddr, to: SocketAddr) -> (TcpStream, Hello) {
     let start = Instant::now();
     loop {
@@ -162,7 +163,7 @@ async fn until_it_greets(from: IpAddr, to: SocketAddr) -> (TcpStream, Hello) {
 }
 
 #[tokio::test]
-async fn a_question_reaches_the_agent_and_its_answer_comes_back() {
+async fn request_reaches_the_agent_and_its_answer_returns() {
     let net = Net::new(1, 1);
     let keys = keys(OLD);
     let mut agent = net.agent(&keys, 0).await;
@@ -170,7 +171,7 @@ async fn a_question_reaches_the_agent_and_its_answer_comes_back() {
         let (answer, ()) = tokio::join!(net.ask_b(&keys, b"standby c"), agent.answer_one());
         assert_eq!(answer.unwrap(), b"1 asked standby c");
     }
-    // The longest, and the shortest.
+    // The longest payload, and the shortest.
     let long = vec![b'x'; super::MAX_PAYLOAD];
     let (answer, ()) = tokio::join!(net.ask_b(&keys, &long), async {
         let asked = agent.next().await;
@@ -185,7 +186,7 @@ async fn a_question_reaches_the_agent_and_its_answer_comes_back() {
 }
 
 #[tokio::test]
-async fn question_in_secret_and_its_answer_arrive_as_such() {
+async fn secret_request_and_its_answer_arrive_as_such() {
     let net = Net::new(13, 1);
     let keys = keys(OLD);
     let mut agent = net.agent(&keys, 0).await;
@@ -210,7 +211,7 @@ async fn question_in_secret_and_its_answer_arrive_as_such() {
 }
 
 #[tokio::test]
-async fn both_keys_are_taken_while_they_are_rotated() {
+async fn both_keys_are_accepted_during_a_rotation() {
     let net = Net::new(2, 1);
     let mut agent = net.agent(&keys(&format!("{OLD}{NEW}")), 0).await;
     for client in [OLD, NEW, &format!("{NEW}{OLD}")] {
@@ -221,12 +222,12 @@ async fn both_keys_are_taken_while_they_are_rotated() {
 }
 
 #[tokio::test]
-async fn keys_that_are_changed_count_from_the_next_connection_on() {
+async fn changed_keys_apply_from_the_next_connection() {
     let net = Net::new(12, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
     let (old, new) = (keys(OLD), keys(NEW));
     let (answer, ()) = tokio::join!(net.ask_b(&old, b"x"), async {
-        // Asked under the old key, answered under it, whatever comes in between.
+        // A request under the old key is answered under it, even after a key change in between.
         let asked = agent.next().await;
         agent.taken.send_replace(Arc::new(new.clone()));
         asked.answer.send(b"y".to_vec()).unwrap();
@@ -238,7 +239,7 @@ async fn keys_that_are_changed_count_from_the_next_connection_on() {
 }
 
 #[tokio::test]
-async fn another_key_is_refused_and_the_error_says_what_to_compare() {
+async fn different_key_is_refused_with_a_remedy() {
     let net = Net::new(3, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
     let same_id = "1 00000000000000000000000000000001";
@@ -247,16 +248,19 @@ async fn another_key_is_refused_and_the_error_says_what_to_compare() {
         let shown = error.to_string();
         assert!(matches!(error, AskError::Unanswered { .. }), "{shown}");
         assert!(shown.contains("do the keys"), "{shown}");
-        assert!(shown.contains("node b was asked at 127.77.3.2:"), "{shown}");
+        assert!(
+            shown.contains("node b got the command at 127.77.3.2:"),
+            "{shown}"
+        );
     }
     agent.assert_nothing_was_asked();
 }
 
 #[tokio::test]
-async fn a_dead_link_is_passed_by() {
+async fn dead_link_is_skipped() {
     let net = Net::new(4, 2);
     let keys = keys(OLD);
-    // Somebody else has b's address on link 0 and says nothing.
+    // Another program has b's address on link 0 and sends nothing.
     let _mute = StdListener::bind(net.address(0, B)).unwrap();
     let mut agent = net.agent(&keys, 1).await;
     let (answer, ()) = tokio::join!(net.ask_b(&keys, b"x"), agent.answer_one());
@@ -264,7 +268,7 @@ async fn a_dead_link_is_passed_by() {
 }
 
 #[tokio::test]
-async fn a_link_that_cannot_be_opened_yet_is_opened_later() {
+async fn listener_that_cannot_open_yet_opens_later() {
     let net = Net::new(5, 2);
     let keys = keys(OLD);
     let other = StdListener::bind(net.address(0, B)).unwrap();
@@ -274,7 +278,7 @@ async fn a_link_that_cannot_be_opened_yet_is_opened_later() {
 }
 
 #[tokio::test]
-async fn what_happened_on_each_link_is_told() {
+async fn error_has_the_failure_of_each_link() {
     let net = Net::new(6, 2);
     let _mute = StdListener::bind(net.address(1, B)).unwrap();
     let patience = Duration::from_millis(400);
@@ -290,7 +294,7 @@ async fn what_happened_on_each_link_is_told() {
             "link 0, from 127.77.6.1 to 127.77.6.2:{port}: connection refused (agent not running"
         ),
         &format!(
-            "link 1, from 127.78.6.1 to 127.78.6.2:{port}: connected, but its agent said nothing for"
+            "link 1, from 127.78.6.1 to 127.78.6.2:{port}: connected, but its agent sent nothing for"
         ),
     ] {
         assert!(shown.contains(piece), "{shown}");
@@ -311,7 +315,7 @@ async fn what_happened_on_each_link_is_told() {
 }
 
 #[tokio::test]
-async fn nobody_asks_itself_or_an_unknown_node() {
+async fn request_to_self_or_an_unknown_node_fails() {
     let net = Net::new(7, 1);
     for id in [A, NodeId(9)] {
         let answer = ask(&net.config("a"), &keys(OLD), id, b"x", PATIENCE).await;

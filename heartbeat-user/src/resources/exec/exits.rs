@@ -1,5 +1,5 @@
-//! How programs ended that this agent started. An adopted one is nobody's child: of that only the
-//! fact is known.
+//! The exit statuses of programs that this agent started. An adopted program is no child of it, so
+//! only its end is known.
 
 use std::{
     collections::HashMap,
@@ -12,8 +12,8 @@ use std::{
 use nix::unistd::Pid;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-/// From the end of a process to its parent's word of how it ended, at most.
-const WORD: Duration = Duration::from_millis(200);
+/// Longest time from the end of a process to its exit status from the parent.
+const STATUS_WAIT: Duration = Duration::from_millis(200);
 
 type Status = Option<String>;
 
@@ -22,7 +22,8 @@ type Status = Option<String>;
 pub(super) struct Exits(Mutex<HashMap<String, (Pid, watch::Receiver<Status>)>>);
 
 impl Exits {
-    /// Waits in the background for the end of a process. Somebody has to, also when nobody asks.
+    /// Waits in the background for the end of a process, so that its status is kept until it is
+    /// read.
     pub(super) fn await_end(
         &self,
         resource: &str,
@@ -42,14 +43,14 @@ impl Exits {
         self.runs().insert(resource.to_owned(), run);
     }
 
-    /// How process `pid` of a resource, which has ended, did so, if that is known.
+    /// Returns how the ended process `pid` of a resource ended, if known.
     pub(super) async fn of(&self, resource: &str, pid: Pid) -> Option<String> {
         let (_, mut status) = self
             .runs()
             .get(resource)
             .filter(|run| run.0 == pid)?
             .clone();
-        let said = timeout(WORD, status.wait_for(Option::is_some)).await;
+        let said = timeout(STATUS_WAIT, status.wait_for(Option::is_some)).await;
         said.ok()?.ok()?.clone()
     }
 

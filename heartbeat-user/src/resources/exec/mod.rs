@@ -1,7 +1,7 @@
 //! Resources that are plain commands: three of them, or one program that runs as long as the
 //! resource does.
 //!
-//! Such a program lives on when the agent ends, however that happens; `record` finds it again.
+//! Such a program outlives the agent, however that ends; `record` finds it again.
 
 mod exits;
 mod record;
@@ -27,17 +27,17 @@ use crate::{
     process::{self, Process, Program},
 };
 
-/// A program that ends this soon did not start.
+/// A program that ends within this time counts as not started.
 const SOON: Duration = Duration::from_millis(100);
-/// From one try of the check to the next, while the program starts.
-const CHECK_AGAIN: Duration = Duration::from_millis(100);
-/// How long the kernel may take to end what was killed.
+/// Interval of the checks while the program starts.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// Time that the kernel may take to end killed processes.
 const KILLED: Duration = Duration::from_secs(5);
 
 /// The exec resources of a host.
 #[derive(Debug)]
 pub(super) struct Services {
-    /// Where the records are.
+    /// Directory of the records.
     dir: PathBuf,
     outputs: Outputs,
     exits: Exits,
@@ -102,22 +102,22 @@ impl Services {
         }
     }
 
-    /// Ends when the program that runs has ended, with what there is to say of that; never if none
-    /// was started.
+    /// Ends when the running program has ended, and returns a description of the end; never ends if
+    /// none was started.
     pub(super) async fn ended(&self, resource: &Resource) -> std::io::Result<String> {
         let service = self.service(resource);
         match service.record.read()? {
             Some(process) => {
                 process::process_end(process).await?;
-                Ok(service.epitaph(process).await)
+                Ok(service.describe_end(process).await)
             }
             None => std::future::pending().await,
         }
     }
 }
 
-/// What is said of a resource of which a program is not there: nothing of it could be started, or
-/// stopped.
+/// Returns the result for a resource of which a program does not exist: nothing of it can be
+/// started or stopped.
 fn missing(exec: &Exec) -> Option<Done> {
     let program = super::programs(exec).find(|program| !program.exists())?;
     let message = format!("there is no {}", program.display());
@@ -134,7 +134,7 @@ impl Service<'_> {
                     format!("runs already as process {}", process.pid),
                 );
             }
-            // What an earlier run left would be in the way of this one.
+            // Remaining processes of an earlier run would obstruct this one.
             Ok(Some(process)) if !end_group(process, Signal::SIGKILL, until).await => {
                 return Done::exited(
                     ExitCode::GENERIC_ERROR,
@@ -150,13 +150,13 @@ impl Service<'_> {
         };
         let name = &self.resource.name;
         let output = self.of.outputs.prepare(name);
-        // It has registered itself by the time that we hear of it, or that nobody is left to hear.
+        // The program has registered itself before this future resolves, and even if it is dropped.
         let launched = helper::launch(program, &registration, &output).await;
         let helper::Launched { pid, end } = match launched {
             Ok(launched) => launched,
             Err(error) => return Done::not_run(&program.path, &error),
         };
-        // Waits for its end also when this future is dropped: somebody has to.
+        // The task waits for the end, so that the status is kept even if this future is dropped.
         let mut end = tokio::spawn(end);
         if let Ok(status) = timeout(SOON, &mut end).await {
             let (how, well) = match status {
@@ -170,14 +170,14 @@ impl Service<'_> {
         let Some(check) = check else {
             return Done::at_once(Outcome::OK, format!("runs as process {}", pid.unwrap_or(0)));
         };
-        self.wait_well(program, &check, until).await
+        self.wait_ready(program, &check, until).await
     }
 
-    /// The program ended instead of running.
+    /// Returns the result for a program that ended instead of running.
     fn ended_at_once(&self, program: &Program, how: &str, well: bool) -> Done {
         let said = self.of.outputs.last_lines(&self.resource.name);
         let mut message = format!("{} ended at once ({how})", program.path.display());
-        // One that fails says why by itself.
+        // A program that fails usually gives the reason itself.
         if well || said.is_empty() {
             message += "; one that goes to the background by itself needs `start`, `stop` and \
                         `check` instead of `run`";
@@ -185,8 +185,8 @@ impl Service<'_> {
         Done::exited(ExitCode::GENERIC_ERROR, with_lines(message, &said))
     }
 
-    /// A service runs once it is well.
-    async fn wait_well(&self, program: &Program, check: &Program, until: Instant) -> Done {
+    /// Waits until the check of a started service succeeds.
+    async fn wait_ready(&self, program: &Program, check: &Program, until: Instant) -> Done {
         let said = || self.of.outputs.last_lines(&self.resource.name);
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -202,11 +202,11 @@ impl Service<'_> {
                 let status = self.of.exits.of(&self.resource.name, process.pid).await;
                 let how = status.map_or_else(String::new, |status| format!(" ({status})"));
                 let path = program.path.display();
-                let message = format!("{path} ended before its check was well{how}");
+                let message = format!("{path} ended before its check succeeded{how}");
                 return Done::exited(ExitCode::GENERIC_ERROR, with_lines(message, &said()));
             }
-            if timeout_at(until, sleep(CHECK_AGAIN)).await.is_err() {
-                let message = format!("its check did not become well: {}", done.message);
+            if timeout_at(until, sleep(CHECK_INTERVAL)).await.is_err() {
+                let message = format!("its check did not succeed: {}", done.message);
                 return Done::at_once(Outcome::TimedOut, with_lines(message, &said()));
             }
         }
@@ -224,17 +224,17 @@ impl Service<'_> {
                 None => Done::at_once(Outcome::OK, ""),
             };
         }
-        let epitaph = self.epitaph(process).await;
+        let ended = self.describe_end(process).await;
         if process::members(process).is_empty() {
-            Done::at_once(Outcome::NOT_RUNNING, epitaph)
+            Done::at_once(Outcome::NOT_RUNNING, ended)
         } else {
-            let message = format!("not all that process {} started has ended", process.pid);
-            Done::exited(ExitCode::GENERIC_ERROR, format!("{message}; {epitaph}"))
+            let message = format!("processes of ended process {} still run", process.pid);
+            Done::exited(ExitCode::GENERIC_ERROR, format!("{message}; {ended}"))
         }
     }
 
-    /// What there is to say of a process that has ended: how, and its last lines.
-    async fn epitaph(&self, process: Process) -> String {
+    /// Describes the end of a process: its status, and its last lines.
+    async fn describe_end(&self, process: Process) -> String {
         let name = &self.resource.name;
         let status = self.of.exits.of(name, process.pid).await;
         let how = status.map_or_else(String::new, |status| format!(" ({status})"));
@@ -264,13 +264,13 @@ impl Service<'_> {
             self.clear().await;
         }
         if let Err(error) = self.record.remove() {
-            // It names a process that has ended, which is what will be seen.
+            // The record names an ended process, which later reads detect.
             log::warn!("could not remove {}: {error}", self.record.path().display());
         }
         Done::at_once(Outcome::OK, message)
     }
 
-    /// Kills what left the group of a program that had to be killed: nobody else will end it.
+    /// Kills processes that left the group of a killed program: nothing else would end them.
     async fn clear(&self) {
         let name = &self.resource.name;
         if let Err(error) = helper::clear(name).await {
@@ -279,7 +279,7 @@ impl Service<'_> {
     }
 }
 
-/// A message, and below it what a program wrote last.
+/// Returns a message with a program's last lines below it.
 fn with_lines(message: String, said: &[String]) -> String {
     match said {
         [] => message,
@@ -287,7 +287,8 @@ fn with_lines(message: String, said: &[String]) -> String {
     }
 }
 
-/// Signals the process and its group, and waits for their end. Whether they ended in time.
+/// Sends a signal to the process and its group, and waits for their end. Returns whether they ended
+/// in time.
 async fn end_group(process: Process, signal: Signal, until: Instant) -> bool {
     if let Err(error) = helper::signal(process, signal).await {
         log::warn!("could not signal process group {}: {error}", process.pid);
@@ -302,7 +303,7 @@ async fn end_group(process: Process, signal: Signal, until: Instant) -> bool {
     timeout_at(until, end).await.is_ok()
 }
 
-/// A command that does something: a program's own exit codes are not an agent's.
+/// Runs a command that acts. Its exit codes are its own, not those of OCF.
 async fn command(program: Program, limit: Duration) -> Done {
     match helper::run(&program, limit).await {
         Err(error) => Done::not_run(&program.path, &error),
@@ -310,18 +311,18 @@ async fn command(program: Program, limit: Duration) -> Done {
     }
 }
 
-/// A command that tells whether something runs.
+/// Runs a command that checks whether the service runs.
 async fn checked(program: &Program, limit: Duration) -> Done {
     match helper::run(program, limit).await {
         Err(error) => Done::not_run(&program.path, &error),
-        Ok(ended) => match Done::of(&ended).of_look() {
+        Ok(ended) => match Done::of(&ended).of_query() {
             done if done.outcome == Outcome::NOT_RUNNING => done,
             done => as_error(done),
         },
     }
 }
 
-/// Any failure is just that, and worth another try.
+/// Turns any failure into a generic error, which allows another try.
 fn as_error(done: Done) -> Done {
     match done.outcome {
         Outcome::Exited(ExitCode::SUCCESS) => done,

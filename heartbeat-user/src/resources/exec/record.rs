@@ -1,9 +1,8 @@
-//! Remembers which process is the service, beyond the agent's own end.
+//! Stores which process is the service, so that the next agent finds it.
 //!
-//! The record is a file with two lines: the boot that it is of, and the process's /proc/PID/stat,
-//! which holds its number and when it started. The process writes the second itself, before it
-//! becomes the program: there is no moment at which the agent could be killed and leave a service
-//! that nobody knows.
+//! The record is a file with two lines: the boot id, and the process's /proc/PID/stat with its id
+//! and start time. The process writes the second line itself before it becomes the program. So a
+//! kill of the agent at any moment leaves no unknown service.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -27,7 +26,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Resources have names that are safe in paths, by the configuration's check.
+    /// Returns the record of a resource, whose name is safe in paths by the configuration's check.
     pub(super) fn new(dir: &Path, resource: &str) -> Self {
         Self {
             path: dir.join(format!("{resource}.pid")),
@@ -38,8 +37,8 @@ impl Record {
         &self.path
     }
 
-    /// The process that was started last, whether it lives or not. `None` if that was stopped, or
-    /// in an earlier boot.
+    /// Returns the last started process, whether it lives or not. `None` if it was stopped, or
+    /// started in an earlier boot.
     pub(super) fn read(&self) -> io::Result<Option<Process>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -51,7 +50,8 @@ impl Record {
             .and_then(|(boot, stat)| Some((boot, Stat::parse(stat)?)));
         match parsed {
             Some((boot, stat)) => Ok((boot == self::boot()?).then_some(stat.process)),
-            // It is given its name when it is whole: only the end of a boot can have done that.
+            // The file is renamed when it is complete, so only a crash of the host can have damaged
+            // it.
             None => {
                 log::warn!("{} is damaged; ignored", self.path.display());
                 Ok(None)
@@ -59,7 +59,7 @@ impl Record {
         }
     }
 
-    /// Where the next process is to register itself.
+    /// Prepares the file in which the next process registers itself.
     pub(super) fn prepare(&self) -> io::Result<Registration> {
         if let Some(dir) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
@@ -84,7 +84,7 @@ impl Record {
 
     pub(super) fn failed(&self, verb: &str, error: &io::Error) -> Done {
         let message = format!(
-            "could not {verb} {}, which says what process runs: {error}",
+            "could not {verb} {}, the record of the running process: {error}",
             self.path.display()
         );
         Done::exited(ExitCode::GENERIC_ERROR, message)

@@ -1,4 +1,4 @@
-//! What the configuration says of a resource's programs, in the terms of those who start them.
+//! Converts a resource's configuration to the programs to start.
 
 use std::str::FromStr as _;
 
@@ -9,7 +9,7 @@ use crate::{
     process::{Program, Setting},
 };
 
-/// The program of a command line of `resource`.
+/// Returns the program of a command line of `resource`.
 pub(super) fn program(resource: &Resource, line: &[String]) -> Program {
     let Execution {
         user,
@@ -36,7 +36,7 @@ pub(super) fn program(resource: &Resource, line: &[String]) -> Program {
     program
 }
 
-/// The signal that asks the program of `resource` to end.
+/// Returns the signal that asks the program of `resource` to end.
 pub(super) fn stop_signal(resource: &Resource) -> Signal {
     let name = resource.execution.stop_signal.as_str();
     Signal::from_str(name).unwrap_or(Signal::SIGTERM)

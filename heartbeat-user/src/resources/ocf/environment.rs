@@ -1,4 +1,4 @@
-//! What an agent is told, as the resource agent API 1.1 and Pacemaker's executor name it.
+//! The environment of a resource agent, by the resource agent API 1.1 and Pacemaker's executor.
 
 use std::{ffi::OsString, path::Path, time::Duration};
 
@@ -13,24 +13,24 @@ pub(super) struct Call<'a> {
     /// The agent's name of the action.
     pub action: &'static str,
     pub timeout: Duration,
-    /// From one monitor to the next; zero for all that does not recur, and so for a probe.
+    /// The interval of a monitor; zero for all actions that do not recur, and so for a probe.
     pub interval: Duration,
     pub check_level: u32,
-    /// Variables of the operator's, which give way to the agent's own.
+    /// The operator's variables, which the agent's own override.
     pub environment: &'a [(String, String)],
 }
 
-/// Where agents find their like, and each other.
+/// The directories and the node for a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Surroundings<'a> {
     pub root: &'a Path,
-    /// Directory of what agents keep while the host is up.
+    /// Directory of files that agents keep while the host is up.
     pub scratch: &'a Path,
     /// The local node's name.
     pub node: &'a str,
 }
 
-/// All variables of a call: the operator's, then those of `OCF_…`.
+/// Returns all variables of a call: the operator's, then those of `OCF_…`.
 pub(super) fn variables(call: &Call<'_>, around: Surroundings<'_>) -> Vec<(OsString, OsString)> {
     let text = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
     let own = call.environment.iter();

@@ -1,10 +1,10 @@
-//! What an agent says of itself: the XML that its action `meta-data` prints (ra-api-1.dtd).
+//! The meta-data of an agent: the XML that its action `meta-data` prints (ra-api-1.dtd).
 
 use std::time::Duration;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-/// More elements than any agent has, fewer than would hurt.
+/// Limit for the elements: more than any agent has, and few enough to be harmless.
 const MOST_NODES: u32 = 100_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Parameter {
     pub shortdesc: String,
 }
 
-/// What the agent advises for an action.
+/// The agent's advice for an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {
     pub name: String,
@@ -48,7 +48,7 @@ pub enum Broken {
 impl MetaData {
     pub fn parse(text: &str) -> Result<Self, Broken> {
         let options = ParsingOptions {
-            // They all begin with a DOCTYPE. It is not followed.
+            // Each meta-data begins with a DOCTYPE. The parser does not load it.
             allow_dtd: true,
             nodes_limit: MOST_NODES,
             ..ParsingOptions::default()
@@ -68,7 +68,8 @@ impl MetaData {
         })
     }
 
-    /// What is advised for action `name` of a resource that is not promoted, at `depth` or else at any.
+    /// Returns the advice for action `name` of an unpromoted resource, at `depth` or else at any
+    /// depth.
     pub fn action(&self, name: &str, depth: u32) -> Option<&Declared> {
         let named = || self.actions.iter().filter(|action| action.name == name);
         let plain = || named().filter(|action| !action.is_of_promoted());
@@ -91,7 +92,7 @@ fn parameter(node: Node<'_, '_>) -> Parameter {
     Parameter {
         name: attribute(node, "name"),
         required: is_true(&attribute(node, "required")),
-        // API 1.1 names the group of parameters that are unique together.
+        // API 1.1 has a name for a group of parameters that are unique together.
         unique: is_true(&attribute(node, "unique")) || node.has_attribute("unique-group"),
         kind: content.map_or_else(String::new, |content| attribute(content, "type")),
         default: content
@@ -142,7 +143,7 @@ fn is_true(text: &str) -> bool {
         .any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// A time as agents write it: a number and a unit, which is seconds if there is none.
+/// Parses an agent's time: a number and a unit; the default unit is seconds.
 fn time(text: &str) -> Option<Duration> {
     let text = text.trim();
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_monitor_is_that_of_the_depth_and_not_of_the_promoted() {
+    fn monitor_advice_matches_the_depth_and_not_the_promoted_role() {
         let data = MetaData::parse(AGENT).unwrap();
         let interval = |depth| data.action("monitor", depth).unwrap().interval;
         assert_eq!(interval(0), Some(Duration::from_secs(10)));
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_agent_is_refused() {
+    fn foreign_xml_is_refused() {
         assert!(matches!(MetaData::parse("usage: db"), Err(Broken::Xml(_))));
         assert!(matches!(
             MetaData::parse("<html/>"),

@@ -1,7 +1,7 @@
 //! Runs the agents of the Open Cluster Framework, by its resource agent API 1.1.
 //!
-//! Knows how an agent is found, what it is told and what it says of itself; nothing of when to call
-//! it.
+//! This module finds an agent, sets its environment and reads its meta-data. When to call an agent
+//! is decided elsewhere.
 
 mod environment;
 pub mod metadata;
@@ -33,13 +33,13 @@ use crate::{
     process::Program,
 };
 
-/// Where Debian and others have their agents.
+/// Directory of the agents in Debian and other distributions.
 pub const ROOT: &str = "/usr/lib/ocf";
-/// `HA_RSCTMP` of resource-agents: what agents keep while the host is up.
+/// `HA_RSCTMP` of resource-agents: files that agents keep while the host is up.
 pub const SCRATCH: &str = "/run/resource-agents";
-/// An agent that takes longer to describe itself is broken.
+/// Limit for an agent's meta-data action.
 const META_DATA_LIMIT: Duration = Duration::from_secs(10);
-/// The longest description is a tenth of this.
+/// Limit in bytes for the meta-data: ten times the longest known.
 const META_DATA_ROOM: usize = 1 << 20;
 
 type Known = OnceCell<Option<Arc<MetaData>>>;
@@ -50,7 +50,7 @@ pub(super) struct Library {
     pub root: PathBuf,
     pub scratch: PathBuf,
     pub node: String,
-    /// What agents said of themselves, by their paths; `None` of one that could not.
+    /// The agents' meta-data by path; `None` for an agent without usable ones.
     known: Mutex<HashMap<PathBuf, Arc<Known>>>,
 }
 
@@ -74,7 +74,7 @@ impl Library {
         let (name, interval, check_level) = match action {
             Action::Start => ("start", Duration::ZERO, 0),
             Action::Stop => ("stop", Duration::ZERO, 0),
-            // An agent takes a monitor without an interval for a probe.
+            // An agent treats a monitor without an interval as a probe.
             Action::Probe => ("monitor", Duration::ZERO, 0),
             Action::Monitor => {
                 let interval = resource.monitor_interval.filter(|every| !every.is_zero());
@@ -94,14 +94,15 @@ impl Library {
         .await
     }
 
-    /// Lets the agent judge its parameters, and judges them by what it says of itself. Empty is good.
+    /// Runs the agent's validation of its parameters, and compares them with its meta-data. Returns
+    /// the faults.
     pub(super) async fn validate(&self, resource: &Resource, agent: &Ocf) -> Vec<String> {
         let mut findings = Vec::new();
         let data = match self.meta_data(agent).await {
             Ok(Some(data)) => data,
             Ok(None) => {
                 findings.push(format!(
-                    "{}: its meta-data is of no use",
+                    "{}: its meta-data is not usable",
                     self.path(agent).display()
                 ));
                 Arc::default()
@@ -123,7 +124,7 @@ impl Library {
                 environment: &resource.execution.environment,
             })
             .await;
-        // Not every agent can.
+        // The action is optional for an agent.
         let unable = Done::exited(ExitCode::UNIMPLEMENTED, "").outcome;
         if !matches!(done.outcome, heartbeat_core::resource::Outcome::OK) && done.outcome != unable
         {
@@ -132,7 +133,7 @@ impl Library {
         findings
     }
 
-    /// What is wrong with the parameters by what the agent says of itself, if it does.
+    /// Returns the faults of the parameters by the agent's meta-data, if there are any.
     pub(super) async fn account(&self, agent: &Ocf) -> Vec<String> {
         match self.meta_data(agent).await {
             Ok(Some(data)) => judge(&data, agent),
@@ -140,7 +141,7 @@ impl Library {
         }
     }
 
-    /// What the agent advises.
+    /// Returns the agent's advice.
     pub(super) async fn advice(&self, agent: &Ocf) -> Advice {
         let Ok(Some(data)) = self.meta_data(agent).await else {
             return Advice::default();
@@ -155,8 +156,8 @@ impl Library {
         }
     }
 
-    /// What the agent says of itself, asked once. `None` if that is of no use; an error if there is no such agent,
-    /// which may be there the next time.
+    /// Returns the agent's meta-data, which is read once. `None` if it is not usable; an error if
+    /// the agent does not exist, which may change later.
     pub(super) async fn meta_data(&self, agent: &Ocf) -> Result<Option<Arc<MetaData>>, Done> {
         let cell = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +169,7 @@ impl Library {
     }
 
     async fn ask_meta_data(&self, agent: &Ocf) -> Result<Option<Arc<MetaData>>, Done> {
-        // Of the agent as such, not of a resource.
+        // The meta-data belongs to the agent, not to a resource.
         let bare = Ocf {
             params: Vec::new(),
             ..agent.clone()
@@ -201,7 +202,7 @@ impl Library {
 
     async fn call(&self, call: &Call<'_>) -> Done {
         if let Err(error) = make_scratch(&self.scratch) {
-            // Most agents never use it, and those that do say so.
+            // Most agents never use the directory, and those that do report its absence.
             log::debug!("could not make {}: {error}", self.scratch.display());
         }
         let program = self.program(call).of_resource(call.instance);
@@ -253,7 +254,7 @@ impl Library {
     }
 }
 
-/// The package that has a provider's agents.
+/// Returns the package with a provider's agents.
 fn package(provider: &str) -> Option<&'static str> {
     match provider {
         "heartbeat" => Some("resource-agents"),
@@ -264,12 +265,12 @@ fn package(provider: &str) -> Option<&'static str> {
     }
 }
 
-/// As the package's tmpfiles.d has it.
+/// Creates the directory as the package's tmpfiles.d does.
 fn make_scratch(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o1755).create(path)
 }
 
-/// What is wrong with an agent's parameters by its own account.
+/// Returns the faults of an agent's parameters by its meta-data.
 fn judge(data: &MetaData, agent: &Ocf) -> Vec<String> {
     let mut findings = Vec::new();
     if !data.parameters.is_empty() {

@@ -1,12 +1,12 @@
-//! How many lines of one resource are forwarded: a program that writes without end must not fill the
-//! log. What is over is counted, and told.
+//! The limit for forwarded lines of one resource: a program that writes without end must not fill
+//! the log. Dropped lines are counted and reported.
 
 use std::time::{Duration, Instant};
 
-/// Lines that may come at once, and those that are added each second.
+/// Lines that are allowed at once, and lines added each second.
 const BURST: f64 = 1000.0;
 const PER_SECOND: f64 = 200.0;
-/// Between two tellings of what was dropped.
+/// Least time between two reports of dropped lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Allowance {
     at: Instant,
     lines: u64,
     bytes: u64,
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl Allowance {
@@ -25,11 +25,11 @@ impl Allowance {
             at: now,
             lines: 0,
             bytes: 0,
-            told: None,
+            reported: None,
         }
     }
 
-    /// Whether one more line may be forwarded. One that may not is counted.
+    /// Whether one more line may be forwarded. A line over the limit is counted.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
@@ -42,27 +42,27 @@ impl Allowance {
         true
     }
 
-    /// A line that there was an allowance for could not be forwarded.
+    /// Counts an allowed line that could not be forwarded.
     pub(super) fn lost(&mut self) {
         self.lines += 1;
     }
 
-    /// So many bytes were not even read.
+    /// Counts bytes that were not read.
     pub(super) fn skipped(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
-    pub(super) fn owes_word(&self) -> bool {
+    pub(super) fn has_report(&self) -> bool {
         self.lines > 0 || self.bytes > 0
     }
 
-    /// What is to be told of what was dropped, if it is time; `at_once` if no time is left.
-    pub(super) fn word(&mut self, now: Instant, at_once: bool) -> Option<String> {
+    /// Returns the report of dropped lines if one is due; with `at_once` also if not.
+    pub(super) fn report(&mut self, now: Instant, at_once: bool) -> Option<String> {
         let lately = |at: Instant| now.saturating_duration_since(at) < PAUSE;
-        if !self.owes_word() || !at_once && self.told.is_some_and(lately) {
+        if !self.has_report() || !at_once && self.reported.is_some_and(lately) {
             return None;
         }
-        self.told = Some(now);
+        self.reported = Some(now);
         let lines = std::mem::take(&mut self.lines);
         let unread = match std::mem::take(&mut self.bytes) {
             0 => String::new(),
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chatty_program_is_cut_to_burst_and_rate_and_the_rest_is_told_once_in_a_while() {
+    fn chatty_program_is_limited_and_dropped_lines_are_reported() {
         let start = Instant::now();
         let mut allowance = Allowance::new(start);
         let taken = |allowance: &mut Allowance, now, lines: usize| {
@@ -90,17 +90,17 @@ mod tests {
         let later = start + Duration::from_secs(2);
         assert_eq!(taken(&mut allowance, later, 1500), 400);
         allowance.skipped(77);
-        let word = allowance.word(later, false).unwrap();
+        let report = allowance.report(later, false).unwrap();
         assert!(
-            word.starts_with("1600 lines and 77 bytes unread of its output"),
-            "{word}"
+            report.starts_with("1600 lines and 77 bytes unread of its output"),
+            "{report}"
         );
-        assert_eq!(allowance.word(later, true), None);
+        assert_eq!(allowance.report(later, true), None);
         assert_eq!(taken(&mut allowance, later, 5), 0);
-        assert_eq!(allowance.word(later + PAUSE / 2, false), None);
+        assert_eq!(allowance.report(later + PAUSE / 2, false), None);
         assert!(
             allowance
-                .word(later + PAUSE, false)
+                .report(later + PAUSE, false)
                 .unwrap()
                 .starts_with("5 lines of")
         );

@@ -1,4 +1,4 @@
-//! One file of output that is read as it grows.
+//! One file of output, which is read as it grows.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,11 +12,11 @@ use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::{POSITION, TAIL, allowance::Allowance, lines::Lines, sink::Sink};
 
-/// More unread bytes than these are not read: whoever writes faster than that says nothing new.
+/// Limit for unread bytes. Beyond it most are skipped: a faster writer adds little news.
 pub(super) const MOST_UNREAD: u64 = 256 << 10;
-/// What is read of them.
+/// Bytes that are still read of them.
 const READ_OF_MUCH: u64 = 64 << 10;
-/// The kernel frees whole pages.
+/// Size of a page: the kernel frees whole ones.
 const PAGE: u64 = 4096;
 
 #[derive(Debug)]
@@ -24,10 +24,10 @@ pub(super) struct Followed {
     resource: String,
     file: File,
     inode: u64,
-    /// The bytes that were read so far, those of an unfinished line included.
+    /// Number of bytes read so far, including those of an unfinished line.
     read: u64,
-    /// The position that is written down.
-    noted: u64,
+    /// The stored position.
+    stored: u64,
     freed: u64,
     note: PathBuf,
     lines: Lines,
@@ -35,7 +35,7 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// The file at `path`, from where an earlier agent was done with it.
+    /// Opens the file at `path`, at the position where an earlier agent stopped.
     pub(super) fn open(resource: &str, path: &Path, now: Instant) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -44,13 +44,13 @@ impl Followed {
             .open(path)?;
         let inode = file.metadata()?.ino();
         let note = path.with_file_name(format!("{resource}.{POSITION}"));
-        let read = noted(&note, inode).unwrap_or(0);
+        let read = stored(&note, inode).unwrap_or(0);
         Ok(Self {
             resource: resource.to_owned(),
             file,
             inode,
             read,
-            noted: read,
+            stored: read,
             freed: 0,
             note,
             lines: Lines::default(),
@@ -58,16 +58,16 @@ impl Followed {
         })
     }
 
-    /// Whether the file at this path is the same still.
+    /// Whether the file at `path` is still the same.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         fs::metadata(path).is_ok_and(|found| found.ino() == self.inode)
     }
 
-    /// Forwards what is new. Returns the bytes that came.
+    /// Forwards new lines. Returns the number of new bytes.
     pub(super) fn forward(&mut self, sink: &Sink, now: Instant) -> io::Result<u64> {
         let end = self.file.metadata()?.len();
         if end < self.read {
-            // The program has emptied it.
+            // The program has truncated the file.
             (self.read, self.freed) = (0, 0);
         }
         let unread = end - self.read;
@@ -91,8 +91,8 @@ impl Followed {
             });
         }
         self.free()?;
-        self.tell(now, false);
-        self.take_note();
+        self.report_dropped(now, false);
+        self.store_position();
         Ok(unread)
     }
 
@@ -101,29 +101,29 @@ impl Followed {
         let (resource, allowance) = (&self.resource, &mut self.allowance);
         self.lines
             .flush(|line| put(sink, resource, allowance, line, now));
-        self.take_note();
+        self.store_position();
     }
 
-    /// Nothing follows: forwards all that is left.
+    /// Forwards all remaining lines of a file that no longer grows.
     pub(super) fn close(mut self, sink: &Sink, now: Instant) {
-        // What cannot be read is not missed: the next run has a file of its own.
+        // An unreadable rest is given up: the next run has a file of its own.
         let _ = self.forward(sink, now);
         self.flush(sink, now);
-        self.tell(now, true);
+        self.report_dropped(now, true);
     }
 
-    /// Whether something is to be said though nothing comes.
+    /// Whether an unfinished line or a report waits, even if the file does not grow.
     pub(super) fn waits(&self) -> bool {
-        self.lines.waiting() > 0 || self.allowance.owes_word()
+        self.lines.waiting() > 0 || self.allowance.has_report()
     }
 
-    pub(super) fn tell(&mut self, now: Instant, at_once: bool) {
-        if let Some(word) = self.allowance.word(now, at_once) {
-            log::warn!("resource {}: {word}", self.resource);
+    pub(super) fn report_dropped(&mut self, now: Instant, at_once: bool) {
+        if let Some(report) = self.allowance.report(now, at_once) {
+            log::warn!("resource {}: {report}", self.resource);
         }
     }
 
-    /// Frees the room of what was read, but for the end: the program goes on behind it.
+    /// Frees the space of the forwarded part except its tail; the program continues to append.
     fn free(&mut self) -> io::Result<()> {
         let until = self.read.saturating_sub(TAIL) / PAGE * PAGE;
         if until <= self.freed {
@@ -135,18 +135,19 @@ impl Followed {
         if fallocate(&self.file, hole, from, length).is_ok() {
             self.freed = until;
         } else if self.read > MOST_UNREAD {
-            // A file system without holes. What comes just now may be lost.
+            // This file system has no holes. Bytes written at this moment may be lost.
             self.file.set_len(0)?;
             (self.read, self.freed) = (0, 0);
         }
         Ok(())
     }
 
-    /// Writes down how far it is forwarded, for the next agent.
-    fn take_note(&mut self) {
+    /// Stores the forwarded position for the next agent.
+    fn store_position(&mut self) {
         let done = self.read - self.lines.waiting() as u64;
-        if done != self.noted && fs::write(&self.note, format!("{} {done}\n", self.inode)).is_ok() {
-            self.noted = done;
+        if done != self.stored && fs::write(&self.note, format!("{} {done}\n", self.inode)).is_ok()
+        {
+            self.stored = done;
         }
     }
 }
@@ -157,8 +158,8 @@ fn put(sink: &Sink, resource: &str, allowance: &mut Allowance, line: &[u8], now:
     }
 }
 
-/// How far the file with this inode is forwarded.
-fn noted(note: &Path, inode: u64) -> Option<u64> {
+/// Returns the stored position of the file with this inode.
+fn stored(note: &Path, inode: u64) -> Option<u64> {
     let text = fs::read_to_string(note).ok()?;
     let (of, position) = text.trim_end().split_once(' ')?;
     (of.parse() == Ok(inode)).then(|| position.parse().ok())?

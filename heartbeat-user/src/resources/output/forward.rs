@@ -1,7 +1,7 @@
-//! The thread that forwards what programs write.
+//! The thread that forwards the output of programs.
 //!
-//! It has ordinary priority, and nobody waits for it: a program that writes without end takes its
-//! own time, and that of nothing else.
+//! The thread has ordinary priority, and no other waits for it: a program that writes without end
+//! delays nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -27,23 +27,24 @@ use super::{
     sink::Sink,
 };
 
-/// From one look to the next while something is written.
+/// Pause between two reads while programs write.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A line that does not end is forwarded after this time, and what was dropped is told.
+/// Time after which an unfinished line is forwarded and dropped lines are reported, in
+/// milliseconds.
 const PATIENCE: u16 = 1000;
 
-/// The running thread. It forwards what is written by then, and ends, when this drops: at the end of
-/// the agent, or of a start that failed.
+/// The running thread. When this value drops, the thread forwards all remaining output and ends: at
+/// the end of the agent, or of a failed start.
 #[derive(Debug)]
 pub struct Forwarder {
     dir: PathBuf,
-    /// Closing it ends the thread.
+    /// Closing this pipe ends the thread.
     end: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Forwarder {
-    /// Forwards what is written to the files in `dir`, from where an earlier agent was done.
+    /// Forwards the files in `dir`, from the positions where an earlier agent stopped.
     pub fn start(dir: &Path) -> io::Result<Self> {
         Self::start_to(dir, Sink::new())
     }
@@ -79,7 +80,7 @@ impl Drop for Forwarder {
         {
             log::error!("the thread that forwards the output of resources had panicked");
         }
-        // It stays where it has output: of programs that run on, and of failures.
+        // The directory stays while it has files: output of running programs and of failures.
         let _ = fs::remove_dir(&self.dir);
     }
 }
@@ -87,7 +88,7 @@ impl Drop for Forwarder {
 struct Following {
     dir: PathBuf,
     sink: Sink,
-    /// By the names of resources.
+    /// The files by resource name.
     files: BTreeMap<String, Followed>,
 }
 
@@ -97,18 +98,18 @@ impl Following {
             let most = self.forward_all();
             if is_ended(ending) {
                 self.forward_all();
-                return self.tell_all();
+                return self.report_all();
             }
             match most {
                 0 => self.wait(watch, ending),
-                // Otherwise the file would grow faster than it is freed.
+                // Without a pause, since the file would grow faster than it is freed.
                 most if most > MOST_UNREAD => {}
                 _ => thread::sleep(PAUSE),
             }
         }
     }
 
-    /// Returns the most bytes that came of one resource.
+    /// Forwards all new output. Returns the most bytes of any one resource.
     fn forward_all(&mut self) -> u64 {
         let now = Instant::now();
         self.find(now);
@@ -122,7 +123,7 @@ impl Following {
         most
     }
 
-    /// Takes up new files, and is done with those whose place they have taken.
+    /// Opens new files, and closes those that they replaced.
     fn find(&mut self, now: Instant) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -148,7 +149,7 @@ impl Following {
         }
     }
 
-    /// Waits until something is written, or the end.
+    /// Waits for new output, or for the end.
     fn wait(&mut self, watch: &Inotify, ending: &PipeReader) {
         let waits = self.files.values().any(Followed::waits);
         let patience = match waits {
@@ -164,25 +165,25 @@ impl Following {
                 let now = Instant::now();
                 for file in self.files.values_mut() {
                     file.flush(&self.sink, now);
-                    file.tell(now, false);
+                    file.report_dropped(now, false);
                 }
             }
-            // What is in there does not matter: all files are looked at.
+            // The events' content does not matter: all files are read.
             Ok(_) => while watch.read_events().is_ok() {},
             Err(Errno::EINTR) => {}
             Err(_) => thread::sleep(PAUSE),
         }
     }
 
-    fn tell_all(&mut self) {
+    fn report_all(&mut self) {
         let now = Instant::now();
         self.files
             .values_mut()
-            .for_each(|file| file.tell(now, true));
+            .for_each(|file| file.report_dropped(now, true));
     }
 }
 
-/// Whether the other end is closed.
+/// Whether the other side of the pipe is closed.
 fn is_ended(ending: &PipeReader) -> bool {
     let mut fds = [PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO) == Ok(1)
@@ -220,7 +221,7 @@ mod tests {
             self.dir.join("output")
         }
 
-        /// As the helper opens it for a program.
+        /// Opens a file as the helper does for a program.
         fn file(&self, resource: &str) -> File {
             fs::create_dir_all(self.output()).unwrap();
             let path = self.output().join(format!("{resource}.log"));
@@ -234,7 +235,7 @@ mod tests {
             Forwarder::start_to(&self.output(), sink).unwrap()
         }
 
-        /// The next line that reaches the journal, with the name of its resource.
+        /// Returns the next line in the journal, with the name of its resource.
         fn line(&self) -> String {
             let mut entry = [0; 4096];
             let length = self.journal.recv(&mut entry).expect("a line");
@@ -283,7 +284,7 @@ mod tests {
         program.write_all(b"while\nhal").unwrap();
         assert_eq!(host.line(), "db: while");
         drop(first);
-        // Nobody reads, and the program goes on.
+        // Without a reader the program continues.
         program.write_all(b"f\nmeanwhile\n").unwrap();
         let second = host.start();
         assert_eq!([host.line(), host.line()], ["db: half", "db: meanwhile"]);
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn program_that_floods_is_never_held_up_and_takes_little_room() {
+    fn flooding_program_is_not_blocked_and_uses_little_space() {
         let host = Host::new("flood");
         let forwarder = host.start();
         let mut program = host.file("db");
@@ -332,7 +333,7 @@ mod tests {
             thread::sleep(PAUSE);
         }
         drop(forwarder);
-        // The last lines are there, whatever was freed.
+        // The last lines stay, whatever was freed.
         let outputs = super::super::Outputs::new(host.output());
         let last = outputs.last_lines("db");
         assert_eq!(last.last().unwrap(), "line 999 of much");

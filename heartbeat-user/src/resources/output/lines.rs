@@ -1,14 +1,14 @@
-//! Cuts bytes into lines.
+//! Splits bytes into lines.
 
-/// The most bytes of a line; what is longer becomes several.
+/// Limit for the bytes of a line; a longer one becomes several.
 pub(super) const LONGEST: usize = 2048;
 
-/// The bytes of a line that has not ended yet.
+/// The bytes of an unfinished line.
 #[derive(Debug, Default)]
 pub(super) struct Lines(Vec<u8>);
 
 impl Lines {
-    /// Takes in more bytes, and gives each line that they complete to `each`, without its end.
+    /// Adds bytes, and calls `each` with every line that they complete, without its newline.
     pub(super) fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             for part in piece.chunks(LONGEST) {
@@ -21,7 +21,7 @@ impl Lines {
         }
     }
 
-    /// Gives what there is of an unfinished line to `each`.
+    /// Calls `each` with the unfinished line, if there is one.
     pub(super) fn flush(&mut self, mut each: impl FnMut(&[u8])) {
         let line = std::mem::take(&mut self.0);
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
@@ -30,7 +30,7 @@ impl Lines {
         }
     }
 
-    /// The bytes that wait for the end of their line.
+    /// Returns the number of bytes of the unfinished line.
     pub(super) fn waiting(&self) -> usize {
         self.0.len()
     }
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_however_the_bytes_come() {
+    fn lines_do_not_depend_on_the_chunks() {
         let text = b"one\n\ntwo\r\nthree";
         let (whole, waiting) = cut(&[text]);
         assert_eq!(
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn line_without_an_end_is_cut_and_takes_no_more_room() {
+    fn line_without_an_end_is_cut_at_the_limit() {
         let (lines, waiting) = cut(&[&[b'x'; 3 * LONGEST + 7]]);
         assert_eq!((lines.len(), waiting), (3, 7));
         assert!(lines.iter().all(|line| line.len() == LONGEST));

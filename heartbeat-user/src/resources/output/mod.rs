@@ -1,8 +1,8 @@
 //! The output of programs that run for as long as their resource does.
 //!
-//! Each run writes to a file of its own in a directory of the instance. The file needs no reader, so
-//! a program outlives the agent, and is never held up by it. The agent forwards the lines to the log
-//! while it runs, frees what it has forwarded, and shows the last lines when the program fails.
+//! Each run writes to a file of its own in a directory of the instance. The file needs no reader,
+//! so a program outlives the agent and is never blocked by it. The running agent forwards the lines
+//! to the log, frees the forwarded part, and shows the last lines when the program fails.
 //!
 //! ```text
 //!   program ──append──▶ NAME.log ──forward──▶ journal, or the agent's log
@@ -10,8 +10,8 @@
 //!                          ╰──────────────▶ the text of a failure
 //! ```
 //!
-//! `NAME.read` says up to where an earlier agent has forwarded. Resources have names that are safe
-//! in paths, by the configuration's check.
+//! `NAME.read` has the position up to which an earlier agent forwarded. Resource names are safe in
+//! paths, by the configuration's check.
 
 mod allowance;
 mod followed;
@@ -28,13 +28,13 @@ use std::{
 
 pub use self::forward::Forwarder;
 
-/// The last lines that a failure shows, and the most characters of one and of all.
+/// Limits for the shown lines of a failure: number, characters of one, characters of all.
 const LAST_LINES: usize = 10;
 const LINE_CHARS: usize = 200;
 const LAST_CHARS: usize = 800;
-/// The end of a file that is never freed: [`LAST_LINES`] are in there.
+/// The tail of a file that is never freed, with room for [`LAST_LINES`].
 const TAIL: u64 = 8 << 10;
-/// The name of a file of output, and of how far it is forwarded.
+/// File extensions of the output and of its forwarded position.
 const OUTPUT: &str = "log";
 const POSITION: &str = "read";
 
@@ -47,12 +47,12 @@ impl Outputs {
         Self(dir)
     }
 
-    /// The file for the next run of a resource, in a directory that is there.
+    /// Returns the file for the next run of a resource, and makes its directory.
     pub(super) fn prepare(&self, resource: &str) -> PathBuf {
         if let Err(error) = make(&self.0) {
             log::warn!("could not make {}: {error}", self.0.display());
         }
-        // It is about the file that makes way.
+        // The position belongs to the file that is replaced.
         let _ = fs::remove_file(self.0.join(format!("{resource}.{POSITION}")));
         self.path(resource)
     }
@@ -61,22 +61,22 @@ impl Outputs {
         self.0.join(format!("{resource}.{OUTPUT}"))
     }
 
-    /// The last lines that the present or last run of a resource has written.
+    /// Returns the last lines of the present or last run of a resource.
     pub(super) fn last_lines(&self, resource: &str) -> Vec<String> {
         match end_of(&self.path(resource)) {
             Ok((bytes, whole)) => last_lines(&bytes, whole),
-            // It has not run, or wrote nowhere.
+            // The resource has not run, or had no output file.
             Err(_) => Vec::new(),
         }
     }
 }
 
-/// Only root looks in there: what programs write may be secret.
+/// Makes a directory for root only: programs' output may be secret.
 fn make(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// The end of a file, and whether that is all of it.
+/// Returns the tail of a file, and whether that is the whole file.
 fn end_of(path: &Path) -> io::Result<(Vec<u8>, bool)> {
     let mut file = File::open(path)?;
     let from = file.metadata()?.len().saturating_sub(TAIL);
@@ -90,7 +90,7 @@ fn last_lines(bytes: &[u8], whole: bool) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines: Vec<&str> = text.lines().collect();
     if !whole && lines.len() > 1 {
-        // It may begin in the middle.
+        // The first line of a tail may be incomplete.
         lines.remove(0);
     }
     let shown = lines.iter().map(|line| {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_lines_of_little_are_all_of_it() {
+    fn last_lines_of_a_short_output_are_all_lines() {
         let said = b"\"root\" execution is not permitted.\n\nsee the documentation\x1b[0m";
         assert_eq!(
             last_lines(said, true),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn last_lines_of_much_are_few_and_whole() {
+    fn last_lines_of_a_long_output_are_few_and_complete() {
         let many: String = (0..500).map(|n| format!("line {n}\n")).collect();
         let shown = last_lines(&many.as_bytes()[3..], false);
         assert_eq!(shown.len(), LAST_LINES);

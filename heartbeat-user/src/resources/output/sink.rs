@@ -1,4 +1,4 @@
-//! Where the lines go: to journald as the resource's own, or to the agent's log.
+//! The target of the lines: journald with the resource's name, or the agent's log.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::logging;
 
-/// Where journald takes entries with fields (systemd.journal-fields(7)).
+/// Socket of journald for entries with fields (systemd.journal-fields(7)).
 const JOURNAL: &str = "/run/systemd/journal/socket";
 /// syslog's number of an informational message.
 const PRIORITY: u8 = 6;
@@ -20,7 +20,7 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// journald if the agent's own log goes there.
+    /// Returns journald if the agent's own log goes there.
     pub(super) fn new() -> Self {
         match logging::is_journal().then(|| Self::journal(Path::new(JOURNAL))) {
             Some(Ok(sink)) => sink,
@@ -34,7 +34,7 @@ impl Sink {
 
     pub(super) fn journal(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        // Whoever does not take a line loses it.
+        // A line that journald does not accept at once is lost.
         socket.set_nonblocking(true)?;
         Ok(Self::Journal {
             socket,
@@ -42,7 +42,7 @@ impl Sink {
         })
     }
 
-    /// Forwards a line that a resource's program wrote. Whether that was possible.
+    /// Forwards a line of a resource's program. Returns whether that was possible.
     pub(super) fn put(&self, resource: &str, line: &[u8]) -> bool {
         let line = logging::one_line_of(line, super::lines::LONGEST);
         match self {

@@ -1,4 +1,4 @@
-//! The parts of systemd's D-Bus interface that are used (org.freedesktop.systemd1(5)).
+//! The parts of systemd's D-Bus interface in use (org.freedesktop.systemd1(5)).
 
 use zbus::zvariant::OwnedObjectPath;
 
@@ -9,13 +9,13 @@ use zbus::zvariant::OwnedObjectPath;
     gen_blocking = false
 )]
 pub(super) trait Manager {
-    /// Without it, systemd sends no signals.
+    /// Required for signals of systemd.
     fn subscribe(&self) -> zbus::Result<()>;
-    /// Also of a unit that does not exist: its `LoadState` says so.
+    /// Succeeds also for a unit that does not exist: its `LoadState` then says so.
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
-    /// `whom`: `all` is every process in its control group.
+    /// Sends a signal. `whom`: `all` is every process in the unit's control group.
     fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
@@ -35,33 +35,33 @@ pub(super) trait Manager {
     gen_blocking = false
 )]
 pub(super) trait Unit {
-    // Asked for anew each time: what a cache holds may be older than the end of a job.
+    // The properties are not cached: a cached value may be older than the end of a job.
     #[zbus(property(emits_changed_signal = "false"))]
     fn active_state(&self) -> zbus::Result<String>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn load_state(&self) -> zbus::Result<String>;
 }
 
-/// Only of units that are services.
+/// The interface of units that are services.
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Service",
     default_service = "org.freedesktop.systemd1",
     gen_blocking = false
 )]
 pub(super) trait Service {
-    /// The number of its main process; 0 if it has none.
+    /// The id of the main process; 0 if there is none.
     #[zbus(property(emits_changed_signal = "false"), name = "MainPID")]
     fn main_pid(&self) -> zbus::Result<u32>;
-    /// Which of its processes end with it.
+    /// Which of the unit's processes a stop ends.
     #[zbus(property(emits_changed_signal = "false"))]
     fn kill_mode(&self) -> zbus::Result<String>;
-    /// Why it failed.
+    /// The reason of a failure.
     #[zbus(property(emits_changed_signal = "false"))]
     fn result(&self) -> zbus::Result<String>;
-    /// Microseconds; the greatest number is never.
+    /// Start timeout in microseconds; the greatest number means never.
     #[zbus(property(emits_changed_signal = "false"), name = "TimeoutStartUSec")]
     fn timeout_start(&self) -> zbus::Result<u64>;
-    /// As above.
+    /// Stop timeout in microseconds; the greatest number means never.
     #[zbus(property(emits_changed_signal = "false"), name = "TimeoutStopUSec")]
     fn timeout_stop(&self) -> zbus::Result<u64>;
 }

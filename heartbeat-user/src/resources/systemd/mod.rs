@@ -1,7 +1,7 @@
 //! Resources that are units of systemd, over D-Bus.
 //!
-//! Each call has a connection of its own: a bus that was restarted is no concern of the next call.
-//! What a unit's processes are, and how they are ended, is systemd's affair.
+//! Each call has a connection of its own, so a restart of the bus does not affect the next call.
+//! The unit's processes and their end are left to systemd.
 
 mod interface;
 
@@ -18,27 +18,27 @@ use super::{done::Done, timeouts::Advice};
 
 /// systemd's name on the bus.
 const SERVICE: &str = "org.freedesktop.systemd1";
-/// How long to wait before a bus that was lost is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// What a job may take beyond the unit's own timeout, after which systemd kills.
+/// Time before another try of a lost bus.
+const RETRY: Duration = Duration::from_secs(1);
+/// Time that a job may take beyond the unit's own timeout, after which systemd kills.
 const MARGIN: Duration = Duration::from_secs(5);
-/// An answer on a bus takes no longer.
+/// Longest time for an answer on the bus.
 const ANSWER: Duration = Duration::from_secs(5);
-/// A job replaces one that contradicts it.
+/// Job mode: a job replaces a contradicting one.
 const MODE: &str = "replace";
 
 /// A manager of units.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Systemd {
-    /// D-Bus address; the system bus if not given.
+    /// D-Bus address; `None` is the system bus.
     pub bus: Option<String>,
 }
 
-/// What a unit's `ActiveState` means.
+/// The meaning of a unit's `ActiveState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
-    /// On its way.
+    /// A job is under way.
     Changing,
     Stopped,
     Failed,
@@ -83,7 +83,7 @@ impl Systemd {
             })
         };
         let done = timeout(limit, work).await.unwrap_or_else(|_| {
-            let message = format!("{unit} is not done with its {action}; systemd goes on with it");
+            let message = format!("{unit}: the {action} is not done in time; systemd continues it");
             Done::at_once(Outcome::TimedOut, message)
         });
         Done {
@@ -92,13 +92,13 @@ impl Systemd {
         }
     }
 
-    /// What is wrong with the unit. Empty is good.
+    /// Returns the faults of the unit.
     pub(super) async fn validate(&self, unit: &str) -> Vec<String> {
         let look = async {
             match self.open(unit).await {
                 Ok(handle) => match handle.refusal().await {
                     Ok(refusal) => refusal.map(|done| done.message),
-                    Err(error) => Some(format!("systemd does not tell about {unit}: {error}")),
+                    Err(error) => Some(format!("systemd reports nothing about {unit}: {error}")),
                 },
                 Err(error) => Some(unreachable(unit, &error).message),
             }
@@ -108,7 +108,7 @@ impl Systemd {
         found.into_iter().collect()
     }
 
-    /// The unit's own timeouts, after which systemd kills it, and a little more.
+    /// Returns the unit's own timeouts, after which systemd kills it, plus a margin.
     pub(super) async fn advice(&self, unit: &str) -> Advice {
         let ask = async {
             let handle = self.open(unit).await.ok()?;
@@ -133,7 +133,7 @@ impl Systemd {
         }
     }
 
-    /// Ends when the unit, once it runs, no longer does. A lost bus is not the end of anything.
+    /// Ends when the running unit has stopped running. A lost bus is no such end.
     pub(super) async fn ended(&self, unit: &str) {
         loop {
             let watched = async { self.open(unit).await?.ended().await };
@@ -141,11 +141,11 @@ impl Systemd {
                 Ok(()) => return,
                 Err(error) => log::debug!("cannot watch {unit}, trying again: {error}"),
             }
-            sleep(TRY_AGAIN).await;
+            sleep(RETRY).await;
         }
     }
 
-    /// The main process of a service; `None` if it has none now.
+    /// Returns the main process of a service; `None` if it has none now.
     pub(crate) async fn main_process(&self, unit: &str) -> zbus::Result<Option<Pid>> {
         let pid = self.open(unit).await?.service.main_pid().await?;
         let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
@@ -192,13 +192,14 @@ impl Handle<'_> {
         Ok(Done::exited(ExitCode::GENERIC_ERROR, message))
     }
 
-    /// Kills what an earlier run of the unit left in its control group, unless the unit says that it is to stay.
+    /// Kills processes that an earlier run of the unit left in its control group, unless its
+    /// KillMode keeps them.
     async fn clear(&self) -> zbus::Result<()> {
         let stays = ["process", "none"];
         let mode = self.service.kill_mode().await;
         let stopped = matches!(self.settled().await?, State::Stopped | State::Failed);
         if stopped && mode.is_ok_and(|mode| !stays.contains(&mode.as_str())) {
-            // It is an error if there is nothing to kill.
+            // The call fails if no process is left.
             let _ = self
                 .manager
                 .kill_unit(self.name, "all", libc::SIGKILL)
@@ -210,14 +211,14 @@ impl Handle<'_> {
     async fn stop(&self) -> zbus::Result<Done> {
         let load = self.unit.load_state().await?;
         if load == "not-found" && self.settled().await? == State::Stopped {
-            return Ok(Done::at_once(Outcome::OK, "there is no such unit"));
+            return Ok(Done::at_once(Outcome::OK, "the unit does not exist"));
         }
         let result = self.job(self.manager.stop_unit(self.name, MODE)).await?;
         Ok(match self.settled().await? {
             State::Stopped => Done::at_once(Outcome::OK, ""),
             State::Failed => {
                 let why = self.why().await;
-                // It is as stopped as can be; let it look so.
+                // A failed unit is stopped already; the reset makes its state show that.
                 self.manager.reset_failed_unit(self.name).await?;
                 Done::at_once(Outcome::OK, format!("it had failed ({why})"))
             }
@@ -245,7 +246,7 @@ impl Handle<'_> {
         })
     }
 
-    /// Why the unit cannot be started at all.
+    /// Returns the reason why the unit can never be started, if there is one.
     async fn refusal(&self) -> zbus::Result<Option<Done>> {
         let name = self.name;
         Ok(match self.unit.load_state().await?.as_str() {
@@ -270,7 +271,7 @@ impl Handle<'_> {
         &self,
         queue: impl Future<Output = zbus::Result<OwnedObjectPath>>,
     ) -> zbus::Result<String> {
-        // Listened for before it can be sent.
+        // The subscription precedes the job, so that its end is not missed.
         let mut removed = self.manager.receive_job_removed().await?;
         let job = queue.await?;
         while let Some(signal) = removed.next().await {
@@ -282,7 +283,7 @@ impl Handle<'_> {
         Err(lost())
     }
 
-    /// The state, once it does not change by itself.
+    /// Returns the state once it no longer changes by itself.
     async fn settled(&self) -> zbus::Result<State> {
         self.until(|state| state != State::Changing).await
     }
@@ -293,7 +294,7 @@ impl Handle<'_> {
         Ok(())
     }
 
-    /// Waits for a state that is `wanted`, and returns it.
+    /// Waits for a `wanted` state, and returns it.
     async fn until(&self, wanted: impl Fn(State) -> bool) -> zbus::Result<State> {
         let mut changes = self.properties.receive_properties_changed().await?;
         loop {
@@ -305,7 +306,7 @@ impl Handle<'_> {
         }
     }
 
-    /// Why a unit failed, in systemd's words.
+    /// Returns systemd's reason for a unit's failure.
     async fn why(&self) -> String {
         match self.service.result().await {
             Ok(result) => format!("result: {result}"),
@@ -321,7 +322,7 @@ fn lost() -> zbus::Error {
 fn unreachable(unit: &str, error: &zbus::Error) -> Done {
     let message = format!("could not ask systemd for {unit} over D-Bus: {error}");
     match error {
-        // Someone is there, and said so.
+        // The bus answered with an error.
         zbus::Error::MethodError(..) => Done::exited(ExitCode::GENERIC_ERROR, message),
         _ => Done::at_once(Outcome::NotStarted, message),
     }
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_bus_nothing_is_known() {
+    async fn missing_bus_gives_no_state() {
         let nowhere = Systemd {
             bus: Some("unix:path=/nonexistent/bus".to_owned()),
         };

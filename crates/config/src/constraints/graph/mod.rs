@@ -1,5 +1,5 @@
-//! What makes constraints contradict each other, by group and member numbers alone: knows no names
-//! and no file.
+//! Contradictions between constraints, by the numbers of groups and members alone, without names and
+//! without a file.
 
 #[cfg(test)]
 mod tests;
@@ -190,7 +190,7 @@ impl Graph {
         Some(path)
     }
 
-    /// What can be reached by at least one edge.
+    /// The nodes that can be reached by at least one edge.
     fn reach(&self, from: usize) -> BTreeSet<usize> {
         let before = self.search(from);
         (0..before.len())

@@ -179,7 +179,7 @@ impl GroupRun {
         }
         self.maintenance = on;
         if !on {
-            self.resources.iter_mut().for_each(Resource::look_anew);
+            self.resources.iter_mut().for_each(Resource::probe_anew);
         }
         self.step(now, out);
     }

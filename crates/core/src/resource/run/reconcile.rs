@@ -14,7 +14,7 @@ use crate::{
 impl GroupRun {
     /// The time of the next [`Self::wake`].
     pub fn next_deadline(&self) -> Option<Boottime> {
-        if self.stands_still() {
+        if self.is_paused() {
             return None;
         }
         let forgotten = self
@@ -36,7 +36,7 @@ impl GroupRun {
     }
 
     pub(super) fn step(&mut self, now: Boottime, out: &mut Vec<Effect>) {
-        if self.stands_still() {
+        if self.is_paused() {
             return;
         }
         for of in &mut self.resources {
@@ -49,7 +49,7 @@ impl GroupRun {
         self.monitor(now, out);
     }
 
-    fn stands_still(&self) -> bool {
+    fn is_paused(&self) -> bool {
         self.maintenance || self.phase == Phase::New
     }
 
@@ -144,7 +144,7 @@ impl GroupRun {
         }
         // This report comes before `Ready`.
         if !self.is_to_serve() {
-            self.announce_bar(out);
+            self.announce_barred(out);
         }
         if self.has(Known::Nothing) {
             return;
@@ -171,11 +171,11 @@ impl GroupRun {
         }
         self.said.started = started;
         if serves {
-            self.announce_bar(out);
+            self.announce_barred(out);
         }
     }
 
-    fn announce_bar(&mut self, out: &mut Vec<Effect>) {
+    fn announce_barred(&mut self, out: &mut Vec<Effect>) {
         if let Some(resource) = self.first_banned().filter(|_| !self.said.leave) {
             self.said.leave = true;
             self.said.unfit = true;

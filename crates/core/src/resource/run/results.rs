@@ -96,7 +96,7 @@ impl GroupRun {
         let hidden = failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED)
             && (of.ran || of.blocked || inherited);
         let refused = failure.outcome.is_refusal() && not_to_serve;
-        if failure.outcome.tells_nothing() || hidden || refused {
+        if failure.outcome.is_inconclusive() || hidden || refused {
             of.unseen(not_to_serve && !again, failure.at);
         } else {
             of.seen();

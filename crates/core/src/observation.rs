@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     index::{GroupIndex, PeerIndex, Seat},
     index_vec::{ByGroup, IndexVec},
+    network::AddressNetwork,
     peer::Peer,
     reach::Distance,
     report::Reported,
-    road::Road,
 };
 
 /// One slot of this node's own acceptor.
@@ -28,10 +28,10 @@ pub struct ReadSlot {
 
 /// The peers as last seen, and the acceptor's slots as read for this step.
 #[derive(Clone, Copy)]
-pub(crate) struct Sight<'a> {
+pub(crate) struct Observation<'a> {
     pub(crate) peers: &'a IndexVec<PeerIndex, Peer>,
     /// By group.
-    pub(crate) roads: &'a ByGroup<Road>,
+    pub(crate) networks: &'a ByGroup<AddressNetwork>,
     /// By group.
     pub(crate) distances: &'a ByGroup<Distance>,
     pub(crate) slots: &'a [ReadSlot],
@@ -39,7 +39,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) votes_from: Boottime,
 }
 
-impl<'a> Sight<'a> {
+impl<'a> Observation<'a> {
     fn peer(&self, node: NodeId) -> Option<&'a Peer> {
         self.peers.iter().find(|peer| peer.node == node)
     }
@@ -70,7 +70,7 @@ impl<'a> Sight<'a> {
     /// The last report of a peer about the group with this index.
     pub(crate) fn reported(&self, group: GroupIndex, node: NodeId) -> Reported {
         match self.peer(node) {
-            Some(peer) => peer.reported_with(group, &self.roads[group], &self.distances[group]),
+            Some(peer) => peer.reported_with(group, &self.networks[group], &self.distances[group]),
             None => Reported::default(),
         }
     }

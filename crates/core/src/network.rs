@@ -14,7 +14,7 @@ use crate::{
 
 /// The addresses of a group, and of all groups that must run on the same node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Road {
+pub(crate) struct AddressNetwork {
     /// The groups, the group itself first.
     pub(crate) members: Vec<GroupIndex>,
     /// The links whose interfaces carry addresses.
@@ -23,23 +23,26 @@ pub(crate) struct Road {
     pub(crate) heard_on: bool,
 }
 
-/// The roads of all groups.
-pub(crate) fn roads(plans: &ByGroup<GroupPlan>, constraints: &Constraints) -> ByGroup<Road> {
-    let road = |group: GroupIndex| {
+/// The networks of all groups.
+pub(crate) fn networks(
+    plans: &ByGroup<GroupPlan>,
+    constraints: &Constraints,
+) -> ByGroup<AddressNetwork> {
+    let network = |group: GroupIndex| {
         let members = constraints.train(group);
         let plans = || members.iter().filter_map(|member| plans.get(*member));
         let links = plans().fold(LinkSet::default(), |all, plan| all.and(plan.links));
         let heard_on = !plans().any(|plan| plan.beside_links);
-        Road {
+        AddressNetwork {
             links,
             heard_on,
             members,
         }
     };
-    plans.indices().map(road).collect()
+    plans.indices().map(network).collect()
 }
 
-impl Road {
+impl AddressNetwork {
     /// The reach of a peer, according to its report and its heartbeats.
     pub(crate) fn of_peer(&self, peer: &Peer) -> Reach {
         let broken = |member: &GroupIndex| {
@@ -61,10 +64,10 @@ impl Peer {
     pub(crate) fn reported_with(
         &self,
         group: GroupIndex,
-        road: &Road,
+        network: &AddressNetwork,
         distance: &Distance,
     ) -> Reported {
-        let reach = road.of_peer(self);
+        let reach = network.of_peer(self);
         Reported {
             reach,
             cut_off: distance.is_beyond(reach),
