@@ -1,5 +1,5 @@
 //! All messages between the threads of an agent, and a drawing of their ways. A message carries
-//! values and must never contain a callback.
+//! values, and no callbacks.
 //!
 //! ```text
 //!                 clients, peers, signals
