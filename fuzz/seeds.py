@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the seeds that are not text: `fuzz/seeds.py`, after a change to what the targets or the wire format read."""
+"""Makes the seeds that are not text.
+
+Run `fuzz/seeds.py` after a change of the targets' input or of the wire format.
+"""
 
 import struct
 import sys
@@ -11,9 +14,10 @@ sys.dont_write_bytecode = True
 
 import wire
 
-# What fuzz/targets/receive.rs takes the first byte of a frame for.
+# The bits of a frame's first byte for fuzz/targets/receive.rs.
 RAW, SEALED, REPLY, IPV6 = 1, 2, 4, 8
-# The node whose program it is, the peer, and their key and cluster: tests/src/kernel/world.rs and frames.rs.
+# The node of the program, the peer, and their key and cluster: tests/src/kernel/world.rs and
+# frames.rs.
 US, PEER, CLUSTER = 1, 2, 0x00C10572
 KEY_ID, KEY = 7, bytes(range(16))
 
@@ -88,10 +92,11 @@ SEEDS = {
         "padded": bytes([RAW | SEALED]) + frame(PROBE) + bytes(10),
     },
     "peering": {
-        # A head's kind, cluster, source and destination, three bytes of a place, a change there; what is sealed.
+        # A head's kind, cluster, source and destination, three bytes of an offset, a change there;
+        # the sealed content.
         "request": bytes([0, 1, 2, 3, 0, 0, 0, 0]) + b'{"command":"status"}',
         "flipped": bytes([0, 1, 2, 3, 0, 0, 9, 1]) + b'{"command":"reload"}',
-        # What nobody sealed: a hello, then a request.
+        # Unsealed messages: a hello, then a request.
         "hello": b"HRTP\x01\0\0\0" + bytes(16) + struct.pack(">BBHIHHI", 1, 9, 0, 1, 2, 3, 2) + bytes(16) + b"{}",
     },
 }

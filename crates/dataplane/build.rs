@@ -1,8 +1,10 @@
-//! Embeds the kernel programs into the binary. It only copies: `cargo xtask build` compiles them.
+//! Embeds the kernel programs into the binary. This script only copies: `cargo xtask build`
+//! compiles the programs.
 //!
-//! They come from the file that `HEARTBEAT_BPF_OBJECT` names, else from `bpf/heartbeat` below the
-//! target directory, where xtask puts them. Without that file the result is empty, so that checking
-//! and linting need no BPF toolchain; `src/object/mod.rs` refuses it at run time.
+//! The programs come from the file that `HEARTBEAT_BPF_OBJECT` names, else from `bpf/heartbeat`
+//! below the target directory, where xtask puts them. Without that file the result is empty, so
+//! that checks and lints need no BPF toolchain. `src/object/mod.rs` rejects an empty object at run
+//! time.
 
 use std::{
     env, fs,
@@ -49,7 +51,7 @@ fn from_target_directory(out: &Path) -> Result<Vec<u8>, String> {
     let directory = target_directory(out)
         .ok_or_else(|| format!("{} is not below a target directory", out.display()))?
         .join("bpf");
-    // Cargo can watch for a file that appears only in a directory that exists.
+    // Cargo can watch for a new file only in a directory that exists.
     fs::create_dir_all(&directory)
         .map_err(|error| format!("could not create {}: {error}", directory.display()))?;
     println!("cargo::rerun-if-changed={}", directory.display());
@@ -60,7 +62,8 @@ fn from_target_directory(out: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Of `TARGET/[TRIPLE/]PROFILE/build/PACKAGE/out`. Cargo tells build scripts no more than that.
+/// The directory `TARGET` of `TARGET/[TRIPLE/]PROFILE/build/PACKAGE/out`. Cargo gives build scripts
+/// no other path.
 fn target_directory(out: &Path) -> Option<&Path> {
     let build = out
         .ancestors()

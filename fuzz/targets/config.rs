@@ -1,4 +1,5 @@
-//! No file makes the reader of configurations panic, and what it complains of lies in the file.
+//! No file makes the reader of configurations panic, and every problem that it reports is in the
+//! file.
 
 #![no_main]
 
@@ -21,7 +22,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     };
     let lines = data.iter().filter(|byte| **byte == b'\n').count() + 1;
     for problem in problems {
-        // Of some no line is to blame.
+        // Some problems have no line.
         if let Some(line) = problem.location.split(':').nth(1) {
             let line = line.parse().expect("a number");
             assert!((1..=lines).contains(&line), "{problem}");

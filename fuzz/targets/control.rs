@@ -1,4 +1,4 @@
-//! What is read from the control socket, and from a peer's report, is what would be written for it.
+//! A message from the control socket, or a peer's report, equals its encoding after decoding.
 
 #![no_main]
 

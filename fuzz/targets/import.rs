@@ -1,5 +1,5 @@
-//! No Corosync or Pacemaker file makes the importer panic; where it refuses one it says where, and what it writes
-//! is TOML that our own reader understands as far as that goes.
+//! No Corosync or Pacemaker file makes the importer panic. An error names its place, and the output
+//! is TOML that our own reader can parse as far as it is complete.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use heartbeat_user::{
 };
 use libfuzzer_sys::{Corpus, fuzz_target};
 
-/// Between the two files in one input. Without it the input is taken for each of them.
+/// The separator of the two files in one input. Without it the input stands for each of them.
 const BETWEEN: &str = "\n%%\n";
 
 fuzz_target!(|data: &[u8]| -> Corpus {
@@ -58,7 +58,8 @@ fn run(corosync: Option<Input>, resources: Option<Input>) {
     }
 }
 
-/// It may be incomplete, for somebody has to fill in what the input did not say; but it is no gibberish.
+/// Checks that the output is valid TOML. It may be incomplete: an operator must add the missing
+/// parts.
 fn well_formed(text: &str) {
     if let Err(ConfigError::Invalid(problems)) = Config::parse(text, Path::new("x"), None, "a") {
         let gibberish = problems

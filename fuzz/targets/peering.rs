@@ -1,5 +1,6 @@
-//! What comes over the channel between agents: believed only if it was sealed by the key, for this connection, of a
-//! kind and by a route that may come now; then it is what was sealed.
+//! A message over the channel between agents is accepted only if it was sealed with the key, for
+//! this connection, of an expected kind and by an expected route. An accepted message equals the
+//! sealed one.
 
 #![no_main]
 

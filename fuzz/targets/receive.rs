@@ -1,5 +1,5 @@
-//! A node's XDP program, as the function that it wraps: whatever frames come, one after the other, an answer is as
-//! long as its probe and sealed, and a frame that is not answered is not changed.
+//! A node's XDP program, by the function that it wraps. For any sequence of frames, an answer is as
+//! long as its probe and sealed, and a frame without an answer is unchanged.
 
 #![no_main]
 
@@ -15,9 +15,9 @@ use libfuzzer_sys::fuzz_target;
 
 const TIMEOUT_NS: u64 = 60_000_000;
 const PEER: u16 = 2;
-/// A change of a byte: where, and what is changed of it.
+/// Length of a change of a byte in the input: its place, and the changed bits.
 const CHANGE: usize = 3;
-/// Changes of each frame.
+/// Number of changes of each frame.
 const CHANGES: usize = 4;
 
 fuzz_target!(|data: &[u8]| {
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         row.last_probe_seq = u64::MAX;
     }
     let mut input = data;
-    // Milliseconds apart.
+    // The frames are milliseconds apart.
     for now in (1_000_000..).step_by(1_000_000) {
         world.set_clock(&[now]);
         let Some(frame) = next(&world, &mut input, now) else {
@@ -36,16 +36,16 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What the first byte of a frame in the input says.
+/// The meaning of the first byte of a frame in the input.
 struct What(u8);
 
 impl What {
-    /// The rest of the input is one frame, as it is.
+    /// Whether the rest of the input is one frame, unchanged.
     fn is_raw(&self) -> bool {
         self.0 & 1 != 0
     }
 
-    /// It has the tag that belongs to it, though it was changed.
+    /// Whether the frame gets a valid tag after its changes.
     fn is_sealed(&self) -> bool {
         self.0 & 2 != 0
     }
@@ -54,12 +54,12 @@ impl What {
         self.0 & 4 != 0
     }
 
-    /// 0 is IPv4, 1 is IPv6.
+    /// The link: 0 is IPv4, 1 is IPv6.
     fn link(&self) -> u8 {
         self.0 >> 3 & 1
     }
 
-    /// Lease entries.
+    /// Number of lease entries.
     fn leases(&self) -> usize {
         usize::from(self.0 >> 4).min(MAX_LEASES)
     }
@@ -92,7 +92,7 @@ fn made(world: &World, what: &What, input: &mut &[u8], now: u64) -> Option<Vec<u
     }
     let mut frame = spec.frame().ok()?;
     for _ in 0..CHANGES {
-        // None at all for an input that ends here.
+        // An input that ends here has no change.
         let [high, low, change] = *take::<CHANGE>(input).unwrap_or(&[0; CHANGE]);
         if let Some(byte) = frame.get_mut(usize::from(u16::from_be_bytes([high, low]))) {
             *byte ^= change;
@@ -108,7 +108,7 @@ fn take<'a, const N: usize>(input: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     Some(taken)
 }
 
-/// Gives the heartbeat in `frame`, if there is one, the tag that belongs to it.
+/// Gives the heartbeat in `frame`, if there is one, a valid tag.
 fn seal(world: &World, frame: &mut [u8]) {
     let Some(payload) = frame.get_mut(payload_at(frame)..) else {
         return;
@@ -117,12 +117,12 @@ fn seal(world: &World, frame: &mut [u8]) {
         return;
     };
     if let Some(heartbeat) = payload.get_mut(..len) {
-        // Fails where its length is not that of so many entries, and then there is no tag.
+        // This fails if the length does not match the number of entries, and then there is no tag.
         let _ = wire::seal(heartbeat, key);
     }
 }
 
-/// How long a heartbeat is that begins so: a frame may be padded behind it.
+/// The length of a heartbeat with this begin: the frame may have padding behind it.
 fn len(payload: &[u8]) -> Option<usize> {
     let count = *payload.get(offset::LEASE_COUNT)?;
     Some(wire::len(count.into()))

@@ -1,4 +1,4 @@
-//! What is taken for a heartbeat is, to the last bit, what is written for it; and only its own key verifies it.
+//! A decoded heartbeat equals its encoding to the last bit, and only its own key verifies it.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ const OTHER: SipKey = SipKey { k0: 1, k1: 3 };
 fuzz_target!(|data: &[u8]| {
     let mut bytes = data.to_vec();
     read(&bytes);
-    // The same in the place of a good head, else few bytes would come any further.
+    // The same input with a valid head, since few random bytes would get any further.
     bytes.resize(bytes.len().clamp(HEADER_LEN, MAX_LEN + 1), 0);
     bytes[offset::MAGIC..][..4].copy_from_slice(&wire::MAGIC.to_be_bytes());
     bytes[offset::VERSION] = wire::VERSION;

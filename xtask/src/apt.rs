@@ -1,4 +1,4 @@
-//! Debian and its relatives: which packages there are, and installing them.
+//! Debian and its relatives: queries about packages, and their installation.
 
 use std::{path::Path, process::Command};
 
@@ -8,19 +8,19 @@ use crate::{process, root};
 
 #[derive(Debug)]
 pub(crate) struct Apt {
-    /// Package lists are fetched at most once.
+    /// Whether this process has fetched the package lists, which happens at most once.
     updated: bool,
 }
 
 impl Apt {
-    /// `None` where packages are managed by something else.
+    /// Finds apt; `None` where another program manages packages.
     pub(crate) fn find() -> Option<Self> {
         process::find("apt-get")?;
         process::find("dpkg-query")?;
         Some(Self { updated: false })
     }
 
-    /// The version of `package` that would be installed.
+    /// The version of `package` that apt would install.
     pub(crate) fn candidate(&self, package: &str) -> Result<Option<String>> {
         let policy = process::output(
             Command::new("apt-cache")
@@ -30,10 +30,10 @@ impl Apt {
         Ok(parse_candidate(&policy).map(str::to_owned))
     }
 
-    /// Those of `packages` that are not installed.
+    /// The `packages` that are not installed.
     pub(crate) fn missing<'a>(&self, packages: &[&'a str]) -> Vec<&'a str> {
         let installed = |package: &str| {
-            // Fails for a package that dpkg never heard of.
+            // This fails for a package that dpkg has no record of.
             let status = process::output(Command::new("dpkg-query").args([
                 "-W",
                 "-f",
@@ -49,16 +49,16 @@ impl Apt {
             .collect()
     }
 
-    /// What `package` depends on; nothing if there is no such package.
+    /// The dependencies of `package`; nothing if there is no such package.
     pub(crate) fn depends(&self, package: &str) -> Vec<String> {
         let mut query = Command::new("apt-cache");
         query.args(["depends", package]).env("LC_ALL", "C");
-        // Fails for a package that apt never heard of.
+        // This fails for a package that apt has no record of.
         let depends = process::output(&mut query).unwrap_or_default();
         parse_depends(&depends).map(str::to_owned).collect()
     }
 
-    /// What installing `package` would install with it, itself included.
+    /// The packages that apt would install with `package`, itself included.
     pub(crate) fn with_missing(&mut self, package: &str) -> Result<Vec<String>> {
         let simulate = || {
             let mut install = Command::new("apt-get");
@@ -97,7 +97,7 @@ impl Apt {
         Ok(())
     }
 
-    /// Installs `packages`; never removes another one.
+    /// Installs `packages`, and never removes another one.
     pub(crate) fn install(&mut self, packages: &[&str]) -> Result<()> {
         let install = || {
             process::run(
@@ -118,7 +118,7 @@ impl Apt {
         })
     }
 
-    /// Installs those of `packages` that are not installed, after checking that all exist.
+    /// Installs the missing `packages`, after a check that all exist.
     pub(crate) fn ensure(&mut self, packages: &[&str]) -> Result<()> {
         let missing = self.missing(packages);
         for package in &missing {
@@ -139,7 +139,7 @@ impl Apt {
 
 fn apt_get() -> Result<Command> {
     let mut command = root::command("apt-get", &[("DEBIAN_FRONTEND", "noninteractive".into())])?;
-    // Wait for another apt instead of failing at once.
+    // Waits for another apt instead of failing at once.
     command.args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
     Ok(command)
 }

@@ -1,4 +1,4 @@
-//! Building with cargo, and learning where the results are.
+//! Builds with cargo, and finds the results.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,20 +21,22 @@ pub(crate) enum Profile {
 pub(crate) struct Program {
     pub name: String,
     pub path: PathBuf,
-    /// A test program; building one also builds the plain programs of its package.
+    /// Whether the program is a test program. Building one also builds the plain programs of its
+    /// package.
     pub is_test: bool,
-    /// Of its package, whose directory tests expect as their working directory.
+    /// The manifest of the program's package, whose directory tests expect as their working
+    /// directory.
     pub manifest: PathBuf,
 }
 
 impl Program {
-    /// Of its package.
+    /// The directory of the program's package.
     pub(crate) fn directory(&self) -> &Path {
         self.manifest.parent().unwrap_or(Path::new("."))
     }
 }
 
-/// The user's cargo, without what would make the build scripts take another BPF object than ours.
+/// The user's cargo, without the variables by which build scripts would embed another BPF object.
 pub(crate) fn command(workspace: &Workspace) -> Command {
     let mut command = Command::new(&workspace.cargo);
     command
@@ -64,7 +66,7 @@ pub(crate) fn build_program(
 /// Runs a `cargo build` or `cargo test --no-run`. Messages go to standard error, progress only to a
 /// terminal.
 pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Program>> {
-    // By the committed lock files: what was tested is what is built.
+    // The lock files are binding: the tested versions are the built ones.
     cargo.args(["--locked", "--message-format=json-render-diagnostics"]);
     if !process::watched() {
         cargo.arg("--quiet");

@@ -17,13 +17,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Find a BPF toolchain, or install one; the other commands do so by themselves
+    /// Find a BPF toolchain, or install one; the other commands do this by themselves
     Setup {
-        /// Also what the tests and the demo need: ip, bpftool, scapy; resource agents, apache2, curl,
-        /// systemd, D-Bus
+        /// Also install the programs for the tests and the demo: ip, bpftool, scapy; resource
+        /// agents, apache2, curl, systemd, D-Bus
         #[arg(long)]
         test: bool,
-        /// Also what `test --vm` needs: QEMU, and kernels to run in it
+        /// Also download QEMU and kernels for `test --vm`
         #[arg(long)]
         vm: bool,
     },
@@ -70,14 +70,14 @@ pub(crate) enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Build, then let faults happen to a cluster in network namespaces, by chance and for minutes
+    /// Build, then run random faults against a cluster in network namespaces, for minutes
     #[command(disable_help_flag = true)]
     Soak {
         /// Arguments of the soak; `--help` lists them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Build, then measure
+    /// Build, then run a benchmark
     #[command(disable_help_flag = true)]
     Bench {
         /// Arguments of the benchmark; `--help` lists them
@@ -86,7 +86,7 @@ pub(crate) enum Task {
     },
     /// Build, then run all tests: units as the user, those of package heartbeat-tests as root
     Test(TestOptions),
-    /// Run the fuzz targets in `fuzz/` on all that reads what others wrote
+    /// Run the fuzz targets in `fuzz/` on everything that reads foreign input
     Fuzz(FuzzOptions),
     /// Check the structure of the sources and their formatting, and run clippy on the user crates,
     /// the kernel programs and the fuzz targets
@@ -95,13 +95,13 @@ pub(crate) enum Task {
 
 #[derive(Args, Debug)]
 pub(crate) struct FuzzOptions {
-    /// How long each target runs
+    /// Duration of each target in seconds
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: u32,
-    /// Instead, give the one target this input, and show what comes of it
+    /// Run one target on this input instead, and show the result
     #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
     pub replay: Option<PathBuf>,
-    /// Which targets; all, if none is named
+    /// Targets to run; all by default
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
 }
@@ -111,29 +111,29 @@ pub(crate) struct TestOptions {
     /// Fail if a test was skipped; so does the environment variable CI=true
     #[arg(long)]
     pub skip_is_failure: bool,
-    /// Let the tests of package heartbeat-tests run the optimised binary: for figures. Otherwise it is the one
-    /// with assertions and overflow checks
+    /// Run the optimised binary in the tests of package heartbeat-tests, for measurements. The
+    /// default is the binary with assertions and overflow checks
     #[arg(long)]
     pub release: bool,
-    /// Let all that comes by chance or lasts go on for longer: about two hours
+    /// Run random and long-lasting tests for longer: about two hours
     #[arg(long)]
     pub long: bool,
-    /// Instead of all tests, run those that must pass on every kernel under Linux 6.1 and 6.12, in QEMU
+    /// Run the tests that must pass on every kernel instead, under Linux 6.1 and 6.12 in QEMU
     #[arg(long, conflicts_with_all = ["package", "release", "long", "sim_seeds", "lease_runs", "starve_secs", "frames", "args"])]
     pub vm: bool,
     /// Test only this package; may be repeated
     #[arg(long, short, value_name = "NAME")]
     pub package: Vec<String>,
-    /// Simulate so many clusters of each kind, not only the few that always run
+    /// Number of simulated clusters of each kind, instead of the default few
     #[arg(long, value_name = "N")]
     pub sim_seeds: Option<u64>,
-    /// Let each fault of the lease tests happen so often
+    /// Number of repetitions of each fault in the lease tests
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub lease_runs: Option<u32>,
-    /// Starve the machine for so many seconds in the tests that do
+    /// Seconds for which some tests starve the machine
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub starve_secs: Option<u32>,
-    /// Give so many random frames to the kernel programs and to the functions that they wrap
+    /// Number of random frames for the kernel programs and for the functions that they wrap
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub frames: Option<u32>,
     /// Arguments of the test programs: a filter, `--exact`, `--nocapture`, ...
@@ -143,7 +143,7 @@ pub(crate) struct TestOptions {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// Native if the driver can, else skb
+    /// Native if the driver supports it, otherwise skb
     Auto,
     /// In the driver
     Native,

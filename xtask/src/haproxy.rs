@@ -1,6 +1,6 @@
-//! The HAProxy of the tests: the installed one, or that of the distribution's package, unpacked.
+//! The HAProxy of the tests: the installed one, or the distribution's package, unpacked.
 //!
-//! The package is not installed: it would start a service on this machine.
+//! The package is not installed: its installation would start a service on this machine.
 
 use std::{
     ffi::OsString,
@@ -20,7 +20,7 @@ use crate::{
 
 const NAME: &str = "haproxy";
 
-/// The program to run; downloads it if it is not there yet.
+/// Returns the program, and downloads it first if necessary.
 pub(crate) fn provide(workspace: &Workspace, report: Report) -> Result<PathBuf> {
     let program = match process::find(NAME) {
         Some(installed) => installed,
@@ -32,7 +32,7 @@ pub(crate) fn provide(workspace: &Workspace, report: Report) -> Result<PathBuf> 
     Ok(program)
 }
 
-/// Tells the programs of package `heartbeat-tests` which HAProxy to run.
+/// The variable that names the HAProxy for the programs of package `heartbeat-tests`.
 pub(crate) fn variable(workspace: &Workspace, report: Report) -> Result<(&'static str, OsString)> {
     Ok(("HEARTBEAT_HAPROXY", provide(workspace, report)?.into()))
 }
@@ -48,7 +48,7 @@ fn unpack(workspace: &Workspace) -> Result<PathBuf> {
     Ok(launcher)
 }
 
-/// A program that lets HAProxy find its libraries.
+/// Writes a script that starts HAProxy with the path of its libraries.
 fn write_launcher(root: &Path, launcher: &Path) -> Result<()> {
     let libraries = unpacked::libraries(root).map(|path| path.display().to_string());
     let program = root.join("usr/sbin").join(NAME);
@@ -57,7 +57,7 @@ fn write_launcher(root: &Path, launcher: &Path) -> Result<()> {
         libraries.join(":"),
         program.display()
     );
-    // In place only once it can be run.
+    // The file gets its name only when it is executable.
     let partial = launcher.with_extension("partial");
     fs::write(&partial, text)?;
     fs::set_permissions(&partial, fs::Permissions::from_mode(0o755))?;

@@ -1,4 +1,4 @@
-//! Builds, then becomes the program that was built, as root.
+//! Builds a program, and replaces this process by it, as root.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -17,7 +17,7 @@ use crate::{
 /// The scenario of the demo that runs a real Apache and a real HAProxy.
 const ARTICLE: &str = "article";
 
-/// All that a user runs.
+/// The binary and the kernel objects of a build.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub objects: Objects,
@@ -26,13 +26,13 @@ pub(crate) struct Built {
 
 impl Built {
     pub(crate) fn new(workspace: &Workspace, profile: Profile) -> Result<Self> {
-        // The binary embeds the object: this order.
+        // The objects come first, since the binary embeds one of them.
         let objects = objects::build(workspace)?;
         let heartbeat = cargo::build_program(workspace, "heartbeat-user", "heartbeat", profile)?;
         Ok(Self { objects, heartbeat })
     }
 
-    /// Tells the programs of package `heartbeat-tests` what to test.
+    /// The variables that name the tested files for the programs of package `heartbeat-tests`.
     pub(crate) fn environment(&self) -> [(&'static str, OsString); 3] {
         [
             ("HEARTBEAT_BIN", self.heartbeat.clone().into()),
@@ -57,7 +57,7 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask load`: `command` is what `heartbeat` calls it.
+/// `cargo xtask load`. `command` is the corresponding command of `heartbeat`.
 pub(crate) fn load(
     workspace: &Workspace,
     command: &str,

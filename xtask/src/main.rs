@@ -1,6 +1,6 @@
 //! `cargo xtask`: sets up the BPF toolchain, builds, runs, tests and lints heartbeat.
 //!
-//! Builds as the user and runs as root. Standard output carries only what a command is asked for;
+//! Builds run as the user, programs run as root. Standard output carries only the requested output;
 //! everything about building goes to standard error.
 
 mod apt;

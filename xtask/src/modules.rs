@@ -1,7 +1,7 @@
-//! The modules of a test program: each runs in a process of its own.
+//! The modules of a test program, each of which runs in a process of its own.
 //!
-//! A program holds all tests of a subject, since each program costs a link. A process of its own
-//! keeps a module apart from the others, and lets modules run side by side.
+//! A program holds all tests of a subject, since each program costs the time of a link. Processes
+//! isolate the modules from each other, and let them run in parallel.
 
 use std::{ffi::OsString, process::Command};
 
@@ -21,18 +21,18 @@ const TAKE_A_VALUE: [&str; 6] = [
     "-Z",
 ];
 
-/// Tests of one module of a program.
+/// The tests of one module of a program.
 #[derive(Debug)]
 pub(crate) struct Module<'a> {
     pub program: &'a Program,
-    /// The program and the module: `takeover::detection`. Of tests at the root, the program alone.
+    /// The program and the module: `takeover::detection`. For tests at the root, only the program.
     pub name: String,
     /// The tests' full names within the program.
     tests: Vec<String>,
 }
 
 impl Module<'_> {
-    /// The arguments that run these tests alone; `args` are those that the user gave.
+    /// The arguments that run only these tests; `args` are the user's.
     pub(crate) fn args(&self, args: &[OsString]) -> Vec<OsString> {
         let names = self.tests.iter().map(OsString::from);
         let ignored = args.iter().filter(|arg| is_about_ignored(arg)).cloned();
@@ -80,7 +80,7 @@ fn group<'a>(program: &'a Program, listed: &str) -> Vec<Module<'a>> {
     modules
 }
 
-/// Parts arguments of libtest into those that select tests and all others.
+/// Splits arguments of libtest into those that select tests and all others.
 fn split(args: &[OsString]) -> (Vec<OsString>, Vec<OsString>) {
     let (mut selecting, mut others) = (Vec::new(), Vec::new());
     let mut args = args.iter().cloned();

@@ -1,4 +1,5 @@
-//! The BPF objects: compiled with the BPF toolchain, then put where the user crates look for them.
+//! The BPF objects: compiled with the BPF toolchain, then copied to the path that the user crates
+//! read.
 
 use std::{
     fs,
@@ -13,16 +14,16 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Compiled BPF objects, by what they are for.
+/// Compiled BPF objects, by purpose.
 #[derive(Debug)]
 pub(crate) struct Objects {
     /// The production programs.
     pub heartbeat: PathBuf,
-    /// What the tests' switch ports run.
+    /// The programs of the tests' switch ports.
     pub rig: PathBuf,
 }
 
-/// Builds what is not up to date, after setting up the toolchain if need be.
+/// Builds all outdated objects, after setting up the toolchain if necessary.
 pub(crate) fn build(workspace: &Workspace) -> Result<Objects> {
     let toolchain = setup::toolchain(workspace, Report::Changes)?;
     let mut command = toolchain.cargo(&toolchain.compiler.cargo, "build", workspace);
@@ -49,13 +50,14 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Objects> {
     })
 }
 
-/// An unchanged object keeps its time, so that nothing is rebuilt for it.
+/// Copies the file if it differs. An unchanged object keeps its time, so that nothing is rebuilt
+/// for it.
 fn copy_if_different(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from)?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }
-    // Renamed into place, so that a build at the same time never reads half of it.
+    // The file is renamed into place, so that a parallel build never reads half of it.
     let partial = to.with_extension("partial");
     fs::write(&partial, new)?;
     fs::rename(&partial, to)?;

@@ -1,5 +1,4 @@
-//! Runs child programs: their chatter goes to standard error, and in a pipe is shown only when they
-//! fail.
+//! Runs child programs. Their output goes to standard error; in a pipe it is shown only on failure.
 
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -14,7 +13,7 @@ use anyhow::{Context, Result, bail};
 /// Directories of system programs that a user's PATH may lack.
 const SYSTEM_DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
-/// Whether someone watches: long work then shows its progress.
+/// Whether standard error is a terminal: long work then shows its progress.
 pub(crate) fn watched() -> bool {
     stderr().is_terminal()
 }
@@ -37,7 +36,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} printed no UTF-8", line(command)))
 }
 
-/// Runs `command` to its end. Its output is shown to a terminal as it comes, else on failure.
+/// Runs `command` to its end. A terminal shows its output at once; otherwise it is shown on
+/// failure.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     if watched() {
         return run_shown(command);
@@ -53,13 +53,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     check(command, Ok(output.status))
 }
 
-/// Like [`run`] for a program that knows itself when to be quiet: always shows its output.
+/// Runs like [`run`], but always shows the output: for a program that decides by itself when to be
+/// quiet.
 pub(crate) fn run_shown(command: &mut Command) -> Result<()> {
     let status = to_stderr(command).status();
     check(command, status)
 }
 
-/// Like [`run_shown`], but ends the program when it takes longer than `limit`.
+/// Runs like [`run_shown`], but ends the program when it takes longer than `limit`.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     let mut child = to_stderr(command)
         .stdin(Stdio::null())
@@ -99,7 +100,7 @@ fn could_not_run(command: &Command) -> String {
     format!("could not run {}", line(command))
 }
 
-/// The command as a user would type it.
+/// The command in the form that a user would type.
 fn line(command: &Command) -> String {
     let mut line = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {
@@ -109,7 +110,7 @@ fn line(command: &Command) -> String {
     format!("`{line}`")
 }
 
-/// The program called `name` on PATH, or where systems keep their own.
+/// The program called `name` on PATH, or in the system's own directories.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

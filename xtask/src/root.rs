@@ -1,4 +1,4 @@
-//! Becoming root for the one program that needs it.
+//! Runs the one program that needs root as root.
 
 use std::{
     convert::Infallible,
@@ -17,7 +17,8 @@ pub(crate) fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// A command that runs `program` as root, by sudo if need be, with `environment` in addition.
+/// A command that runs `program` as root, by sudo if necessary, with additional variables in
+/// `environment`.
 pub(crate) fn command(
     program: impl AsRef<OsStr>,
     environment: &[(&str, OsString)],
@@ -36,10 +37,10 @@ pub(crate) fn command(
     };
     let mut command = Command::new(sudo);
     if !stdin().is_terminal() {
-        // Nobody there to type a password: fail instead of waiting.
+        // Nobody can type a password: this fails instead of waiting.
         command.arg("-n");
     }
-    // By env(1), since sudo clears the environment and may forbid to set it.
+    // The variables are set by env(1), since sudo clears the environment and may forbid to set it.
     command.args(["--", "env"]);
     for (name, value) in environment {
         let mut pair = OsString::from(name);

@@ -1,8 +1,8 @@
-//! Finds what building and testing need, and installs what is missing.
+//! Finds the tools for building and testing, and installs the missing ones.
 //!
-//! Packages come from the distribution, by apt, as root or by sudo; bpf-linker is built into the
-//! target directory. Rustup is used only where no package will do: the BPF target follows the
-//! compiler's LLVM, and a distribution moves its compiler and its LLVM together.
+//! Packages come from the distribution, by apt, as root or by sudo; bpf-linker is built in the
+//! target directory. Rustup is used only where no package is suitable. The BPF target depends on
+//! the compiler's LLVM, and a distribution updates its compiler and its LLVM together.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,10 +23,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What to say: what was installed is always said.
+/// The amount of output. Installations are always reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// Also what was found.
+    /// Reports also the tools that were found.
     Everything,
     Changes,
 }
@@ -55,13 +55,13 @@ const RUST_PACKAGES: [RustPackages; 2] = [
     },
 ];
 
-/// What linking bpf-linker needs beside LLVM itself.
+/// The libraries for linking bpf-linker, beside LLVM itself.
 const LINKER_LIBRARIES: [&str; 3] = ["g++", "libzstd-dev", "zlib1g-dev"];
 
-/// Long enough for any network that works.
+/// A time that is long enough for any working network.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
-/// The BPF toolchain: the first usable compiler that has, or can be given, a linker.
+/// The BPF toolchain: the first usable compiler with a linker, or with one that can be built.
 pub(crate) fn toolchain(workspace: &Workspace, report: Report) -> Result<Toolchain> {
     let mut apt = Apt::find();
     let mut tried = Vec::new();
@@ -97,7 +97,7 @@ pub(crate) fn toolchain(workspace: &Workspace, report: Report) -> Result<Toolcha
     Ok(toolchain)
 }
 
-/// Prefers a compiler that is complete over one for which a linker would have to be built.
+/// Prefers a complete compiler over one for which a linker must be built.
 fn find_or_complete(
     workspace: &Workspace,
     mut apt: Option<&mut Apt>,
@@ -126,7 +126,7 @@ fn find_or_complete(
     None
 }
 
-/// With the compiler's own LLVM, else with a later one.
+/// Builds a linker with the compiler's own LLVM, or with a later one.
 fn build_linker(
     workspace: &Workspace,
     mut apt: Option<&mut Apt>,
@@ -145,7 +145,7 @@ fn build_linker(
     bail!("{}", reasons.join("; "))
 }
 
-/// Where LLVM `major` is, with all that linking with it needs.
+/// The directory of LLVM `major`, with all libraries for linking.
 fn provide_llvm(apt: Option<&mut Apt>, major: u32) -> Result<PathBuf> {
     if let Some(apt) = apt {
         if linker::llvm_prefix(major).is_none() {
@@ -183,7 +183,7 @@ fn recent_rust(apt: &Apt) -> Result<Option<&'static RustPackages>> {
     Ok(None)
 }
 
-/// Gives the rustup toolchain that runs us its library's sources.
+/// Adds the library's sources to the rustup toolchain of this process.
 fn add_sources_to_rustup(_: &Workspace, _: Option<&mut Apt>) -> Result<()> {
     let Some(rustup) = process::find("rustup") else {
         bail!("rustup: not on PATH");
@@ -195,7 +195,7 @@ fn add_sources_to_rustup(_: &Workspace, _: Option<&mut Apt>) -> Result<()> {
     )
 }
 
-/// Clippy of the BPF compiler's release. Installs it if the compiler is the distribution's.
+/// Clippy of the BPF compiler's release. This installs it if the compiler is the distribution's.
 pub(crate) fn clippy(compiler: &Compiler) -> Result<PathBuf> {
     if let Some(clippy) = compiler.companion("cargo-clippy") {
         return Ok(clippy);
@@ -212,16 +212,16 @@ pub(crate) fn clippy(compiler: &Compiler) -> Result<PathBuf> {
     }
 }
 
-/// A tool of the tests, and the packages that may have it.
+/// A tool for the tests, and the packages that may contain it.
 ///
-/// None may bring a service that its package starts: this is someone's machine.
+/// No package may start a service at its installation: the machine belongs to somebody.
 struct TestTool {
     name: &'static str,
     is_there: fn() -> bool,
     packages: &'static [&'static str],
 }
 
-/// What clusters in namespaces need.
+/// Tools for clusters in namespaces.
 const RIG_TOOLS: [TestTool; 4] = [
     TestTool {
         name: "ip",
@@ -231,7 +231,7 @@ const RIG_TOOLS: [TestTool; 4] = [
     TestTool {
         name: "bpftool",
         is_there: || process::find("bpftool").is_some(),
-        // Ubuntu has it in the second.
+        // On Ubuntu the second package contains it.
         packages: &["bpftool", "linux-tools-common"],
     },
     TestTool {
@@ -246,7 +246,7 @@ const RIG_TOOLS: [TestTool; 4] = [
     },
 ];
 
-/// What the tests of resources let run.
+/// Programs that the tests of resources run.
 const RESOURCE_TOOLS: [TestTool; 5] = [
     TestTool {
         name: "OCF resource agents",
@@ -256,7 +256,7 @@ const RESOURCE_TOOLS: [TestTool; 5] = [
     TestTool {
         name: "apache2",
         is_there: || process::find("apache2").is_some(),
-        // Package apache2 would start it.
+        // Package apache2 would start the service.
         packages: &["apache2-bin"],
     },
     TestTool {
@@ -277,10 +277,10 @@ const RESOURCE_TOOLS: [TestTool; 5] = [
 ];
 
 const DUMMY_AGENT: &str = "/usr/lib/ocf/resource.d/heartbeat/Dummy";
-/// The same through the link of a merged /usr.
+/// The path through the link of a merged /usr.
 const SYSTEMD: &str = "/lib/systemd/systemd";
 
-/// The system's python, since another one on PATH does not see packages.
+/// Checks the system's python, since another one on PATH does not find the system's packages.
 fn has_scapy() -> bool {
     let check = "import importlib.util as u, sys; sys.exit(u.find_spec('scapy') is None)";
     let python = Path::new("/usr/bin/python3");
@@ -288,12 +288,12 @@ fn has_scapy() -> bool {
         && process::output(Command::new(python).args(["-c", check])).is_ok()
 }
 
-/// What the rig's clusters need at run time.
+/// Ensures the tools of the rig's clusters.
 pub(crate) fn rig_tools(report: Report) -> Result<()> {
     provide(&RIG_TOOLS, report)
 }
 
-/// What the tests need beside the rig's tools.
+/// Ensures the tools of the tests, beside the rig's.
 pub(crate) fn resource_tools(report: Report) -> Result<()> {
     provide(&RESOURCE_TOOLS, report)
 }
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn no_package_starts_a_service() {
-        // On Debian these start one as they are installed.
+        // These packages start a service at their installation on Debian.
         const STARTING: [&str; 3] = ["apache2", "nginx", "postgresql"];
         let tools = RIG_TOOLS.iter().chain(&RESOURCE_TOOLS);
         for package in tools.flat_map(|tool| tool.packages) {

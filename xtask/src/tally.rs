@@ -1,9 +1,9 @@
-//! What test programs said: counts of passed and failed tests, and tests that were skipped.
+//! The results of test programs: numbers of passed and failed tests, and the skipped tests.
 //!
-//! libtest has no way to skip a test at run time. A test that cannot run here says so by a line of
-//! its own on standard error, `SKIP test name: reason`, and returns. It writes that line with
-//! `writeln!(std::io::stderr(), …)`: libtest holds back what `println!` and `eprintln!` print in a
-//! test that passes.
+//! libtest has no way to skip a test at run time. A test that cannot run here prints a line of its
+//! own to standard error, `SKIP test name: reason`, and returns. It uses
+//! `writeln!(std::io::stderr(), …)`, since libtest holds back the output of `println!` and
+//! `eprintln!` in a passing test.
 
 use std::ops::AddAssign;
 
@@ -11,12 +11,12 @@ use std::ops::AddAssign;
 pub(crate) struct Tally {
     pub passed: u64,
     pub failed: u64,
-    /// Of those that passed; each with its reason.
+    /// The skipped tests among the passed ones; each with its reason.
     pub skipped: Vec<String>,
 }
 
 impl Tally {
-    /// Takes note of one line of output.
+    /// Counts one line of output.
     pub(crate) fn read(&mut self, line: &str) {
         if let Some((passed, failed)) = parse_result(line) {
             self.passed += passed;
@@ -26,7 +26,7 @@ impl Tally {
         }
     }
 
-    /// Counts what was skipped as failed.
+    /// Counts skipped tests as failed.
     pub(crate) fn fail_skipped(&mut self) {
         let skipped = self.skipped.len() as u64;
         self.passed = self.passed.saturating_sub(skipped);
@@ -42,7 +42,7 @@ impl AddAssign for Tally {
     }
 }
 
-/// Passed and failed of `test result: ok. 3 passed; 0 failed; …`.
+/// The numbers of passed and failed tests in `test result: ok. 3 passed; 0 failed; …`.
 fn parse_result(line: &str) -> Option<(u64, u64)> {
     let (_, counts) = line
         .trim()
@@ -59,7 +59,7 @@ fn parse_result(line: &str) -> Option<(u64, u64)> {
 
 fn parse_skip(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("SKIP")?;
-    // Not a word that merely begins so.
+    // The line only begins with the same letters.
     if rest.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
         return None;
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the crates' own tests as the user, then package `heartbeat-tests` as root.
 //!
-//! Standard output carries what the test programs print, ends with a line `N passed, N failed`.
+//! Standard output carries the output of the test programs, and ends with a line `N passed, N
+//! failed`.
 
 use std::{
     env,
@@ -28,11 +29,11 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Tests of this package need root, and a machine that does nothing else: they measure time.
+/// The package whose tests need root, and an otherwise idle machine: they measure time.
 const RIG: &str = "heartbeat-tests";
 const RIG_DIRECTORY: &str = "tests";
-/// Its modules that load the machine, or ask for more punctuality than a machine has that does two
-/// things at once.
+/// The modules of the package that load the machine, or need better timing than parallel modules
+/// allow.
 const ALONE: [&str; 18] = [
     "kernel::differential",
     "kernel::timer",
@@ -55,9 +56,9 @@ const ALONE: [&str; 18] = [
 ];
 /// The program whose tests run kernel programs by `BPF_PROG_TEST_RUN`, or load them.
 const KERNEL: &str = "kernel";
-/// The modules beside them mostly wait: this many run at a time.
+/// Number of parallel modules. The modules other than [`ALONE`] mostly wait.
 const LANES: usize = 2;
-/// Its tests run resource agents.
+/// The package whose tests run resource agents.
 const AGENT: &str = "heartbeat-user";
 const BINARY: &str = "heartbeat";
 
@@ -72,7 +73,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     if selected(|name| [AGENT, RIG].contains(&name)) {
         setup::resource_tools(Report::Changes)?;
     }
-    // The agent carries the object, and its tests look into it.
+    // The agent embeds the object, and its tests read it.
     let objects = objects::build(workspace)?;
     let programs = compile(workspace, options)?;
     let (rig, others): (Vec<_>, Vec<_>) = programs
@@ -108,10 +109,11 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     summarise(tally, strict)
 }
 
-/// A subject of tests. Each has a budget, so that the whole stays short enough to be run often.
+/// The subject of tests. Each subject has a budget, so that all tests together stay short enough
+/// for frequent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
-    /// Units, the model checker, the simulation: all that needs no root.
+    /// Units, the model checker, the simulation: all tests without root.
     Logic,
     /// The kernel programs alone, and the agent on the running kernel.
     Kernel,
@@ -128,7 +130,7 @@ impl Subject {
         }
     }
 
-    /// How long its tests may take on two processors, compiling excluded.
+    /// The limit of the tests' duration on two CPUs, without compilation.
     fn budget(self) -> Duration {
         let minutes = match self {
             Self::Logic => 8,
@@ -145,8 +147,8 @@ impl Subject {
     }
 }
 
-/// Prints the time of each subject and its budget. Returns how many took more than twice as long,
-/// which a busy machine does not explain.
+/// Reports the share of each budget that was used. Returns the number of subjects that took more
+/// than twice their budget, which a busy machine does not explain.
 fn budgets(spent: &[(Subject, Duration)]) -> u64 {
     let minutes = |time: Duration| time.as_secs_f64() / 60.0;
     let mut broken = 0;
@@ -170,9 +172,9 @@ fn budgets(spent: &[(Subject, Duration)]) -> u64 {
     broken
 }
 
-/// Builds the test programs, and the plain ones of their packages. Without a named package one call
-/// of cargo builds all: another selection of packages, with other features, would compile the
-/// dependencies again.
+/// Builds the test programs, and the plain ones of their packages. Without a named package, one
+/// call of cargo builds everything: cargo compiles dependencies again for each selection of
+/// packages with other features.
 fn compile(workspace: &Workspace, options: &TestOptions) -> Result<Vec<Program>> {
     let mut compile = cargo::command(workspace);
     compile.args(["test", "--no-run"]);
@@ -240,7 +242,7 @@ fn as_user(options: &TestOptions, program: &Program) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Runs the modules of `programs` as root; `environment` has the paths of what they test and run.
+/// Runs the modules of `programs` as root; `environment` has the paths for the tests.
 fn as_root(
     options: &TestOptions,
     programs: &[&Program],
@@ -274,7 +276,7 @@ fn as_root(
     Ok(total)
 }
 
-/// Runs [`LANES`] of `modules` at a time, and shows the output of each when it has ended.
+/// Runs [`LANES`] of `modules` in parallel, and shows the output of each after its end.
 fn side_by_side(
     modules: &[Module<'_>],
     command: &(impl Fn(&Module<'_>) -> Result<Command> + Sync),
@@ -306,7 +308,7 @@ fn side_by_side(
     Ok(shown.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// What a program printed on both of its streams.
+/// The output of a program on both of its streams.
 #[derive(Clone, Debug, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
 
@@ -327,7 +329,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Clusters of each kind that `--long` simulates.
 const LONG_SEEDS: u64 = 1_000;
 
-/// How long the long tests are to be, where that is said: by a flag of their own, or by `--long`.
+/// The lengths of the long tests that were set, by a flag of their own or by `--long`.
 fn lengths(options: &TestOptions) -> impl Iterator<Item = (&'static str, OsString)> {
     let long = |length| options.long.then_some(length);
     [
@@ -340,7 +342,7 @@ fn lengths(options: &TestOptions) -> impl Iterator<Item = (&'static str, OsStrin
     .filter_map(|(name, length)| Some((name, length?.to_string().into())))
 }
 
-/// Runs test programs, passing on what they print.
+/// Runs test programs, and passes their output on.
 fn watch(
     command: &mut Command,
     out: impl Write,
@@ -364,7 +366,8 @@ fn watch(
     Ok(tally)
 }
 
-/// A program that dies leaves no count, and must not pass for one that had no tests.
+/// Counts a program that dies as failed: it leaves no count, and must not look like one without
+/// tests.
 fn count_crash(tally: &mut Tally, status: ExitStatus) {
     if !status.success() && tally.failed == 0 {
         eprintln!("a test program ended without counting its failures ({status})");
@@ -391,7 +394,7 @@ mod tests {
 
     use super::*;
 
-    /// Prints nothing: what these scripts say would be taken for results of our own tests.
+    /// Prints nothing: the output of these scripts would look like results of our own tests.
     fn shell(script: &str) -> Tally {
         let mut command = Command::new("sh");
         watch(command.args(["-c", script]), io::sink(), io::sink()).expect("sh runs")
@@ -434,7 +437,8 @@ mod tests {
         assert_eq!(budgets(&spent), 1);
     }
 
-    /// Nothing runs them: cargo would compile the crates once more for that.
+    /// No program runs documentation tests, since cargo would compile the crates once more for
+    /// them.
     #[test]
     fn no_code_in_comments_looks_as_if_it_were_tested() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -449,7 +453,7 @@ mod tests {
                     let comment = line.strip_prefix("//!").or(line.strip_prefix("///"))?;
                     comment.trim_start().strip_prefix("```")
                 });
-                // Each second one ends what the one before began.
+                // Every second fence ends the block that the one before began.
                 while let Some(language) = fences.next() {
                     assert_eq!(language, "text", "{}", source.display());
                     fences.next();
@@ -469,7 +473,7 @@ mod tests {
             .collect()
     }
 
-    /// A module that is renamed would run beside others unnoticed.
+    /// A renamed module would run beside others unnoticed.
     #[test]
     fn modules_that_run_alone_exist() {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");

@@ -1,5 +1,5 @@
-//! Debian's packages, unpacked below the target directory and not installed: no service of theirs is
-//! started, and nothing outside the directory changes.
+//! Debian's packages, unpacked below the target directory and not installed. No service of theirs
+//! is started, and nothing outside the directory changes.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::{apt::Apt, process};
 
-/// Where packages that are unpacked to `root` have their shared libraries.
+/// The directories of shared libraries in packages that are unpacked to `root`.
 pub(crate) fn libraries(root: &Path) -> [PathBuf; 2] {
     let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
     ["usr/lib", "lib"].map(|lib| root.join(lib).join(&triple))
@@ -46,7 +46,7 @@ impl Store {
             format!("{name} comes from Debian's packages: this system has no apt")
         })?;
         let packages = choose(apt)?;
-        // It has its name only once all of it is there.
+        // The directory gets its name only when it is complete.
         let partial = self.directory.join("partial");
         if partial.exists() {
             fs::remove_dir_all(&partial)?;

@@ -1,4 +1,4 @@
-//! Where the sources are and where builds go, as cargo says.
+//! The paths of the sources and of the builds, from cargo.
 
 use std::{
     env,
@@ -14,11 +14,12 @@ use crate::process;
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub root: PathBuf,
-    /// The cargo that runs us, which also builds the user crates.
+    /// The cargo that runs this process, which also builds the user crates.
     pub cargo: PathBuf,
-    /// For what is kept: tools.
+    /// The directory for lasting files: tools.
     target: PathBuf,
-    /// For intermediate files. The same as `target` unless `build.build-dir` is configured.
+    /// The directory for intermediate files. The same as `target` unless `build.build-dir` is
+    /// configured.
     build: PathBuf,
 }
 
@@ -27,7 +28,7 @@ impl Workspace {
         let cargo = env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
         let mut query = Command::new(&cargo);
         query.args(["metadata", "--no-deps", "--format-version", "1"]);
-        // Set by `cargo run`; without it the working directory decides.
+        // `cargo run` sets the variable; without it the working directory decides.
         if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
             query
                 .arg("--manifest-path")
@@ -49,17 +50,17 @@ impl Workspace {
         })
     }
 
-    /// For programs that builds need; survives until `cargo clean`.
+    /// The directory of programs for the builds; it lasts until `cargo clean`.
     pub(crate) fn tools(&self) -> PathBuf {
         self.target.join("tools")
     }
 
-    /// Kernels and what boots them; survives until `cargo clean`.
+    /// The directory of kernels and their tools; it lasts until `cargo clean`.
     pub(crate) fn vm(&self) -> PathBuf {
         self.target.join("vm")
     }
 
-    /// For what fuzzing builds and finds.
+    /// The directory of fuzzing builds and findings.
     pub(crate) fn fuzz(&self) -> PathBuf {
         self.target.join("fuzz")
     }
@@ -69,7 +70,7 @@ impl Workspace {
         self.build.join("bpf-build")
     }
 
-    /// Where finished BPF objects are. `crates/dataplane/build.rs` looks here, too.
+    /// The directory of finished BPF objects. `crates/dataplane/build.rs` reads it, too.
     pub(crate) fn objects(&self) -> PathBuf {
         self.build.join("bpf")
     }

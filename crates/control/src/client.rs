@@ -1,4 +1,4 @@
-//! A command's end of the control socket.
+//! The client end of the control socket.
 
 use std::{
     io::{self, BufRead as _, BufReader, ErrorKind, Write as _},
@@ -15,7 +15,7 @@ use nix::{
 
 use super::protocol::{Request, Response};
 
-/// How long an agent may take to answer, beside the time that the request itself needs.
+/// Time that an agent may take to answer, beside the time that the request itself needs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection to a running agent.
@@ -44,15 +44,16 @@ impl Client {
         Ok(Self { stream })
     }
 
-    /// Number of the agent's process when it opened the socket, as this PID namespace has it; 0
-    /// from another one.
+    /// Process id of the agent that opened the socket, in this PID namespace; 0 if the agent runs
+    /// in another one.
     pub fn agent(&self) -> Result<Pid> {
         getsockopt(self.stream.get_ref(), PeerCredentials)
             .map(|peer| Pid::from_raw(peer.pid()))
-            .context("could not find out whose the control socket is")
+            .context("could not read the agent's process id from the control socket")
     }
 
-    /// Asks and waits for the answer. `takes` is how long the request itself will take.
+    /// Sends the request and waits for the answer. `takes` is the time that the request itself
+    /// needs.
     pub fn ask(&mut self, request: &Request, takes: Duration) -> Result<Response> {
         let mut line = serde_json::to_string(request)?;
         line.push('\n');
@@ -61,7 +62,7 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE))?;
         stream
             .write_all(line.as_bytes())
-            .context("the agent did not take the request")?;
+            .context("could not send the request to the agent")?;
         line.clear();
         match self.stream.read_line(&mut line) {
             Ok(0) => bail!("the agent closed the connection: see its log"),
@@ -71,14 +72,14 @@ impl Client {
             }
             Err(error) => return Err(error).context("could not read the agent's answer"),
         }
-        match serde_json::from_str(&line).context("the agent's answer is not understood")? {
+        match serde_json::from_str(&line).context("could not decode the agent's answer")? {
             Response::Error { message } => bail!("{message}"),
             response => Ok(response),
         }
     }
 }
 
-/// Whether such an error means that no agent listens.
+/// Whether the error means that no agent listens on the socket.
 fn is_absence(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
@@ -88,8 +89,8 @@ fn refused(socket: &Path, error: &io::Error) -> anyhow::Error {
         kind if is_absence(kind) => {
             "no agent runs: start it with `heartbeat run`, or name its configuration with --config"
         }
-        ErrorKind::PermissionDenied => "only root may ask the agent: run as root",
-        _ => "is the agent well?",
+        ErrorKind::PermissionDenied => "only root may connect to it: run as root",
+        _ => "see the agent's log",
     };
     anyhow!(
         "could not connect to the agent at {}: {error}\n  {remedy}",

@@ -1,52 +1,53 @@
-//! What operators decided for the whole cluster, as values that a file and a report hold.
+//! Decisions of operators for the whole cluster, as values in a file and in a report.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a decision is about.
+/// The subject of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
-    /// Whether all groups are left alone.
+    /// Whether the whole cluster is in maintenance.
     Maintenance,
-    /// Whether this group is.
+    /// Whether this group is in maintenance.
     GroupMaintenance(String),
-    /// Whether this group is to run nowhere.
+    /// Whether this group is stopped on all nodes.
     GroupStopped(String),
-    /// Whether this resource, and what follows it in its group, is.
+    /// Whether this resource is stopped, with the later resources of its group.
     ResourceStopped(String),
 }
 
-/// An operator's word on a subject. Of two the greater one counts: the later, by the clocks of the
-/// nodes that they were made on.
+/// A decision of an operator on a subject. The greater of two decisions counts: the later one, by
+/// the clocks of the nodes on which they were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Decision {
-    /// When, in nanoseconds since 1970, or a little later: beyond what it changed.
+    /// The time of the decision in nanoseconds since 1970. The time is greater than that of the
+    /// decision before, so it may be a little later than the clock.
     pub at: u64,
-    /// Id of the node that it was made on.
+    /// Id of the node on which the decision was made.
     pub by: u16,
     pub value: bool,
 }
 
-/// All decisions that a node knows: the content of its file, and a part of its report.
+/// All decisions that a node has: the content of its file, and a part of its report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Decisions(pub Vec<(Subject, Decision)>);
 
-/// The first instant that no decision may bear, in nanoseconds since 1970: in 2262. A peer whose
-/// clock says more is wrong, and nobody could decide anything later than it.
+/// The end of the valid times, in nanoseconds since 1970: in 2262. A peer with a later clock is
+/// wrong, and no operator could decide anything later.
 pub const LATEST: u64 = i64::MAX as u64;
 
 impl Decision {
-    /// Whether its time is one that a clock can have, so that another decision may be later.
+    /// Whether the time is one that a clock can have, so that a later decision is possible.
     pub fn is_sane(&self) -> bool {
         self.at < LATEST
     }
 }
 
 impl Decisions {
-    /// All of `decisions`, as they go into a file or a report.
+    /// All of `decisions`, in the form for a file or a report.
     pub fn of(decisions: &BTreeMap<Subject, Decision>) -> Self {
         let decisions = decisions.iter();
         Self(
@@ -56,7 +57,7 @@ impl Decisions {
         )
     }
 
-    /// Whether nothing in `others` is missing here, or older.
+    /// Whether every decision in `others` is here, and none is older here.
     pub fn include(&self, others: &Self) -> bool {
         let ours: BTreeMap<_, _> = self.0.iter().map(|(subject, at)| (subject, at)).collect();
         others

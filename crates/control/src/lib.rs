@@ -1,6 +1,7 @@
-//! The local protocol: how `heartbeat status` and its siblings talk to a running agent.
+//! The local protocol, by which `heartbeat status` and its siblings talk to a running agent.
 //!
-//! Requests, the status and events are typed values. The agent's end of the socket is in the agent.
+//! Requests, the status and events are typed values. The server end of the socket is part of the
+//! agent.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! How grave an event is, and which events are alike.
+//! The severity of an event, and the rule by which events are alike.
 
 use heartbeat_core::{
     group::{GroupEvent, Reason},
@@ -7,16 +7,16 @@ use heartbeat_core::{
 
 use super::protocol::{EventKind, NamedGroupEvent, VipEvent};
 
-/// The severity of a line of the log, the gravest first. syslog's names and numbers.
+/// The severity of a line of the log, the gravest first, with syslog's names and numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// A service is not available, or may become so: somebody has to act.
+    /// A service is unavailable, or may become so: an operator has to act.
     Error,
-    /// A fault that the cluster copes with, or that threatens a service.
+    /// The cluster handles the fault, or the fault threatens a service.
     Warning,
-    /// A change that an operator wants to know of: a takeover, a move, a command.
+    /// A change that an operator should notice: a takeover, a move, a command.
     Notice,
-    /// A step on the way.
+    /// An intermediate step.
     Info,
     Debug,
 }
@@ -45,7 +45,7 @@ impl Severity {
     }
 }
 
-/// The severity if something is at fault, or over.
+/// Returns the severity of the begin of a fault, or of its end.
 const fn fault(is: bool) -> Severity {
     if is {
         Severity::Warning
@@ -55,7 +55,7 @@ const fn fault(is: bool) -> Severity {
 }
 
 impl EventKind {
-    /// The severity that the log shows the event with.
+    /// The severity of the event in the log.
     pub fn severity(&self) -> Severity {
         match self {
             Self::Started | Self::Stopping | Self::Parting => Severity::Notice,
@@ -90,7 +90,7 @@ impl EventKind {
         }
     }
 
-    /// What the event is about, in one word: events with the same name and the same subject are
+    /// The subject of the event in one word. Events with the same name and the same subject are
     /// alike.
     pub fn subject(&self) -> &str {
         match self {
@@ -118,10 +118,10 @@ impl EventKind {
         }
     }
 
-    /// Tells events of one kind and one subject apart that are not alike: a node that is down, and
-    /// one that is up again.
+    /// A number that distinguishes events of one kind and one subject, such as a node that is down
+    /// and a node that is up again.
     pub fn variant(&self) -> u32 {
-        let words = match self {
+        let text = match self {
             Self::Link { to, link, .. } => format!("{link} {to}"),
             Self::Peer { to: state, .. }
             | Self::Interface { state, .. }
@@ -137,13 +137,13 @@ impl EventKind {
             } => state.name().to_owned(),
             _ => String::new(),
         };
-        // FNV-1a: two that collide share a limit.
-        words.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+        // FNV-1a: two texts with the same hash share a limit.
+        text.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         })
     }
 
-    /// The name of the kind, as JSON has it in `event`.
+    /// The name of the kind in the JSON field `event`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Started => "started",

@@ -1,12 +1,12 @@
-//! Every kind of event: what `heartbeat events --json` shows of it, which scripts read, how grave it
-//! is in the log, and its words.
+//! The expected JSON, severity and text of each kind of event. Scripts read the JSON of `heartbeat
+//! events --json`.
 
 use heartbeat_control::{
     protocol::{Event, EventKind},
     severity::Severity::{self, Error, Info, Notice, Warning},
 };
 
-/// What an event adds to a line of JSON, its severity, and its words.
+/// The fields that an event adds to a line of JSON, its severity and its text.
 const EVENTS: &[(&str, Severity, &str)] = &[
     (r#""event":"started""#, Notice, "agent started"),
     (r#""event":"stopping""#, Notice, "agent stopping"),
@@ -402,7 +402,7 @@ fn event_of_an_unknown_kind_is_refused() {
     assert_eq!(known.expect("JSON"), EventKind::Started);
 }
 
-/// Names of kinds that the table must have: those that `severity.rs` tells apart.
+/// The names of kinds in the table must be those in `severity.rs`.
 #[test]
 fn table_has_a_row_for_every_kind() {
     let source = include_str!("../src/severity.rs");

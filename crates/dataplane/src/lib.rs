@@ -1,6 +1,8 @@
-//! The kernel side as userspace sees it: loads the programs, fills the maps, attaches, pins, reads.
+//! The kernel side for userspace: loads the programs, fills, attaches and pins them, and reads the
+//! maps.
 //!
-//! Nothing here decides anything about peers or groups, and nothing here knows the configuration.
+//! Nothing here decides anything about peers or groups, and nothing here depends on the
+//! configuration.
 
 mod attach;
 mod exits;

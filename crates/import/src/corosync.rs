@@ -1,12 +1,12 @@
-//! Reads `corosync.conf`: sections in braces that hold `key: value` lines and other sections.
-//! Judges the syntax only; what the keys mean is for `translate` to say.
+//! Reads `corosync.conf`: sections in braces with `key: value` lines and other sections. Checks
+//! only the syntax; `translate` interprets the keys.
 
 use super::{
     input::Input,
     place::{ImportError, Place},
 };
 
-/// Deeper than any that corosync knows.
+/// A depth beyond that of any section of corosync.
 const MAX_DEPTH: usize = 8;
 
 /// A section, or the whole file.
@@ -36,7 +36,7 @@ impl Section {
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        // As corosync does: what is said last counts.
+        // As in corosync, the last value counts.
         let entry = self.entries.iter().rev().find(|entry| entry.key == key)?;
         Some(&entry.value)
     }
@@ -51,7 +51,7 @@ impl Section {
 /// The sections of `input`, below one without a name.
 pub(super) fn parse(input: &Input) -> Result<Section, ImportError> {
     let mut top = Section::new("", input.place(1));
-    // The sections that are open, from the outermost.
+    // The open sections, the outermost first.
     let mut open: Vec<Section> = Vec::new();
     for (number, text) in (1..).zip(input.text.lines()) {
         let line = text.trim_start_matches('\u{feff}').trim();

@@ -1,5 +1,5 @@
-//! Our configuration as text: tables with comments. Whatever a value or a comment holds, the text
-//! stays TOML, and a comment stays a comment.
+//! Our configuration as text: tables with comments. For every value and comment, the text stays
+//! valid TOML, and a comment stays a comment.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -8,19 +8,19 @@ use heartbeat_core::placement::Score;
 
 use super::place::Place;
 
-/// Characters after which a comment goes on in the next line.
+/// The width after which a comment is wrapped.
 const WIDTH: usize = 110;
 
-/// Something that was not translated.
+/// A part of the input that was not translated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// Where it stands; at least one.
+    /// The places of the part; at least one.
     pub places: Vec<Place>,
-    /// What it is, as the input calls it.
+    /// The part, in the words of the input.
     pub subject: String,
-    /// Why it was not.
+    /// The reason.
     pub reason: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
 }
 
@@ -39,13 +39,13 @@ impl Remark {
         }
     }
 
-    /// Says that it stands at `places` too.
+    /// Adds further `places`.
     pub(super) fn also(mut self, places: impl IntoIterator<Item = Place>) -> Self {
         self.places.extend(places);
         self
     }
 
-    /// What was not translated, and where that stands.
+    /// The part that was not translated, and its places.
     pub fn what(&self) -> String {
         format!("{} ({})", self.subject, listed(&self.places))
     }
@@ -77,16 +77,16 @@ pub(super) fn listed(places: &[Place]) -> String {
 
 #[derive(Clone, Debug)]
 pub(super) enum Comment {
-    /// What was translated, and how; and the places that it accounts for.
+    /// A description of a translation, and the places for which it accounts.
     Note(String, Vec<Place>),
     Remark(Remark),
-    /// What is translated, and refused until the operator decides.
+    /// A translated part that is refused until the operator decides.
     Decision(Remark),
-    /// What is translated as its author may have meant it.
+    /// A part that was translated by a guess at its author's intention.
     Guess(Remark),
-    /// What is translated, and kept from being served, since it lacks what it depends on.
+    /// A translated part that is not served, since a dependency is missing.
     Held(Remark),
-    /// A field that is written, but commented out.
+    /// A field that is written as a comment.
     Off(&'static str, Value),
 }
 
@@ -129,7 +129,7 @@ impl From<Score> for Value {
 
 impl From<Duration> for Value {
     fn from(duration: Duration) -> Self {
-        // No time of ours is written without a unit.
+        // Our configuration has no time without a unit.
         Self::Text(match duration {
             Duration::ZERO => "0s".to_owned(),
             _ => Show(duration).to_string(),
@@ -197,7 +197,7 @@ fn key(name: &str) -> String {
     }
 }
 
-/// The comments that a configuration made from these files begins with.
+/// The comments at the begin of a configuration that was made from these files.
 pub(super) fn intro(files: &[&str]) -> Block {
     let text = [
         format!(
@@ -220,12 +220,12 @@ pub(super) fn intro(files: &[&str]) -> Block {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Block {
     pub(super) comments: Vec<Comment>,
-    /// `[cluster]`, `[[node]]`; empty is no table.
+    /// `[cluster]`, `[[node]]`; an empty text means no table.
     pub(super) header: &'static str,
     pub(super) fields: Vec<(&'static str, Value)>,
-    /// Behind the fields.
+    /// Comments behind the fields.
     pub(super) after: Vec<Comment>,
-    /// Whether the table itself is commented out.
+    /// Whether the table itself is written as a comment.
     pub(super) disabled: bool,
 }
 
@@ -246,7 +246,7 @@ impl Block {
     }
 }
 
-/// How much of everything there is now.
+/// The numbers of items so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub nodes: usize,
@@ -295,7 +295,7 @@ impl Document {
         self.blocks.iter().flat_map(Block::all_comments)
     }
 
-    /// All places that a comment accounts for.
+    /// All places for which a comment accounts.
     pub(super) fn places(&self) -> BTreeSet<Place> {
         self.comments()
             .flat_map(|comment| match comment {
@@ -372,8 +372,8 @@ impl fmt::Display for Comment {
     }
 }
 
-/// Writes `text` in comment lines, broken between words. Control characters end a TOML comment, so
-/// they are shown instead.
+/// Writes `text` in comment lines, wrapped between words. Control characters end a TOML comment, so
+/// they are written as escapes.
 fn wrap(f: &mut fmt::Formatter<'_>, first: &str, others: &str, text: &str) -> fmt::Result {
     let mut line = first.to_owned();
     let mut empty = true;

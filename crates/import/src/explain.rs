@@ -1,4 +1,4 @@
-//! What became of each statement, as rows: the same as the comments say, in the order of the input.
+//! The result of each statement, as rows: the content of the comments, in the order of the input.
 
 use super::{
     emit::{Block, Comment, Document, Remark, Value},
@@ -6,14 +6,14 @@ use super::{
     place::Place,
 };
 
-/// What became of one statement, or of one setting that none has taken.
+/// The result of one statement, or of one setting outside of any statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its keyword and its name, or the setting.
+    /// The statement's keyword and name, or the setting.
     pub statement: String,
-    /// Where it stands; at least one.
+    /// The places of the statement; at least one.
     pub places: Vec<Place>,
-    /// The table that it is in, or what else: `not translated`.
+    /// The table with the result, or `not translated`.
     pub became: String,
     pub why: String,
 }
@@ -29,7 +29,7 @@ pub(super) fn rows(document: &Document, statements: &[Statement]) -> Vec<Row> {
 
 fn of_block(block: &Block, statements: &[Statement], rows: &mut Vec<Row>) {
     let table = title(block);
-    // The rows of the last note, which general remarks behind it explain.
+    // The rows of the last note, which the general remarks behind it explain.
     let mut last = rows.len()..rows.len();
     for comment in block.comments.iter().chain(&block.after) {
         match comment {
@@ -55,7 +55,7 @@ fn of_block(block: &Block, statements: &[Statement], rows: &mut Vec<Row>) {
     }
 }
 
-/// `[[group]] web`, `[[order]] a, b`; without a table, what explains others.
+/// `[[group]] web`, `[[order]] a, b`; without a table, the subject of an explanation.
 fn title(block: &Block) -> String {
     if block.header.is_empty() {
         return "see there".to_owned();
@@ -75,20 +75,20 @@ fn title(block: &Block) -> String {
         .to_owned()
 }
 
-/// One row for each statement that the note is about; one in all if it is about none.
+/// One row for each statement of the note; a single row if the note is about none.
 fn note(text: &str, places: &[Place], table: &str, statements: &[Statement], rows: &mut Vec<Row>) {
     let head = text.split(" (").next().unwrap_or_default();
-    let mut told: Vec<&Statement> = Vec::new();
+    let mut listed: Vec<&Statement> = Vec::new();
     for place in places {
         let statement = statements.iter().find(|statement| statement.holds(place));
-        told.extend(statement.filter(|one| told.iter().all(|other| other.place != one.place)));
+        listed.extend(statement.filter(|one| listed.iter().all(|other| other.place != one.place)));
     }
     let reason = |statement: &str| match text.split_once("): ") {
         Some((before, why)) if before.starts_with(statement) => why.to_owned(),
         None if text.starts_with(statement) => String::new(),
         _ => text.to_owned(),
     };
-    if told.is_empty() {
+    if listed.is_empty() {
         rows.push(Row {
             statement: head.to_owned(),
             places: places.to_vec(),
@@ -96,7 +96,7 @@ fn note(text: &str, places: &[Place], table: &str, statements: &[Statement], row
             why: reason(head),
         });
     }
-    for statement in told {
+    for statement in listed {
         let held = places.iter().filter(|place| statement.holds(place));
         rows.push(Row {
             statement: statement.what.clone(),

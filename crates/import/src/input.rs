@@ -1,4 +1,4 @@
-//! What a caller gives the importer: the files' texts, and how to translate them.
+//! The input of the importer: the files' texts, and the options.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -7,7 +7,7 @@ use super::place::Place;
 /// One file to import.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// What messages and comments call it.
+    /// The name of the file in messages and comments.
     pub name: String,
     pub text: String,
 }
@@ -23,7 +23,7 @@ impl Input {
     }
 }
 
-/// What is to be imported. Without `corosync` nobody knows the nodes' addresses.
+/// The inputs of an import. Without `corosync` the nodes' addresses are unknown.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     pub corosync: Option<Input>,
@@ -31,13 +31,13 @@ pub struct Inputs {
     pub resources: Option<Input>,
 }
 
-/// How to translate what can be translated in two ways.
+/// Options for parts that can be translated in two ways.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The links' interfaces, in the links' order: the input does not name them.
     pub interfaces: Vec<String>,
-    /// Whether IPaddr2 stays the agent that it is, and does not become the built-in `vip`.
+    /// Whether IPaddr2 stays an agent, and does not become the built-in `vip`.
     pub keep_agents: bool,
-    /// By which it is told what has ended; without it, nothing has.
+    /// The present time, which decides whether a date has passed; without it, none has.
     pub now: Option<SystemTime>,
 }

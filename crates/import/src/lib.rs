@@ -1,9 +1,10 @@
-//! `heartbeat import`: reads the configuration of a Corosync and Pacemaker cluster, or of keepalived,
-//! and writes ours.
+//! `heartbeat import`: reads the configuration of a Corosync and Pacemaker cluster, or of
+//! keepalived, and writes ours.
 //!
 //! Text in, text out: `corosync`, `crm` and `cib` read, `translate` decides, `emit` writes;
-//! `keepalived` reads and decides for itself. Nothing here opens a file, resolves a name or asks the network. Nothing that was read is dropped in
-//! silence: what has no counterpart ends in a comment that says why, and what to do.
+//! `keepalived` reads and decides for itself. Nothing here opens a file, resolves a name or uses
+//! the network. No part of the input is dropped silently: a part without a counterpart becomes a
+//! comment with the reason and a remedy.
 
 #![forbid(unsafe_code)]
 
@@ -39,19 +40,19 @@ use model::Model;
 pub struct Imported {
     pub text: String,
     pub counts: Counts,
-    /// What became of each statement, in the order of the input.
+    /// The result of each statement, in the order of the input.
     pub rows: Vec<Row>,
-    /// What was not translated, in the order of the text.
+    /// The parts that were not translated, in the order of the text.
     pub remarks: Vec<Remark>,
-    /// What was translated, and is refused until the operator has decided.
+    /// The translated parts that are refused until the operator has decided.
     pub decisions: Vec<Remark>,
-    /// What was translated as its author may have meant it.
+    /// The parts that were translated by a guess at their author's intention.
     pub guesses: Vec<Remark>,
-    /// What is translated, and not served until the operator has seen to what it depends on.
+    /// The translated parts that are not served until the operator has checked their dependencies.
     pub held: Vec<Remark>,
 }
 
-/// Translates `inputs`. Fails only if one of them cannot be read as what it is.
+/// Translates `inputs`. Fails only if one of them cannot be parsed.
 pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportError> {
     let corosync = inputs.corosync.as_ref().map(corosync::parse).transpose()?;
     let model = match &inputs.resources {
@@ -70,8 +71,8 @@ pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportErro
     Ok(imported(&document, &statements))
 }
 
-/// Translates the files of keepalived, one for each node. Fails only if one of them cannot be read as
-/// what it is.
+/// Translates the files of keepalived, one for each node. Fails only if one of them cannot be
+/// parsed.
 pub fn import_keepalived(files: &[NodeFile]) -> Result<Imported, ImportError> {
     let translated = keepalived::translate(files)?;
     let mut document = translated.document;
@@ -91,7 +92,7 @@ fn imported(document: &Document, statements: &[model::Statement]) -> Imported {
     }
 }
 
-/// Tells the syntaxes apart: XML begins with `<`, a shell's text has calls of `crm` or `pcs`.
+/// Distinguishes the syntaxes: XML begins with `<`, a shell's text has calls of `crm` or `pcs`.
 fn read_resources(input: &Input) -> Result<Model, ImportError> {
     let begins = input
         .text
@@ -107,7 +108,7 @@ fn read_resources(input: &Input) -> Result<Model, ImportError> {
     }
 }
 
-/// Constraints name resources by their ids, which must not be two's.
+/// Checks that ids are unique, since constraints name resources by their ids.
 fn each_id_once(model: &Model) -> Result<(), ImportError> {
     let mut seen: HashMap<&str, &Place> = HashMap::new();
     let mut ids: Vec<(&str, &Place)> = model.ids().collect();
@@ -125,10 +126,10 @@ fn each_id_once(model: &Model) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// Why a statement is listed that nothing was said of: a gap in the translation, not in the input.
+/// The reason in the remark on a forgotten statement: a gap in the translation, not in the input.
 const FORGOTTEN: &str = "this importer knows the statement and says nothing about it";
 
-/// The net below the translation: a statement that nothing came of is said to be one.
+/// The safety net below the translation: adds a remark on each statement without a result.
 fn account_for(document: &mut Document, statements: &[model::Statement]) {
     let told = document.places();
     let forgotten: Vec<Remark> = statements

@@ -1,14 +1,14 @@
-//! What a Pacemaker configuration says, whichever syntax it was written in. Texts are kept as they
-//! stand: what they mean is for `translate` to say.
+//! The content of a Pacemaker configuration, independent of its syntax. Texts are kept unchanged:
+//! `translate` interprets them.
 
 use heartbeat_core::placement::Score;
 
 use super::{corosync::Section, place::Place};
 
-/// All that was read.
+/// The whole content.
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    /// What must be accounted for.
+    /// The statements that must be accounted for.
     pub(super) statements: Vec<Statement>,
     pub(super) nodes: Vec<Node>,
     pub(super) templates: Vec<Primitive>,
@@ -21,48 +21,49 @@ pub(super) struct Model {
     pub(super) properties: Attrs,
     pub(super) rsc_defaults: Attrs,
     pub(super) op_defaults: Attrs,
-    /// Monitors that stand apart from their resource: its id, and the operation.
+    /// Monitors that are declared apart from their resource: the resource's id, and the operation.
     pub(super) monitors: Vec<(String, Op)>,
     pub(super) others: Vec<Other>,
-    /// What stands in a statement and is none of its known parts.
+    /// Parts of a statement that are none of its known parts.
     pub(super) strays: Vec<Stray>,
-    /// What commands changed of what others made, and where.
+    /// Changes that commands made to the results of other commands, each with its place.
     pub(super) notes: Vec<(String, Place)>,
-    /// What corosync.conf would say.
+    /// The equivalent of corosync.conf.
     pub(super) cluster: Option<Section>,
 }
 
-/// A part of a statement that nothing comes of.
+/// A part of a statement that is not translated.
 #[derive(Debug)]
 pub(super) struct Stray {
     pub(super) subject: String,
     pub(super) place: Place,
 }
 
-/// One statement of the crm shell, or one element of the CIB that is as much.
+/// One statement of the crm shell, or one element of the CIB that corresponds to one.
 #[derive(Clone, Debug)]
 pub(super) struct Statement {
     pub(super) place: Place,
-    /// Its keyword and its name.
+    /// The statement's keyword and name.
     pub(super) what: String,
 }
 
 impl Statement {
-    /// Whether `place` is in it. A line may hold several statements, and a statement several lines.
+    /// Whether the statement contains `place`. A line may hold several statements, and a statement
+    /// several lines.
     pub(super) fn holds(&self, place: &Place) -> bool {
         self.place.file == place.file && self.place.statement == place.statement
     }
 }
 
-/// A statement that is not taken apart, since nothing comes of it.
+/// A statement that is not parsed further, since nothing is translated from it.
 #[derive(Debug)]
 pub(super) struct Other {
     pub(super) keyword: String,
     pub(super) id: String,
     pub(super) place: Place,
-    /// Where it goes on.
+    /// The statement's further lines.
     pub(super) also: Vec<Place>,
-    /// Why nothing comes of it, and what to do, where the keyword does not tell.
+    /// The reason for the omission and the remedy, where the keyword does not determine them.
     pub(super) why: Option<(String, String)>,
 }
 
@@ -79,7 +80,7 @@ impl Other {
 }
 
 impl Model {
-    /// Each resource with its id, and where it is.
+    /// Each resource's id and place.
     pub(super) fn ids(&self) -> impl Iterator<Item = (&str, &Place)> {
         let primitives = self.primitives.iter().chain(&self.templates);
         let groups = self
@@ -104,7 +105,8 @@ pub(super) struct Attr {
     pub(super) place: Place,
 }
 
-/// Attributes in the order of the file. What nobody takes is remarked upon.
+/// Attributes in the order of the file. An attribute that no part of the translation takes gets a
+/// remark.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attrs(pub(super) Vec<Attr>);
 
@@ -119,7 +121,7 @@ impl Attrs {
         Some(&attr.value)
     }
 
-    /// Adds what is not here yet.
+    /// Adds the attributes that are missing here.
     pub(super) fn inherit(&mut self, others: &Self) {
         for other in &others.0 {
             if self.get(&other.name).is_none() {
@@ -134,7 +136,7 @@ pub(super) struct Node {
     pub(super) id: Option<String>,
     pub(super) name: String,
     pub(super) place: Place,
-    /// `normal`, if nothing is said.
+    /// The kind of node; `normal` if absent.
     pub(super) kind: Option<String>,
     pub(super) attributes: Attrs,
     pub(super) utilization: Attrs,
@@ -152,27 +154,27 @@ pub(super) struct Agent {
 pub(super) struct Primitive {
     pub(super) id: String,
     pub(super) place: Place,
-    /// `None` where a template says it.
+    /// The agent; `None` where a template names it.
     pub(super) agent: Option<Agent>,
     pub(super) template: Option<String>,
     pub(super) settings: Settings,
     pub(super) ops: Vec<Op>,
 }
 
-/// What may be said of every resource.
+/// The settings of every kind of resource.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     pub(super) params: Attrs,
     pub(super) meta: Attrs,
     pub(super) utilization: Attrs,
-    /// Sets of the above that depend on rules or refer to others: what they are, and where.
+    /// The above sets that depend on rules or refer to others: their text and place.
     pub(super) opaque: Vec<(String, Place)>,
-    /// Settings that stand twice, of which another counts.
+    /// Repeated settings, of which another one counts.
     pub(super) doubles: Vec<Attr>,
 }
 
 impl Settings {
-    /// Fills a list from sets with scores: the set with the highest score counts, of equals the
+    /// Fills a list from sets with scores. The set with the highest score counts; of equals, the
     /// first.
     pub(super) fn fill(
         &mut self,
@@ -209,7 +211,7 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) struct Clone {
     pub(super) id: String,
-    /// Its keyword.
+    /// The resource's keyword.
     pub(super) kind: String,
     pub(super) place: Place,
     pub(super) child: Option<String>,
@@ -229,18 +231,18 @@ pub(super) struct Set {
     pub(super) members: Vec<Member>,
     /// Whether the members depend on each other, in their order.
     pub(super) sequential: bool,
-    /// Whether this constraint is also about what the members are to each other.
+    /// Whether this constraint also relates the members to each other.
     pub(super) within: bool,
-    /// Whether all of them must be there.
+    /// Whether all of the members must be active.
     pub(super) require_all: bool,
-    /// What it says besides: a score or a kind of its own.
+    /// Further settings of the set: a score or a kind of its own.
     pub(super) attrs: Attrs,
 }
 
-/// What a constraint holds together.
+/// The resources that a constraint connects.
 #[derive(Clone, Debug)]
 pub(super) enum Chain {
-    /// Nothing: only the constraint's name says what it is about.
+    /// No resources: only the constraint's name indicates them.
     Named,
     Pair(Member, Member),
     Sets(Vec<Set>),
@@ -261,9 +263,9 @@ pub(super) struct Colocation {
     pub(super) id: String,
     pub(super) place: Place,
     pub(super) score: Option<String>,
-    /// In a pair the first follows the second.
+    /// The resources. In a pair the first follows the second.
     pub(super) chain: Chain,
-    /// When it holds, if not always.
+    /// The condition under which the constraint holds; absent if it always holds.
     pub(super) lifetime: Option<Condition>,
     /// Whether the members are guessed from the name.
     pub(super) guessed: bool,
@@ -274,11 +276,11 @@ pub(super) struct Colocation {
 pub(super) struct Order {
     pub(super) id: String,
     pub(super) place: Place,
-    /// A kind or a score.
+    /// The kind or the score.
     pub(super) kind: Option<String>,
-    /// In a pair the first goes before the second.
+    /// The resources. In a pair the first goes before the second.
     pub(super) chain: Chain,
-    /// When it holds, if not always.
+    /// The condition under which the constraint holds; absent if it always holds.
     pub(super) lifetime: Option<Condition>,
     /// Whether the members are guessed from the name.
     pub(super) guessed: bool,
@@ -297,23 +299,24 @@ pub(super) struct Location {
 
 #[derive(Debug)]
 pub(super) struct Preference {
-    /// `None`, and a score's name instead of a number, are possible in rules.
+    /// The score. A rule may have none, or the name of a score instead of a number.
     pub(super) score: Option<String>,
     pub(super) condition: Condition,
     pub(super) attrs: Attrs,
 }
 
-/// Which nodes a preference is about.
+/// The nodes of a preference.
 #[derive(Clone, Debug)]
 pub(super) enum Condition {
     Is(String),
     IsNot(String),
     All(Vec<Condition>),
     Any(Vec<Condition>),
-    /// From the first time on, before the second, with what was written.
+    /// From the first time on and before the second, with the original text.
     Date(Option<String>, Option<String>, String),
-    /// What is true or false for good, such as a date that has passed: which, and why.
+    /// A condition that is true or false for good, such as a date that has passed: its value and
+    /// the reason.
     Settled(bool, String),
-    /// Anything that depends on more than the node's name, as it was written.
+    /// A condition that depends on more than the node's name, in its original text.
     Opaque(String),
 }

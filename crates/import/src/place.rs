@@ -1,4 +1,4 @@
-//! Where something stands in the input, and what is wrong there.
+//! Places in the input, and the errors there.
 
 use std::{fmt, sync::Arc};
 
@@ -8,9 +8,9 @@ use heartbeat_config::shown;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub file: Arc<str>,
-    /// From 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// Which statement of the file it belongs to; 0 is none. Several may stand on one line.
+    /// The number of the statement in the file; 0 is none. One line may hold several statements.
     pub statement: usize,
 }
 
@@ -20,16 +20,16 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why an input cannot be read.
+/// The reason why an input cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}: `{}`\n  {remedy}", shown(text.trim()))]
 pub struct ImportError {
     pub place: Place,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// The line, or the part of it, that is.
+    /// The line, or the part of it, with the fault.
     pub text: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
 }
 

@@ -1,19 +1,19 @@
-//! Makes statements of physical lines, and words of statements: `\` continues a line, `#` begins a
-//! comment line, quotes hold a word together. A command of a shell is split alike, and has
-//! operators and escaped characters besides.
+//! Splits physical lines into statements, and statements into words: `\` continues a line, `#`
+//! begins a comment line, quotes keep a word together. A command of a shell is split likewise, and
+//! also has operators and escaped characters.
 
 use crate::{
     input::Input,
     place::{ImportError, Place},
 };
 
-/// A statement, which may stand on several lines.
+/// A statement, which may span several lines.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    /// Where it begins.
+    /// The place of its first line.
     pub(super) place: Place,
     pub(super) words: Vec<Word>,
-    /// Its physical lines.
+    /// The physical lines of the statement.
     texts: Vec<(usize, String)>,
 }
 
@@ -26,7 +26,7 @@ impl Line {
         }
     }
 
-    /// The same lines with other words: one of several statements that stand on them.
+    /// The same lines with other words: one of several statements on these lines.
     pub(super) fn with_words(&self, words: Vec<Word>, statement: usize) -> Self {
         let line = words.first().map_or(self.place.line, |word| word.line);
         Self {
@@ -49,12 +49,12 @@ impl Line {
 
 #[derive(Clone, Debug)]
 pub(super) struct Word {
-    /// Without its quotes.
+    /// The word without its quotes.
     pub(super) text: String,
     pub(super) line: usize,
-    /// Whether it begins with a quote, and so is no keyword.
+    /// Whether the word begins with a quote, and so is no keyword.
     pub(super) quoted: bool,
-    /// Whether it ends a command of a shell: `;`, `&&`, `|`.
+    /// Whether the word ends a command of a shell: `;`, `&&`, `|`.
     pub(super) operator: bool,
 }
 
@@ -70,7 +70,7 @@ impl Word {
     }
 }
 
-/// What a rule may begin a line with, which is then no comment.
+/// The first words of a rule's line that begin with `#` and are no comment.
 const NODE_ATTRIBUTES: [&str; 7] = [
     "#uname",
     "#id",
@@ -91,7 +91,7 @@ pub(super) fn lines(input: &Input) -> Result<Vec<Line>, ImportError> {
         let begins = text.trim_start();
         let comment = begins.starts_with('#')
             && (open.is_none() || !NODE_ATTRIBUTES.iter().any(|name| begins.starts_with(name)));
-        // A blank line ends no statement that a `\` continues, but it continues none either.
+        // A blank line does not end a statement that a `\` continues, and does not continue one.
         if word.quote.is_none() && comment {
             continue;
         }
@@ -101,7 +101,7 @@ pub(super) fn lines(input: &Input) -> Result<Vec<Line>, ImportError> {
         };
         let line = open.get_or_insert_with(|| Line::new(input.place(number)));
         line.texts.push((number, text.to_owned()));
-        // Raw XML is not made of words: its quotes are its own.
+        // Raw XML is not split into words: its quotes are its own.
         let xml = line.words.first().is_some_and(|word| word.text == "xml")
             || begins
                 .strip_prefix("xml")
@@ -136,8 +136,8 @@ pub(super) fn lines(input: &Input) -> Result<Vec<Line>, ImportError> {
     Ok(lines)
 }
 
-/// The command of a shell that the first of `texts` begins with, which are numbered, and how many
-/// of them it takes. `None` if a quote in it is never closed.
+/// The command of a shell at the begin of the numbered `texts`, and the number of its texts. `None`
+/// if a quote in the command is never closed.
 pub(super) fn command<'t>(
     place: Place,
     texts: impl Iterator<Item = (usize, &'t str)>,
@@ -153,7 +153,7 @@ pub(super) fn command<'t>(
         line.texts.push((number, text.to_owned()));
         let text = match count {
             1 => text,
-            // What a shell shows before a line that goes on.
+            // The prompt of a shell before a continued line.
             _ => text.trim_start().strip_prefix("> ").unwrap_or(text),
         };
         let (content, continued) = match text.trim_end().strip_suffix('\\') {
@@ -179,21 +179,21 @@ fn unclosed(input: &Input, quote: char, line: usize) -> ImportError {
     )
 }
 
-/// A word that may not be at its end yet.
+/// A word that may be incomplete.
 #[derive(Default)]
 struct Partial {
-    /// Whether a shell reads it.
+    /// Whether the text is a shell's.
     shell: bool,
     text: String,
     begun: bool,
     quoted: bool,
     line: usize,
-    /// The quote that is open, and the line where it is.
+    /// The open quote, and its line.
     quote: Option<(char, usize)>,
 }
 
 impl Partial {
-    /// Reads one physical line. Ends the word at its end, unless a quote is open.
+    /// Reads one physical line. The end of the line ends the word, unless a quote is open.
     fn read(&mut self, content: &str, line: usize, words: &mut Vec<Word>) {
         let mut chars = content.chars().peekable();
         while let Some(c) = chars.next() {

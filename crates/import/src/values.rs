@@ -1,13 +1,13 @@
-//! What single texts of a Pacemaker configuration mean: scores, times, truths, names.
+//! The meaning of single texts of a Pacemaker configuration: scores, times, booleans, names.
 
 use std::time::Duration;
 
 use heartbeat_core::placement::Score;
 
-/// Longest name that our configuration takes.
+/// Longest name in our configuration.
 const MAX_NAME: usize = 64;
 
-/// `INFINITY`, `-inf`, `100`. An attribute's name, which may also stand in a score's place, is
+/// Parses `INFINITY`, `-inf`, `100`. The name of an attribute, which may replace a score, is
 /// `None`.
 pub(super) fn score(text: &str) -> Option<Score> {
     let (negative, size) = match text.strip_prefix('-') {
@@ -25,8 +25,8 @@ pub(super) fn score(text: &str) -> Option<Score> {
     Some(Score::new(if negative { -points } else { points }))
 }
 
-/// `30`, `30s`, `1min`, `1000ms`, `2h` and ISO 8601 durations without years and months, `PT1M30S`.
-/// A number alone counts seconds.
+/// Parses `30`, `30s`, `1min`, `1000ms`, `2h` and ISO 8601 durations without years and months,
+/// `PT1M30S`. A number alone counts seconds.
 pub(super) fn time(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Some(iso) = text.strip_prefix('P') {
@@ -60,7 +60,7 @@ fn iso_time(text: &str) -> Option<Duration> {
     }
 }
 
-/// The sum of `3H30M`, in seconds: `Some(None)` if there is nothing, `None` if it is not one.
+/// The sum of `3H30M`, in seconds: `Some(None)` for an empty text, `None` for an invalid one.
 fn sum(mut text: &str, units: &[(char, u64)]) -> Option<Option<u64>> {
     let mut total = None;
     while !text.is_empty() {
@@ -77,15 +77,15 @@ fn sum(mut text: &str, units: &[(char, u64)]) -> Option<Option<u64>> {
     Some(total)
 }
 
-/// The whole number that `text` begins with, and the rest.
+/// The whole number at the begin of `text`, and the rest.
 fn number(text: &str) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(digits);
     Some((number.parse().ok()?, rest))
 }
 
-/// `2019-06-01`, `20190601`, with a time behind it or not, as the time since 1970. A zone is not
-/// looked at.
+/// Parses `2019-06-01` and `20190601`, with or without a time of day, as the time since 1970. A
+/// time zone is ignored.
 pub(super) fn date(text: &str) -> Option<Duration> {
     let text = text.trim();
     let (day, time) = match text.find(['T', ' ']) {
@@ -129,7 +129,7 @@ pub(super) fn date(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(days * 86_400 + seconds))
 }
 
-/// What Pacemaker takes for true and false, in any case.
+/// Parses Pacemaker's booleans, in any case.
 pub(super) fn truth(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "on" | "yes" | "y" | "1" => Some(true),
@@ -138,7 +138,8 @@ pub(super) fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// `text` as a name that our configuration takes: the same, but for the characters and the length.
+/// `text` as a valid name in our configuration: invalid characters are replaced, and the length is
+/// cut.
 pub(super) fn usable_name(text: &str) -> String {
     let usable = |c: char| {
         if c.is_ascii_alphanumeric() || "_.-".contains(c) {
@@ -155,7 +156,7 @@ pub(super) fn usable_name(text: &str) -> String {
     }
 }
 
-/// Whether `text` names an interface, as the kernel and our configuration have it.
+/// Whether `text` is a valid name of an interface in the kernel and in our configuration.
 pub(super) fn is_interface(text: &str) -> bool {
     let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     !text.is_empty() && text.len() < 16 && ![".", ".."].contains(&text) && !text.contains(bad)

@@ -1,4 +1,4 @@
-//! A walk along the words of one statement, and the errors that it can meet.
+//! A cursor over the words of one statement, and its errors.
 
 use crate::{
     model::{Attr, Attrs, Other},
@@ -17,7 +17,7 @@ impl<'a> Words<'a> {
         Self { line, at: 0 }
     }
 
-    /// What a terminal shows before what was typed: `crm(live)configure#`, `crm configure`.
+    /// Skips a terminal's prompt before the typed text: `crm(live)configure#`, `crm configure`.
     pub(super) fn skip_prompt(&mut self) {
         while let Some(text) = self.peek_text() {
             let prompt = text.starts_with("crm(") && text.ends_with('#');
@@ -54,7 +54,7 @@ impl<'a> Words<'a> {
             .ok_or_else(|| self.wrong(format!("{what} is missing"), "complete the statement"))
     }
 
-    /// The name that a statement begins with.
+    /// The name at the begin of a statement.
     pub(super) fn id(&mut self, of: &str) -> Result<String, ImportError> {
         let word = self.expect(&format!("the name of the {of}"))?;
         if word.attribute().is_some() {
@@ -99,7 +99,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// An error at the last word that was looked at.
+    /// An error at the word that was read last.
     pub(super) fn wrong(&self, message: String, remedy: &str) -> ImportError {
         let last = self.line.words.get(self.at.saturating_sub(1));
         match last {
@@ -114,7 +114,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The rest of the statement as attributes. Ids of sets name nothing that we need.
+/// The rest of the statement as attributes. The ids of sets are ignored.
 pub(super) fn attributes(words: &mut Words<'_>) -> Result<Attrs, ImportError> {
     let mut attrs = Attrs::default();
     while words.peek().is_some() {

@@ -76,7 +76,7 @@ fn owner_with_a_hung_disk_serves_and_confirms_nothing_unwritten() -> Result<()> 
         serves_on(cluster)?;
 
         // A decision on this node is not confirmed, and delays nothing.
-        let slow = ["the state directory has not taken it within 3 s"];
+        let slow = ["not written to the state directory within 3 s"];
         let a = cluster.node("a")?;
         a.heartbeat(&["maintenance", "on"])?.refusal(&slow)?;
         ensure!(!a.control.status()?.maintenance);

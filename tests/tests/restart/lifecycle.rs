@@ -339,7 +339,7 @@ fn pin_directory_of_another_owner_is_refused() -> Result<()> {
              chown 65534 /sys/fs/bpf/heartbeat/{instance}"
         );
         let named = format!("/sys/fs/bpf/heartbeat/{instance} belongs to user 65534");
-        let changed = "others than root may change what is pinned there";
+        let changed = "users other than root may change the pins there";
         for (make, command, said, left) in [
             (
                 "chown 65534 /sys/fs/bpf/heartbeat",

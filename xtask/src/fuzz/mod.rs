@@ -1,8 +1,9 @@
-//! `cargo xtask fuzz`: builds the targets in `fuzz/` by cargo-fuzz and runs them, one after the other, each for a
-//! bounded time.
+//! `cargo xtask fuzz`: builds the targets in `fuzz/` by cargo-fuzz and runs them, one after the
+//! other, each for a limited time.
 //!
-//! What they find interesting is kept below the target directory, for the next run, and so is an input by which one
-//! fails. The fuzzer's flags are for nightly compilers; a stable one takes them when it is told to bootstrap.
+//! The inputs that they find useful are kept below the target directory, for the next run, and so
+//! is an input that makes a target fail. The fuzzer's flags are for nightly compilers; a stable one
+//! accepts them with `RUSTC_BOOTSTRAP`.
 
 mod report;
 
@@ -19,11 +20,13 @@ use crate::{cargo, cli::FuzzOptions, process, workspace::Workspace};
 use report::Report;
 
 const VERSION: &str = "0.13.2";
-/// What `fuzz/Cargo.toml` builds. The first inputs of each are in a directory of its name in `fuzz/seeds/`.
+/// The targets in `fuzz/Cargo.toml`. The first inputs of each are in `fuzz/seeds/`, in a directory
+/// with its name.
 pub(crate) const TARGETS: [&str; 6] = ["wire", "receive", "config", "import", "control", "peering"];
-/// No input is longer, in bytes.
+/// The greatest length of an input, in bytes.
 const MAX_LEN: u32 = 16 * 1024;
-/// An input that takes longer, in seconds, is a find. The longest that are not take some hundredths.
+/// The time in seconds after which an input counts as a finding. Normal inputs take up to some
+/// hundredths.
 const PATIENCE: u32 = 20;
 
 pub(crate) fn run(workspace: &Workspace, options: &FuzzOptions) -> Result<ExitCode> {
@@ -63,15 +66,16 @@ pub(crate) fn run(workspace: &Workspace, options: &FuzzOptions) -> Result<ExitCo
     Ok(code)
 }
 
-/// Fails if a build would change the lock file. cargo-fuzz has no `--locked` of its own, and a cargo
-/// whose lock file fits leaves it alone.
+/// Fails if a build would change the lock file. cargo-fuzz has no `--locked` of its own, and cargo
+/// does not change a lock file that matches.
 fn ensure_locked(workspace: &Workspace) -> Result<()> {
     let mut query = cargo::command(workspace);
     query.args(["metadata", "--locked", "--format-version", "1"]);
     query.arg("--manifest-path").arg(workspace.fuzz_manifest());
-    process::output(&mut query)
-        .map(drop)
-        .context("fuzz/Cargo.lock does not fit what the targets depend on: let cargo update it, and commit it")
+    process::output(&mut query).map(drop).context(
+        "fuzz/Cargo.lock does not match the dependencies of the targets: let cargo update it, \
+             and commit it",
+    )
 }
 
 fn build(workspace: &Workspace, cargo_fuzz: &Path, target: &str) -> Result<()> {
@@ -82,7 +86,7 @@ fn build(workspace: &Workspace, cargo_fuzz: &Path, target: &str) -> Result<()> {
         .env("RUSTC_BOOTSTRAP", "1")
         .args(["fuzz", "build", "--fuzz-dir", "fuzz", "--target-dir"])
         .arg(workspace.fuzz().join("build"))
-        // What is fuzzed has no unsafe code that a sanitizer could look at.
+        // The fuzzed code has no unsafe code that a sanitizer could check.
         .args(["--sanitizer", "none", target]);
     process::run(&mut build).with_context(|| format!("could not build the fuzz target {target}"))
 }
@@ -90,7 +94,7 @@ fn build(workspace: &Workspace, cargo_fuzz: &Path, target: &str) -> Result<()> {
 /// The program that cargo-fuzz made of `target`.
 fn program(workspace: &Workspace, target: &str) -> Result<Command> {
     let builds = workspace.fuzz().join("build");
-    // Below a directory with the name of the machine's kind.
+    // The program is below a directory with the name of the machine's architecture.
     let program = fs::read_dir(&builds)
         .with_context(|| format!("could not read {}", builds.display()))?
         .flatten()
@@ -128,7 +132,8 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<Report> {
     follow(&mut run)
 }
 
-/// Runs a target to its end. A terminal is shown what it says; a pipe only what it said before it failed.
+/// Runs a target to its end. A terminal shows its output at once; a pipe shows only the last lines
+/// before a failure.
 fn follow(run: &mut Command) -> Result<Report> {
     let mut child = run
         .stdin(Stdio::null())
@@ -154,7 +159,7 @@ fn follow(run: &mut Command) -> Result<Report> {
     Ok(report)
 }
 
-/// Gives one input to one target, and shows what comes of it.
+/// Runs one target on one input, and shows the result.
 fn replay(workspace: &Workspace, target: &str, input: &Path) -> Result<ExitCode> {
     let input = fs::canonicalize(input)
         .with_context(|| format!("could not read the input {}", input.display()))?;
@@ -192,7 +197,7 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
             ])
             .arg(&root)
             .current_dir(&workspace.root)
-            // Without it cargo builds in a temporary directory and removes it.
+            // Without the variable, cargo builds in a temporary directory and removes it.
             .env_remove("CARGO_TARGET_DIR");
         process::run(&mut cargo)
             .context("could not build cargo-fuzz, by which the targets are built")?;
@@ -220,7 +225,7 @@ mod tests {
             let seeds = fs::read_dir(seeds.join(target)).expect("a directory");
             let read = seeds.filter(|seed| {
                 let seed = seed.as_ref().expect("an entry");
-                // Links that lead nowhere are no seeds.
+                // Broken links are no seeds.
                 fs::read(seed.path()).is_ok_and(|content| !content.is_empty())
             });
             assert!(read.count() > 0, "{target} has no seeds");

@@ -1,19 +1,19 @@
-//! What libFuzzer says of a run.
+//! libFuzzer's report of a run.
 
 use std::{collections::VecDeque, fmt, process::ExitStatus};
 
-/// Lines that are kept of what a target said last.
+/// Number of a target's last lines that are kept.
 const LINES: usize = 60;
 
 #[derive(Debug, Default)]
 pub(super) struct Report {
     /// Edges and features that the first inputs reached, those of earlier runs among them.
     first: Option<Coverage>,
-    /// The same of all inputs.
+    /// Edges and features that all inputs reached.
     all: Option<Coverage>,
     executed: u64,
     seconds: u64,
-    /// The input by which it failed.
+    /// The input that made the target fail.
     pub(super) artifact: Option<String>,
     status: Option<ExitStatus>,
     said: VecDeque<String>,
@@ -26,7 +26,7 @@ struct Coverage {
 }
 
 impl Report {
-    /// Takes note of a line.
+    /// Reads a line.
     pub(super) fn read(&mut self, line: &str) {
         if let Some((word, coverage)) = coverage(line) {
             if word == "INITED" {
@@ -91,7 +91,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Of a line like `#42 NEW cov: 51 ft: 81 corp: 21/2574b …`: its word, and what is covered.
+/// The word and the coverage in a line like `#42 NEW cov: 51 ft: 81 corp: 21/2574b …`.
 fn coverage(line: &str) -> Option<(&str, Coverage)> {
     let mut words = line.strip_prefix('#')?.split_whitespace();
     let word = words.nth(1)?;

@@ -1,7 +1,7 @@
-//! The concepts of the glossary are where it says.
+//! The links of the glossary lead to the definitions of its terms.
 //!
-//! A row of GLOSSARY.md gives a term and links to the place that defines it. The text of a link in
-//! backticks is an identifier or a phrase, and must stand in the file.
+//! A row of GLOSSARY.md has a term and a link to the place that defines it. A link text in
+//! backticks is an identifier or a phrase, and must be in the file.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,7 +14,7 @@ use super::{
 };
 
 const GLOSSARY: &str = "GLOSSARY.md";
-/// A reader finds each of these in the glossary.
+/// The concepts that the glossary must have.
 const CONCEPTS: [&str; 25] = [
     "acceptor",
     "agent",

@@ -7,7 +7,7 @@ use super::finding::Finding;
 /// One Markdown file.
 #[derive(Debug)]
 pub(super) struct Document {
-    /// From the root of the tree.
+    /// The path from the root of the tree.
     pub path: PathBuf,
     pub text: String,
 }
@@ -25,7 +25,7 @@ pub(super) enum Part {
 /// One line of a document.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
-    /// From 1.
+    /// The number of the line, from 1.
     pub number: usize,
     pub part: Part,
     pub text: &'a str,
@@ -58,7 +58,7 @@ impl Document {
     }
 }
 
-/// A copy of `text` with spaces in the place of inline code and of link targets.
+/// A copy of `text` with spaces in place of inline code and of link targets.
 pub(super) fn without_code(text: &str) -> String {
     let mut in_code = false;
     let mut in_target = false;

@@ -1,8 +1,8 @@
-//! What a check objects to.
+//! The findings of the checks.
 
 use std::{fmt, path::PathBuf};
 
-/// A place that a check objects to, and what to do about it.
+/// A place with a fault, and the remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     pub path: PathBuf,

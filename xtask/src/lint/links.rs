@@ -1,4 +1,4 @@
-//! A relative link in a document leads to a file, and to a heading or an anchor in it.
+//! Every relative link in a document leads to a file, and to a heading or an anchor in it.
 
 use std::{
     collections::BTreeSet,
@@ -59,7 +59,7 @@ fn problem(
     is_lost.then(|| format!("{} has no heading for it", path.display()))
 }
 
-/// `path` as seen from `folder`, without `..`.
+/// `path` relative to `folder`, without `..`.
 fn resolve(folder: &Path, path: &str) -> PathBuf {
     let mut resolved = folder.to_owned();
     for part in Path::new(path).components() {

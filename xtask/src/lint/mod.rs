@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: checks of our own, then rustfmt and clippy with warnings denied.
 //!
 //! Every step runs even if one fails. The kernel programs are linted apart: together with the user
-//! crates cargo would unify features and compile std for BPF.
+//! crates, cargo would unify features and compile std for BPF.
 
 mod circles;
 mod concepts;
@@ -40,7 +40,7 @@ const STEPS: [Step; 7] = [
     ("clippy on the fuzz targets", clippy_fuzz),
 ];
 
-/// What is wrong in the sources, by one rule of this project.
+/// A check of the sources by one rule of this project.
 type Check = (&'static str, fn(&Tree) -> Result<Vec<Finding>>);
 
 const CHECKS: [Check; 8] = [
@@ -72,7 +72,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     })
 }
 
-/// Prints what came of one step.
+/// Prints the result of one step.
 fn is_good(name: &str, result: Result<()>) -> bool {
     match &result {
         Ok(()) => eprintln!("lint: {name}: good"),
@@ -121,10 +121,10 @@ fn clippy_user(workspace: &Workspace) -> Result<()> {
     process::run_shown(clippy.args(["--", "-D", "warnings"]))
 }
 
-/// With the compiler that builds them, for the target that they are built for.
+/// Runs clippy with the compiler of the kernel programs, for their target.
 fn clippy_bpf(workspace: &Workspace) -> Result<()> {
     let toolchain = setup::toolchain(workspace, Report::Changes)?;
-    // By its own path: `cargo clippy` would take rustup's, of another release.
+    // Clippy is called by its own path: `cargo clippy` would use rustup's, of another release.
     let program = setup::clippy(&toolchain.compiler)?;
     let mut clippy = toolchain.cargo(&program, "clippy", workspace);
     clippy.arg("--locked");
@@ -134,7 +134,7 @@ fn clippy_bpf(workspace: &Workspace) -> Result<()> {
     process::run_shown(clippy.args(["--", "-D", "warnings"]))
 }
 
-/// In the target directory of the user crates, which has most of it already.
+/// Runs clippy in the target directory of the user crates, which has most of the results already.
 fn clippy_fuzz(workspace: &Workspace) -> Result<()> {
     let mut clippy = cargo::command(workspace);
     clippy
@@ -142,7 +142,8 @@ fn clippy_fuzz(workspace: &Workspace) -> Result<()> {
         .arg(workspace.fuzz_manifest())
         .arg("--target-dir")
         .arg(workspace.target())
-        // Any file in the place of LLVM's fuzzer, which takes a minute to compile: nothing is linked here.
+        // Any file may replace LLVM's fuzzer, which takes a minute to compile: nothing is linked
+        // here.
         .env("CUSTOM_LIBFUZZER_PATH", workspace.fuzz_manifest());
     if !process::watched() {
         clippy.arg("--quiet");

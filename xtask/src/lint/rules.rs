@@ -1,4 +1,4 @@
-//! Every safety rule of docs/design/leases.md is cited where it is kept and where it is tested.
+//! Every safety rule of docs/design/leases.md is cited at the code that keeps it and at its test.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -9,12 +9,12 @@ use super::{
     source::{self, Tree},
 };
 
-/// Where the rules stand; a citation is this, `#`, and the name of the rule's anchor.
+/// The document with the rules. A citation is this path, `#`, and the name of the rule's anchor.
 const RULES: &str = "docs/design/leases.md";
 const ANCHOR: &str = "<a id=\"rule-";
 const CITATION: &str = "docs/design/leases.md#rule-";
 
-/// Who cites a rule.
+/// The files that cite a rule.
 #[derive(Debug, Default)]
 struct Cited {
     by_source: bool,
@@ -76,7 +76,7 @@ fn missing(rule: u32, line: usize, cited: &Cited) -> impl Iterator<Item = Findin
     })
 }
 
-/// The numbers that follow `prefix` in `text`, each with its line.
+/// The numbers after `prefix` in `text`, each with its line.
 fn numbers<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = (u32, usize)> + 'a {
     let in_line = move |(index, line): (usize, &'a str)| {
         let numbers = line.split(prefix).skip(1).filter_map(leading_number);

@@ -1,6 +1,7 @@
-//! Large structs and long functions of the core say why they are.
+//! Large structs and long functions of the core have a comment with the reason for their size.
 //!
-//! Either is a sign of a concept without a name. The core decides, so it has to be easy to read.
+//! Their size is a sign of a concept without a name. The core decides, so it has to be easy to
+//! read.
 
 use proc_macro2::{Delimiter, TokenTree};
 
@@ -12,10 +13,10 @@ use super::{
 const FOLDER: &str = "crates/core/src";
 const MAX_FIELDS: usize = 15;
 const MAX_LINES: usize = 70;
-/// Stands on a line of its own beside the item, with a colon and the reason.
+/// The marker of a reason, on a line of its own above the item, followed by a colon and the reason.
 const ALLOW: &str = "// lint: allow ";
 
-/// A struct or function that is larger than it should be.
+/// A struct or function above the limit.
 #[derive(Debug)]
 struct Large {
     line: usize,
@@ -38,7 +39,7 @@ fn large(source: &Source) -> Vec<Large> {
     all
 }
 
-/// Finds what is large at any depth, but for what exists in tests alone.
+/// Finds large items at any depth, except those that exist only in tests.
 fn walk(tokens: &[TokenTree], all: &mut Vec<Large>) {
     let mut at = 0;
     while at < tokens.len() {
@@ -89,13 +90,14 @@ fn long_function(tokens: &[TokenTree], at: usize) -> Option<Large> {
     })
 }
 
-/// Where the braces are of the item that begins at `at`, if it has any.
+/// The index of the braces of the item that begins at `at`, if it has any.
 fn body(tokens: &[TokenTree], at: usize) -> Option<usize> {
     let end = item_end(tokens, at) - 1;
     group(tokens, end, Delimiter::Brace).map(|_| end)
 }
 
-/// Fields between a struct's braces: each has one colon that is no half of a `::`, before its type.
+/// Number of fields between a struct's braces: each has one colon that is no half of a `::`, before
+/// its type.
 fn fields(tokens: &[TokenTree]) -> usize {
     let is_field = |at: &usize| {
         ident(tokens, *at).is_some()
@@ -106,7 +108,7 @@ fn fields(tokens: &[TokenTree]) -> usize {
     (0..tokens.len()).filter(is_field).count()
 }
 
-/// Whether the comments and attributes right above `line` give a reason.
+/// Whether the comments and attributes directly above `line` have a reason.
 fn is_allowed(text: &str, line: usize) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
     let above = lines[..line - 1].iter().rev();

@@ -1,7 +1,7 @@
 //! The Rust sources of the tree, as tokens, and its documents.
 //!
-//! Tokens are enough for every check: they have no comments and no strings in them, also inside
-//! macros, and braces are matched already.
+//! Tokens suffice for every check: they have no comments and no strings in them, even inside
+//! macros, and their braces are matched.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use super::{document::Document, finding::Finding};
 /// One Rust file.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// From the root of the tree.
+    /// The path from the root of the tree.
     pub path: PathBuf,
     pub text: String,
     pub tokens: Vec<TokenTree>,
@@ -24,7 +24,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn parse(path: PathBuf, text: String) -> Result<Self> {
-        // Its error cannot cross threads, so it goes on as text.
+        // The error cannot cross threads, so it is passed as text.
         match text.parse::<TokenStream>() {
             Ok(tokens) => Ok(Self {
                 path,
@@ -41,13 +41,13 @@ impl Source {
     }
 }
 
-/// What the checks look at.
+/// The input of the checks.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub root: PathBuf,
-    /// In the order of their paths.
+    /// The sources in the order of their paths.
     pub sources: Vec<Source>,
-    /// Markdown, in the same order.
+    /// The Markdown files, in the same order.
     pub documents: Vec<Document>,
 }
 
@@ -91,7 +91,7 @@ fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|ext| ext == extension)
 }
 
-/// Sources and documents, but none that are hidden or built.
+/// Collects sources and documents, except hidden and built ones.
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))?;
@@ -112,7 +112,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The line that a token stands on, from 1.
+/// The line of a token, from 1.
 pub(super) fn line(token: &TokenTree) -> usize {
     token.span().start().line
 }
@@ -135,7 +135,7 @@ pub(super) fn ident(tokens: &[TokenTree], at: usize) -> Option<String> {
     }
 }
 
-/// What stands between the delimiters of the group at `at`.
+/// The tokens between the delimiters of the group at `at`.
 pub(super) fn group(
     tokens: &[TokenTree],
     at: usize,
@@ -149,7 +149,7 @@ pub(super) fn group(
     }
 }
 
-/// If an attribute begins at `at`: where it ends, and whether its item exists in tests alone.
+/// If an attribute begins at `at`: the index after it, and whether its item exists only in tests.
 pub(super) fn attribute(tokens: &[TokenTree], at: usize) -> Option<(usize, bool)> {
     if !is_punct(tokens.get(at), '#') {
         return None;
@@ -169,7 +169,7 @@ fn is_for_tests(content: &[TokenTree]) -> bool {
                 && all.iter().any(|token| is_ident(Some(token), "test")))
 }
 
-/// Where the item ends that begins at `at`, perhaps with more attributes.
+/// The index after the item that begins at `at`, perhaps with more attributes.
 pub(super) fn item_end(tokens: &[TokenTree], mut at: usize) -> usize {
     while let Some((end, _)) = attribute(tokens, at) {
         at = end;

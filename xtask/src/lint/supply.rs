@@ -1,8 +1,8 @@
-//! The project's dependencies: the source, the licence and the versions of each crate, by the lock files
-//! and by `deny.toml`.
+//! The project's dependencies: the source, the licence and the versions of each crate, by the lock
+//! files and by `deny.toml`.
 //!
-//! cargo-deny reads the same file and checks the same (`cargo deny check bans licenses sources`), but
-//! takes minutes to build. Advisories are checked by neither.
+//! cargo-deny reads the same file and checks the same (`cargo deny check bans licenses sources`),
+//! but takes minutes to build. Neither checks advisories.
 
 use std::{collections::BTreeMap, env::consts, fs, iter::Peekable};
 
@@ -120,11 +120,11 @@ fn parse(metadata: &str) -> Result<Vec<Package>> {
         source: text(&value["source"]),
     };
     let all = all.iter().map(package);
-    // Those without a source are our own.
+    // Crates without a source are our own.
     Ok(all.filter(|package| !package.source.is_empty()).collect())
 }
 
-/// What is wrong with one crate.
+/// The faults of one crate.
 fn judge(package: &Package, policy: &Policy) -> Vec<String> {
     let Package {
         name,
@@ -150,7 +150,7 @@ fn judge(package: &Package, policy: &Policy) -> Vec<String> {
     findings
 }
 
-/// Crates that are there twice, or not any more, other than `known`.
+/// Crates in several versions other than `known`, and `known` ones that are not.
 fn twice(packages: &[Package], known: &[String]) -> Vec<String> {
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in packages {
@@ -176,7 +176,8 @@ fn twice(packages: &[Package], known: &[String]) -> Vec<String> {
     new.chain(gone).collect()
 }
 
-/// Whether a licence expression (SPDX, or the older form with slashes) can be met by the `allowed` ones.
+/// Whether the `allowed` licences satisfy a licence expression (SPDX, or the older form with
+/// slashes).
 fn is_allowed(expression: &str, allowed: &[String]) -> bool {
     let spaced = expression
         .replace('(', " ( ")

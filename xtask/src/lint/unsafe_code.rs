@@ -1,4 +1,4 @@
-//! `unsafe` stands only where somebody expects it and looks for it.
+//! `unsafe` is used only in the places that are listed for it.
 
 use proc_macro2::TokenTree;
 
@@ -7,7 +7,7 @@ use super::{
     source::{Source, Tree, is_ident, line},
 };
 
-/// The places that are there for it.
+/// The places for `unsafe` code.
 const HOMES: &[(&str, &str)] = &[
     ("heartbeat-ebpf/", "kernel programs touch packets and maps"),
     ("crates/sys/", "what std and nix do not offer of the system"),
@@ -26,7 +26,7 @@ const HOMES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The places that have it besides, with where it comes from. An entry without `unsafe` must go.
+/// Further places with `unsafe`, and its purpose there. An entry without `unsafe` must be removed.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("heartbeat-user/tests/", "rigs of these tests"),
     ("xtask/src/root.rs", "geteuid"),
@@ -65,7 +65,7 @@ fn gone(place: &str) -> Finding {
     }
 }
 
-/// Whether `place`, a file or a folder with a slash behind it, covers this file.
+/// Whether `place`, a file or a folder with a slash at its end, contains this file.
 fn covers(place: &str, source: &Source) -> bool {
     match place.strip_suffix('/') {
         Some(folder) => source.path.starts_with(folder),
@@ -73,7 +73,7 @@ fn covers(place: &str, source: &Source) -> bool {
     }
 }
 
-/// The line of the first `unsafe`, wherever it stands.
+/// The line of the first `unsafe`, at any depth.
 fn first(tokens: &[TokenTree]) -> Option<usize> {
     tokens.iter().find_map(|token| match token {
         TokenTree::Group(group) => first(&group.stream().into_iter().collect::<Vec<_>>()),

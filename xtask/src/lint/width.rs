@@ -28,7 +28,7 @@ fn wide(document: &Document) -> Vec<Finding> {
     document.lines().filter(too_wide).map(finding).collect()
 }
 
-/// Whether a space behind the indent and the marker of a list stands in the columns that are free.
+/// Whether a space after the indent and the marker of a list is within the limit.
 fn can_be_broken(text: &str) -> bool {
     let body = text.trim_start();
     let (marker, rest) = body.split_once(' ').unwrap_or((body, ""));

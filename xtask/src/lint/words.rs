@@ -1,7 +1,7 @@
 //! Words that this project no longer uses are in no document and in no comment.
 //!
-//! STYLE.md says why: one word for one thing, and the field's word where there is one. The changelog
-//! may quote old names.
+//! STYLE.md has the reason: one word for one thing, and the field's word where there is one. The
+//! changelog may quote old names.
 
 use super::{
     document::{Document, Part, without_code},
@@ -9,7 +9,7 @@ use super::{
     source::{Source, Tree},
 };
 
-/// Each word that is gone, and its replacement. Lower case; found as a whole word, or its plural.
+/// Each abandoned word, and its replacement. Lower case; found as a whole word, or its plural.
 const GONE: [(&str, &str); 12] = [
     ("conductor", "resource manager"),
     ("deafness", "local stall"),
@@ -31,7 +31,7 @@ const QUOTING: [&str; 2] = ["CHANGELOG.md", "STYLE.md"];
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let quotes = |document: &&Document| !QUOTING.iter().any(|path| document.path.ends_with(path));
     let documents = tree.documents.iter().filter(quotes).flat_map(in_document);
-    // The table above, and the tests below, are full of them.
+    // The table above, and the tests below, are full of such words.
     let others = |source: &&Source| !source.path.ends_with("lint/words.rs");
     let sources = tree.sources.iter().filter(others).flat_map(in_comments);
     documents.chain(sources).collect()
@@ -57,7 +57,7 @@ fn in_comments(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
-/// What is wrong with one line, for each word of the table that stands in it.
+/// The findings in one line, for each word of the table in it.
 fn gone(line: usize, text: &str) -> Vec<(usize, String)> {
     let text = text.to_lowercase();
     let found = GONE.iter().filter(|(word, _)| has_word(&text, word));
@@ -66,7 +66,7 @@ fn gone(line: usize, text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// Whether `word`, or its plural, stands in `text` with no letter beside it.
+/// Whether `word`, or its plural, is in `text` with no letter beside it.
 fn has_word(text: &str, word: &str) -> bool {
     let letter = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word).any(|(at, _)| {

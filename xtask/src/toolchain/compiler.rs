@@ -1,4 +1,4 @@
-//! Which Rust compilers this machine has, and whether they can build the core library for BPF.
+//! The Rust compilers of this machine, and whether they can build the core library for BPF.
 
 use std::{
     env, fmt,
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{process, workspace::Workspace};
 
-/// Names a compiler that is used instead of those found.
+/// The variable with the path of a compiler that is used instead of those found.
 pub(crate) const OVERRIDE: &str = "HEARTBEAT_BPF_RUSTC";
 /// The oldest compiler that compiles our code.
 const MINIMUM: &str = env!("CARGO_PKG_RUST_VERSION");
@@ -37,7 +37,7 @@ impl fmt::Display for Compiler {
     }
 }
 
-/// The usable compilers, best first, and why the others are none.
+/// The usable compilers, best first, and the reasons why others are not usable.
 #[derive(Debug, Default)]
 pub(crate) struct Compilers {
     pub usable: Vec<Compiler>,
@@ -45,8 +45,8 @@ pub(crate) struct Compilers {
 }
 
 impl Compilers {
-    /// The one that runs us, then rustup's nightlies, then the distribution's: what the user works
-    /// with before what was installed for this.
+    /// The compiler that runs this process, then rustup's nightlies, then the distribution's. The
+    /// user's own compilers come before those that were installed for this.
     pub(crate) fn find(workspace: &Workspace) -> Self {
         let mut found = Self::default();
         for rustc in candidates(workspace) {
@@ -77,7 +77,7 @@ fn candidates(workspace: &Workspace) -> Vec<PathBuf> {
     distinct
 }
 
-/// Looks at the directory instead of asking rustup, which may start to download.
+/// Reads the directory instead of calling rustup, which may start a download.
 fn rustup_nightlies() -> Vec<PathBuf> {
     let home = env::var_os("RUSTUP_HOME")
         .map(PathBuf::from)
@@ -127,7 +127,7 @@ impl Compiler {
     }
 }
 
-/// What `rustc -vV` says.
+/// The output of `rustc -vV`.
 #[derive(Debug, PartialEq, Eq)]
 struct Version {
     release: String,
@@ -144,7 +144,7 @@ impl Version {
     }
 }
 
-/// Whether a compiler of our minimum version is in this version of a distribution's package.
+/// Whether this version of a distribution's package has a compiler of our minimum version.
 pub(crate) fn package_is_recent(version: &str) -> bool {
     let upstream = version
         .split_once(':')
@@ -152,7 +152,7 @@ pub(crate) fn package_is_recent(version: &str) -> bool {
     is_at_least(upstream, MINIMUM)
 }
 
-/// Compares major and minor numbers; whatever follows them is ignored.
+/// Compares major and minor numbers, and ignores the rest.
 fn is_at_least(version: &str, minimum: &str) -> bool {
     fn numbers(version: &str) -> Option<(u32, u32)> {
         let mut parts = version.split(|c: char| !c.is_ascii_digit());

@@ -1,6 +1,6 @@
-//! bpf-linker: which ones this machine has, and with which LLVM.
+//! bpf-linker: the linkers of this machine, and their LLVM versions.
 //!
-//! A linker is only good for compilers whose LLVM is not newer than its own.
+//! A linker works only for compilers whose LLVM is not newer than its own.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,8 +16,8 @@ pub(crate) const VERSION: &str = "0.13.0";
 /// The LLVM majors that this version can be built with, each a feature `llvm-N`.
 pub(crate) const BUILDABLE: [u32; 3] = [21, 22, 23];
 
-/// Where the one that `setup` installed for `llvm` is. The name says all that matters, so that a
-/// system that moves to another LLVM gets another one.
+/// The directory of the linker that `setup` installed for `llvm`. Its name has both versions, so
+/// that a system with another LLVM gets another linker.
 pub(crate) fn own_root(workspace: &Workspace, llvm: u32) -> PathBuf {
     workspace
         .tools()
@@ -35,7 +35,7 @@ pub(crate) fn find(workspace: &Workspace, llvm: u32) -> Option<PathBuf> {
         .find(|path| llvm_of(path).is_ok_and(|version| version >= llvm))
 }
 
-/// Asks the linker's LLVM for its version; fails too when its libraries are gone.
+/// Reads the linker's LLVM version. This fails too when its libraries are gone.
 fn llvm_of(linker: &Path) -> Result<u32> {
     let said = process::output(Command::new(linker).args([
         "--target=bpfel",
@@ -52,7 +52,7 @@ fn parse_llvm_version(text: &str) -> Option<u32> {
     version.split('.').next()?.trim().parse().ok()
 }
 
-/// Where LLVM `major` is installed, for building a linker with it.
+/// The directory of the installed LLVM `major`, for building a linker with it.
 pub(crate) fn llvm_prefix(major: u32) -> Option<PathBuf> {
     [
         // Debian and its relatives, Fedora.
@@ -94,7 +94,7 @@ pub(crate) fn install(workspace: &Workspace, llvm: u32, prefix: &Path) -> Result
         .arg(own_root(workspace, llvm))
         .current_dir(&workspace.root)
         .env("LLVM_PREFIX", prefix)
-        // Without it cargo builds in a temporary directory and removes it.
+        // Without the variable, cargo builds in a temporary directory and removes it.
         .env_remove("CARGO_TARGET_DIR");
     process::run(&mut command).context(
         "could not build bpf-linker; install it by hand (https://github.com/aya-rs/bpf-linker) and \

@@ -1,7 +1,7 @@
-//! What compiles for BPF: a Rust compiler with the library's sources, and a bpf-linker whose LLVM
-//! can read what that compiler writes.
+//! The BPF toolchain: a Rust compiler with the library's sources, and a bpf-linker whose LLVM can
+//! read that compiler's output.
 //!
-//! Only finds and describes; installing is `setup`'s.
+//! This module only finds and describes the toolchain; `setup` installs it.
 
 pub(crate) mod compiler;
 pub(crate) mod linker;
@@ -21,15 +21,15 @@ pub(crate) struct Toolchain {
     pub linker: PathBuf,
 }
 
-/// What the BPF target is called on this machine.
+/// The name of the BPF target on this machine.
 const TARGET: &str = if cfg!(target_endian = "big") {
     "bpfeb-unknown-none"
 } else {
     "bpfel-unknown-none"
 };
 
-/// Variables that would make the BPF compiler something else than what was found: rustup's choice,
-/// which `cargo run` passes on, and settings meant for the user crates.
+/// Variables that would change the BPF compiler: rustup's choice, which `cargo run` passes on, and
+/// settings for the user crates.
 const FOREIGN: [&str; 6] = [
     "CARGO_BUILD_TARGET",
     "RUSTC_WORKSPACE_WRAPPER",
@@ -43,7 +43,7 @@ impl Toolchain {
     /// `program` (cargo, or one of its subcommands' programs) running `subcommand` on the BPF crate.
     pub(crate) fn cargo(&self, program: &Path, subcommand: &str, workspace: &Workspace) -> Command {
         let flags = [
-            // The kernel needs BTF, which the linker makes of debug information.
+            // The kernel needs BTF, which the linker makes from debug information.
             "-Cdebuginfo=2".to_owned(),
             format!("-Clinker={}", self.linker.display()),
             "-Clink-arg=--btf".to_owned(),

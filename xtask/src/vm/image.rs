@@ -1,4 +1,4 @@
-//! The initramfs that all kernels boot: one directory packed into a file.
+//! The initramfs for all kernels: one directory packed into a file.
 
 use std::{
     ffi::OsStr,
@@ -14,7 +14,7 @@ use super::{PROGRAMS, packages::Packages};
 use crate::{launch::Built, process, workspace::Workspace};
 
 const INIT: &str = include_str!("init.sh");
-/// Modules that the tests need, as `init.sh` loads them, where the kernel does not have them built in.
+/// Modules for the tests, in the order of `init.sh`, if the kernel does not have them built in.
 const MODULES: [&str; 17] = [
     "llc",
     "stp",
@@ -26,7 +26,7 @@ const MODULES: [&str; 17] = [
     "garp",
     "mrp",
     "8021q",
-    // Cards.
+    // Network cards.
     "virtio_ring",
     "virtio",
     "virtio_pci_modern_dev",
@@ -37,7 +37,7 @@ const MODULES: [&str; 17] = [
     "virtio_net",
 ];
 
-/// Puts everything into one file. `programs` are the tests, each with its name.
+/// Packs everything into one file. `programs` are the tests, each with its name.
 pub(super) fn make(
     workspace: &Workspace,
     packages: &Packages,
@@ -71,7 +71,7 @@ pub(super) fn make(
         image.program(path, &format!("heartbeat/{name}"))?;
     }
     let tc = process::find("tc").context("no `tc`: install iproute2")?;
-    // Apart from busybox's own.
+    // This `tc` is apart from busybox's own.
     image.program(&tc, "sbin/tc")?;
     let list = PROGRAMS.map(|(name, filter)| format!("{name} {filter}\n"));
     image.write("heartbeat/programs", list.concat().as_bytes(), 0o644)?;
@@ -97,7 +97,7 @@ impl Image<'_> {
             .with_context(|| format!("could not copy {}", from.display()))
     }
 
-    /// A program without what only debuggers read, and the libraries that it needs.
+    /// Copies a program without its debugging information, and the libraries that it needs.
     fn program(&self, from: &Path, to: &str) -> Result<()> {
         let mut strip = Command::new("strip");
         strip

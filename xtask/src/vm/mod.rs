@@ -1,9 +1,9 @@
 //! `cargo xtask test --vm`: the tests that must pass on every kernel, on older ones, in QEMU.
 //!
-//! The kernels are Debian's, downloaded and unpacked below the target directory, never installed.
-//! So is QEMU, where there is none. Each kernel boots with one initramfs that has the agent, the test
-//! programs, the libraries of both, and busybox. The CPU is emulated: times mean nothing there,
-//! results do.
+//! The kernels are Debian's, downloaded and unpacked below the target directory, never installed;
+//! so is QEMU, if it is missing. Each kernel boots with one initramfs that contains everything: the
+//! agent, test programs, the libraries of both, busybox. The CPU is emulated, so times mean nothing
+//! there, but results do.
 
 mod image;
 mod packages;
@@ -21,8 +21,9 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The test programs that run there, and which of their tests: all that a kernel may do otherwise,
-/// once. Each test loads the programs anew, and an emulated verifier takes seconds for that.
+/// The test programs that run in QEMU, and their selected tests: each behaviour that may differ
+/// between kernels, once. Each test loads the programs anew, which takes an emulated verifier
+/// seconds.
 const PROGRAMS: [(&str, &str); 8] = [
     ("kernel", "verifier_cost::"),
     ("interfaces", "--ignored cards::"),
@@ -37,7 +38,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("kernel", "differential::arriving_frames"),
 ];
 
-/// Downloads what is not there yet.
+/// Downloads the missing packages.
 pub(crate) fn setup(workspace: &Workspace, report: Report) -> Result<()> {
     setup::rig_tools(report)?;
     packages::provide(workspace, report).map(drop)
@@ -57,7 +58,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
     Ok(total)
 }
 
-/// Builds the test programs; each with its name.
+/// Builds the test programs, and returns each with its name.
 fn programs(workspace: &Workspace) -> Result<Vec<(String, PathBuf)>> {
     let mut compile = cargo::command(workspace);
     compile.args(["test", "--package", "heartbeat-tests", "--no-run"]);

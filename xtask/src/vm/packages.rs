@@ -1,4 +1,4 @@
-//! The kernels to test with, and what starts them: Debian's packages, unpacked.
+//! The kernels for the tests, and the programs that boot them: Debian's packages, unpacked.
 
 use std::{
     env, fs,
@@ -16,7 +16,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Kernels by the beginning of their release, and the packages that may depend on the latest of it.
+/// Kernels by the begin of their release, and the packages that may depend on the latest of them.
 const KERNELS: [(&str, &[&str]); 2] = [
     ("6.1", &["linux-image-cloud-amd64"]),
     (
@@ -27,7 +27,7 @@ const KERNELS: [(&str, &[&str]); 2] = [
 const QEMU: &str = "qemu-system-x86_64";
 const QEMU_PACKAGE: &str = "qemu-system-x86";
 
-/// All of it.
+/// The kernels, QEMU and busybox.
 #[derive(Debug)]
 pub(super) struct Packages {
     pub(super) kernels: Vec<Kernel>,
@@ -37,22 +37,22 @@ pub(super) struct Packages {
 
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// As `uname -r` shows it.
+    /// The release in the form of `uname -r`.
     pub(super) release: String,
-    /// What boots.
+    /// The bootable image.
     pub(super) image: PathBuf,
-    /// Its modules, in directories below.
+    /// The modules, in directories below.
     pub(super) modules: PathBuf,
 }
 
 #[derive(Debug)]
 pub(super) enum Qemu {
     Installed(PathBuf),
-    /// Where its package, and those that it needs and this system lacks, are unpacked.
+    /// The directory with its unpacked package, and with the dependencies that this system lacks.
     Unpacked(PathBuf),
 }
 
-/// Downloads what is not there yet.
+/// Downloads the missing packages.
 pub(super) fn provide(workspace: &Workspace, report: Report) -> Result<Packages> {
     let mut store = Store::new(workspace.vm());
     let mut kernels = Vec::new();
@@ -99,7 +99,7 @@ impl Kernel {
         })
     }
 
-    /// The list of the modules that it does not need to be given.
+    /// The list of the kernel's built-in modules.
     pub(super) fn builtin(&self) -> Result<String> {
         let list = self.modules.join("modules.builtin");
         fs::read_to_string(&list).with_context(|| format!("could not read {}", list.display()))
@@ -114,14 +114,14 @@ impl Qemu {
         }
     }
 
-    /// QEMU, to be told what to run. It is ended after `limit` seconds.
+    /// A command for QEMU without further arguments. The program is ended after `limit` seconds.
     pub(super) fn command(&self, limit: &str) -> Command {
         let mut command = Command::new("timeout");
         command.arg(limit).arg(self.path());
         if let Self::Unpacked(root) = self {
             let libraries = unpacked::libraries(root);
             command.env("QEMU_MODULE_DIR", libraries[0].join("qemu"));
-            // Fails for a path with a colon, and then so does QEMU, which says what it does not find.
+            // This fails for a path with a colon. QEMU then reports the missing library.
             if let Ok(paths) = env::join_paths(&libraries) {
                 command.env("LD_LIBRARY_PATH", paths);
             }

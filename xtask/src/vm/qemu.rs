@@ -1,4 +1,4 @@
-//! Boots a kernel in QEMU and reads from its console what the tests said.
+//! Boots a kernel in QEMU and reads the results of the tests from its console.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -11,14 +11,14 @@ use anyhow::{Context, Result};
 use super::packages::{Kernel, Qemu};
 use crate::tally::Tally;
 
-/// The machine's last words. Its exit code says nothing.
+/// The machine's last line. Its exit code has no meaning.
 const END: &str = "heartbeat-vm: all programs have run";
-/// Seconds that a machine may take. It is emulated, on a machine that may be busy.
+/// Seconds that a machine may take. The machine is emulated, on a host that may be busy.
 const LIMIT: &str = "1800";
 
-/// Two network cards that are joined to each other, and to nothing else, of which QEMU warns. The driver of the first, `eth0`, takes an
-/// XDP program in native mode and never runs it: its frames may be longer than the usual, and come in pages that
-/// are not mergeable.
+/// Two network cards that are joined only to each other, about which QEMU warns. The driver of the
+/// first, `eth0`, accepts an XDP program in native mode and never runs it: its frames may be longer
+/// than usual, and come in pages that are not mergeable.
 const CARDS: [&str; 8] = [
     "-netdev",
     "hubport,id=eth0,hubid=1",
@@ -30,11 +30,11 @@ const CARDS: [&str; 8] = [
     "virtio-net-pci,netdev=eth1,romfile=",
 ];
 
-/// Runs `image` under `kernel`; what the console shows goes to standard output.
+/// Runs `image` under `kernel`. The console's output goes to standard output.
 pub(super) fn run(qemu: &Qemu, kernel: &Kernel, image: &Path) -> Result<Tally> {
     let mut qemu = qemu.command(LIMIT);
     qemu
-        // `/dev/kvm` may be there and not work.
+        // `/dev/kvm` may exist and not work.
         .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
         .args(["-smp", "2", "-m", "1024", "-nodefaults", "-no-reboot"])
         .args(CARDS)
@@ -62,7 +62,7 @@ pub(super) fn run(qemu: &Qemu, kernel: &Kernel, image: &Path) -> Result<Tally> {
     Ok(tally)
 }
 
-/// What the tests said, and whether the machine came to its end.
+/// The results of the tests, and whether the machine reached its end.
 fn read(console: impl io::Read, mut shown: impl Write) -> Result<(Tally, bool)> {
     let mut console = BufReader::new(console);
     let (mut tally, mut ended) = (Tally::default(), false);

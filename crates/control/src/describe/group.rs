@@ -1,4 +1,4 @@
-//! Events of groups and addresses in words.
+//! The texts of group and address events.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use heartbeat_core::{
 
 use crate::protocol::{NamedGroupEvent, VipEvent};
 
-/// An event of a group, without the group's name.
+/// The text of a group's event, without the group's name.
 pub(super) struct GroupEventText<'a>(pub(super) &'a NamedGroupEvent);
 
 impl fmt::Display for GroupEventText<'_> {
@@ -46,15 +46,15 @@ impl fmt::Display for GroupEventText<'_> {
                 }
             }
             GroupEvent::BallotsExhausted => f.write_str(
-                "ballots exhausted: a node claimed the lease with a clock or a release that is far off; \
-                 restart all agents and responders of the cluster",
+                "ballots exhausted: a node claimed the lease with a clock or a release that is far \
+                 off; restart all agents and responders of the cluster",
             ),
             GroupEvent::State(state) => fmt_state(state, f),
         }
     }
 }
 
-/// Why a group stops here.
+/// The text for the reason of a group's stop on this node.
 struct Why<'a>(&'a Reason<String>);
 
 impl fmt::Display for Why<'_> {
@@ -81,7 +81,8 @@ fn fmt_state(state: &GroupState<String>, f: &mut fmt::Formatter<'_>) -> fmt::Res
         GroupState::Barred { resource } => {
             return write!(
                 f,
-                "banned from this node after failures of {resource}; `heartbeat cleanup` clears them"
+                "banned from this node after failures of {resource}; `heartbeat cleanup` clears \
+                 them"
             );
         }
         GroupState::Blocked { resource } => {

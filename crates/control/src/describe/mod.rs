@@ -1,4 +1,4 @@
-//! Events in words, for the log and for `heartbeat events`.
+//! The texts of events, for the log and for `heartbeat events`.
 
 mod group;
 
@@ -121,8 +121,9 @@ impl fmt::Display for EventKind {
             ),
             Self::Outdated { node, by } => write!(
                 f,
-                "node {node}: heartbeats rejected by {by} (older incarnation than heard before): its clock was set \
-                 back and its state directory was lost; set the clock and restart its agent"
+                "node {node}: heartbeats rejected by {by} (older incarnation than heard before): \
+                 its clock was set back and its state directory was lost; set the clock and \
+                 restart its agent"
             ),
             Self::ConfigVersion { version } => write!(
                 f,
@@ -138,7 +139,7 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// Heartbeats from a peer's address that no key of this node had sealed, in words.
+/// The text about heartbeats from a peer's address with a tag that fits no key of this node.
 pub fn rejected(bad_macs: u64, unknown_keys: u64, from: &str) -> String {
     format!(
         "{unknown_keys} heartbeats rejected (unknown key), {bad_macs} rejected (bad authentication \

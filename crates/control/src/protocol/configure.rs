@@ -1,21 +1,21 @@
-//! The steps of `heartbeat reload --all` on one node, and what a node says before the first of them.
+//! The steps of `heartbeat reload --all` on one node, and the node's answer to the first step.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A step on the node that a request names. `text` is the file of the node that was asked first; each
-/// node keeps its own settings in it.
+/// A step on the node of the request. `text` is the configuration file of the node where the
+/// operator gave the command; each node keeps its own settings in the file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ConfigureStep {
-    /// Checks `text` as `heartbeat check` and `heartbeat reload` would; changes nothing. The answer
-    /// is [`Checked`].
+    /// Checks `text` like `heartbeat check` and `heartbeat reload`; changes nothing. The answer is
+    /// [`Checked`].
     Check { text: String },
-    /// Puts `text` in the place of the configuration file, unless that is another one than the
-    /// [`Checked::file`] that was told.
+    /// Replaces the configuration file by `text`, unless the file has changed since the answer with
+    /// [`Checked::file`].
     Write { text: String, replaces: u64 },
-    /// Takes over the file as it is.
+    /// Applies the present file.
     Reload,
 }
 
@@ -29,31 +29,31 @@ impl ConfigureStep {
     }
 }
 
-/// Without the text, which may have passwords in it.
+/// Omits the text, which may contain passwords.
 impl fmt::Debug for ConfigureStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// What a node says to a configuration that it is offered.
+/// A node's answer to a proposed configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
-    /// The configuration file there.
+    /// The path of the node's configuration file.
     pub path: String,
-    /// A number that tells its present content, there and for this release only.
+    /// A hash of the file's present content, valid only on that node and for this release.
     pub file: u64,
-    /// Whether the file there has to be replaced.
+    /// Whether the node's file must be replaced.
     pub write: bool,
-    /// What a reload would change there, by the file that it would have; none if that is in force.
+    /// The changes that a reload with the new file would make; none if that file is in force.
     pub changes: Vec<String>,
-    /// Why it cannot be used there: place, cause and remedy of each.
+    /// The reasons why the configuration cannot be used there: place, cause and remedy of each.
     pub errors: Vec<String>,
     pub warnings: Vec<String>,
 }
 
 impl Checked {
-    /// The texts, each through `clean`.
+    /// Applies `clean` to each text.
     pub fn map_texts(mut self, clean: impl Fn(&str) -> String) -> Self {
         self.path = clean(&self.path);
         for list in [&mut self.changes, &mut self.errors, &mut self.warnings] {

@@ -1,4 +1,4 @@
-//! Events: what happened to this node and to what it knows of others.
+//! Events: changes of this node, and of its information about other nodes.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,30 +10,31 @@ use super::{
 /// The answer to a request for events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
-    /// Number of events that were asked for and are forgotten already.
+    /// Number of requested events that are no longer in the agent's buffer.
     pub lost: u64,
     pub events: Vec<Event>,
 }
 
-/// An event. Times are nanoseconds of `CLOCK_BOOTTIME` unless they say otherwise.
+/// An event. Times are nanoseconds of `CLOCK_BOOTTIME` unless their documentation names another
+/// clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The event's number: 1, 2, 3, ...
     pub number: u64,
     pub at_ns: u64,
-    /// The same by the wall clock, as it was set when the event was noted: nanoseconds since 1970,
-    /// in a string, since readers of JSON round numbers of that size.
+    /// The time of the event by the wall clock, as the clock was set then: nanoseconds since 1970.
+    /// The value is a string, since readers of JSON round numbers of that size.
     #[serde(default, with = "in_a_string", skip_serializing_if = "Option::is_none")]
     pub at_unix_ns: Option<u64>,
     #[serde(flatten)]
     pub what: EventKind,
 }
 
-/// The kinds of events, each with its particulars.
+/// The kinds of events with their fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
-    /// The agent's first and last event.
+    /// The agent has started. This and `Stopping` are the agent's first and last events.
     Started,
     Stopping,
     /// The agent ends for a restart: programs, addresses and resources stay in place.
@@ -45,7 +46,7 @@ pub enum EventKind {
         from: String,
         to: String,
     },
-    /// A peer changed state. The trace is there for `to: "down"`.
+    /// A peer changed state. The trace is present for `to: "down"`.
     Peer {
         node: String,
         from: String,
@@ -53,12 +54,12 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<DownTrace>,
     },
-    /// A local stall explains the silence of others, or no longer does.
+    /// A local stall begins or ends. During a stall, the silence of peers does not count.
     Deaf {
         deaf: bool,
         reason: String,
     },
-    /// The control task got no processor for long; `reason` names the real-time tasks that ran
+    /// The control task got no CPU for a long time. `reason` names the real-time tasks that ran
     /// instead.
     Starved {
         pause_ns: u64,
@@ -68,24 +69,25 @@ pub enum EventKind {
         quorate: bool,
         alive: usize,
     },
-    /// An interface of a link or an address is `missing`, `renamed`, `attached` (again), `failed`,
-    /// `not-running` or `running`; `lost` (its carrier, or it is switched off) or `back`; `silent`
-    /// (nobody is heard there, but elsewhere) or `well` again.
+    /// An interface of a link or an address changed state. `missing`, `renamed`, `attached`
+    /// (again), `failed`, `not-running` and `running` concern the programs. `lost` and `back`
+    /// concern its carrier, or its being switched off and on. `silent` means that no peer answers
+    /// there although peers answer elsewhere; `well` ends that.
     Interface {
         interface: String,
         state: String,
         message: String,
     },
-    /// The guard at the sockets is `attached` (again), or `failed` to be.
+    /// The guard at the sockets was `attached` (again), or attaching it `failed`.
     SocketGuard {
         state: String,
         message: String,
     },
-    /// A resource is `started`, `stopped`, ...: see [`super::Resource::state`].
+    /// A resource changed state: `started`, `stopped`, …, as in [`super::Resource::state`].
     Resource {
         resource: String,
         state: String,
-        /// That its program had to be killed, or empty.
+        /// A remark that its program had to be killed, or an empty text.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         note: String,
     },
@@ -96,7 +98,7 @@ pub enum EventKind {
         outcome: String,
         message: String,
     },
-    /// A health check of this node failed, or is well again.
+    /// A health check of this node failed, or succeeds again.
     Health {
         check: String,
         /// `fatal` or `degraded`.
@@ -104,28 +106,29 @@ pub enum EventKind {
         well: bool,
         message: String,
     },
-    /// Other health checks of a peer fail than before; none if all are well.
+    /// The set of failing health checks of a peer changed. The list is empty if all succeed.
     PeerHealth {
         node: String,
         failing: Vec<String>,
-        /// Whether the peer must serve nothing.
+        /// Whether the failures forbid the peer to serve anything.
         fatal: bool,
     },
-    /// An operator decided something for the cluster, on this node or another.
+    /// An operator made a decision for the cluster, on this node or another.
     Decided {
-        /// The node that it was decided on; absent if it is not known.
+        /// The node on which the decision was made; absent if unknown.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<String>,
         what: String,
     },
-    /// The heartbeats of `node` are refused `by` another, since they are of an older incarnation
-    /// than was heard before: both of these nodes tell it.
+    /// The node `by` rejects the heartbeats of `node`, because their incarnation is older than one
+    /// received before. Both nodes report this.
     Outdated {
         node: String,
         by: String,
     },
-    /// Heartbeats arrived from a peer's address that no key of this node had sealed. The numbers
-    /// count since the last such event; the last heartbeat came `from` this Ethernet address.
+    /// Heartbeats from a peer's address carried a tag that fits no key of this node. The numbers
+    /// count since the last such event. `from` is the Ethernet address that the last heartbeat came
+    /// from.
     Refused {
         node: String,
         link: u8,
@@ -133,13 +136,13 @@ pub enum EventKind {
         unknown_keys: u64,
         from: String,
     },
-    /// Leases are claimed by a majority of the list of nodes with this number from now on.
+    /// From now on, this node claims leases by a majority of the list of nodes with this number.
     ConfigVersion {
         version: u16,
     },
-    /// This node takes other keys than before, or seals with another.
+    /// This node accepts other keys than before, or sends with another key.
     Keys(Keys),
-    /// A hook ended; `status` is absent if it was killed or could not start.
+    /// A hook ended. `status` is absent if the hook was killed or could not start.
     Hook {
         on: String,
         exec: String,
@@ -203,14 +206,14 @@ mod in_a_string {
     }
 }
 
-/// The steps from the last reply of a peer to the decision that it is down.
+/// The steps from the last reply of a peer to the decision that the peer is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownTrace {
     pub last_reply_ns: u64,
-    /// The deadline: last reply and timeout.
+    /// The deadline: the time of the last reply plus the timeout.
     pub deadline_ns: u64,
-    /// When the kernel's timer fired; 0 if the pulse found it first.
+    /// Time at which the kernel's timer fired; 0 if the pulse noticed the deadline first.
     pub fired_ns: u64,
-    /// When the pulse decided.
+    /// Time at which the pulse decided.
     pub awake_ns: u64,
 }

@@ -1,4 +1,4 @@
-//! A group with its resources and addresses, and who holds its lease.
+//! A group with its resources and addresses, and the holder of its lease.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ pub struct Group {
     pub name: String,
     /// The group's number in the `leases` map.
     pub id: u16,
-    /// The holder of the lease, as this node's acceptor knows; absent while the lease is free.
+    /// The holder of the lease, according to this node's acceptor; absent while the lease is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// The lease that this node's acceptor knows of.
+    /// The lease in the slot of this node's acceptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
     /// The acceptors that granted the lease to this node; absent on other nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub votes: Option<Votes>,
-    /// Whether all resources run that are to run.
+    /// Whether all resources run that should run.
     pub running: bool,
     /// Whether the group is in maintenance.
     pub maintenance: bool,
@@ -33,15 +33,15 @@ pub struct Group {
     /// The node on which the group could not be stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
-    /// Whether the owner's report cannot be fetched, so that this node does not know what runs
-    /// there.
+    /// Whether the owner's report cannot be fetched, so that the state of the resources there is
+    /// unknown to this node.
     #[serde(default)]
     pub unreported: bool,
-    /// The nodes whose configurations do not have the group yet: one that a reload brought is
-    /// claimed once all have it.
+    /// The nodes whose configurations lack the group. A group that a reload added is claimed once
+    /// all nodes have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<String>,
-    /// The nodes on which the group may run beside its owner, since no agent stops it there.
+    /// The nodes on which the group may run beside its owner, since no agent there stops it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remains: Vec<Remains>,
     pub resources: Vec<Resource>,
@@ -64,7 +64,7 @@ impl fmt::Display for Remains {
     }
 }
 
-/// A resource of a group, and its state on the node where it does anything.
+/// A resource of a group, and its state on the node that runs, starts or stops it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
     pub name: String,
@@ -74,10 +74,10 @@ pub struct Resource {
     pub kind: String,
     /// `unknown`, `stopped`, `starting`, `started`, `failed`, `stopping` or `blocked`.
     pub state: String,
-    /// The node that this is the state on.
+    /// The node to which the state applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Failures that count on that node.
+    /// The number of current failures on that node.
     pub failures: u32,
     /// Whether an operator has stopped the resource.
     pub stopped: bool,
@@ -92,10 +92,10 @@ pub struct Vip {
     /// The group's number in the `leases` map.
     #[serde(default)]
     pub group: u16,
-    /// The holder of the lease, as this node's acceptor knows; absent while the lease is free.
+    /// The holder of the lease, according to this node's acceptor; absent while the lease is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// The lease that this node's acceptor knows of.
+    /// The lease in the slot of this node's acceptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
     /// The acceptors that granted the lease to this node; absent on other nodes.
@@ -105,7 +105,7 @@ pub struct Vip {
     pub guard: Guard,
     /// Whether the address is on the local interface.
     pub held: bool,
-    /// Why the last attempt to add or remove the address failed.
+    /// The reason why the last attempt to add or remove the address failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The last interference of others with the address, if within the last minutes.
@@ -123,10 +123,10 @@ pub struct Notice {
 /// A lease in the slot of one acceptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// (round << 16) | node id: beyond what readers of JSON take without rounding. To go: read the
-    /// next two.
+    /// (round << 16) | node id. Readers of JSON round numbers of that size. The field is
+    /// deprecated: use the next two fields.
     pub ballot: u64,
-    /// The round of the ballot, and the node that it belongs to.
+    /// The round of the ballot, and the node of the ballot.
     #[serde(default)]
     pub ballot_round: u64,
     #[serde(default)]
@@ -142,12 +142,12 @@ pub struct Votes {
     pub of: usize,
 }
 
-/// The kernel's guard over the traffic of an address on this node.
+/// The counters of the kernel guard for the traffic of an address on this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     pub open: bool,
     /// Packets to the address that arrived while the guard was closed.
     pub dropped_in: u64,
-    /// Packets from the address that were about to leave while the guard was closed.
+    /// Packets from the address that the guard dropped on their way out while it was closed.
     pub dropped_out: u64,
 }

@@ -1,7 +1,7 @@
 //! Events of a group and of an address as JSON.
 //!
 //! The group's event is the core's own value with names in the place of numbers. Only its encoding
-//! is declared here, field for field: the compiler refuses this file once the two differ.
+//! is declared here, field for field. The compiler rejects this file once the two differ.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use heartbeat_core::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An event of a group in which nodes and resources are known by their names.
+/// An event of a group with the names of nodes and resources.
 pub type NamedGroupEvent = GroupEvent<String, String>;
 
 /// The fields of a [`GroupEvent`].
@@ -25,10 +25,11 @@ pub type NamedGroupEvent = GroupEvent<String, String>;
 )]
 pub(super) enum GroupEventFields {
     LeaseAcquired {
-        /// `free_ns`: when the lease was free. `majority_ns`: when a majority had granted it.
+        /// `free_ns`: the time at which the lease became free. `majority_ns`: the time at which a
+        /// majority had granted it.
         #[serde(flatten)]
         timeline: AcquisitionTimeline,
-        /// The lease had run out, and came back before anything had to stop.
+        /// Whether the lease had run out and was acquired again before anything had to stop.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         regained: bool,
     },
@@ -39,7 +40,8 @@ pub(super) enum GroupEventFields {
     State(#[serde(with = "GroupStateFields")] GroupState<String>),
 }
 
-/// Why this node stops serving a group. `successor` is the node that the lease is released for.
+/// The reason why this node stops serving a group. `successor` is the node for which the lease is
+/// released.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Reason<String>", tag = "reason", rename_all = "kebab-case")]
 enum ReasonFields {
@@ -71,18 +73,18 @@ enum ReasonFields {
     CutOff,
 }
 
-/// Why a claim came to nothing. `by` is the node whose lease or claim stood in the way.
+/// The reason why a claim was postponed. `by` is the node with the competing lease or claim.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Obstacle<String>", tag = "reason", rename_all = "kebab-case")]
 enum ObstacleFields {
     Lease {
         #[serde(rename = "by")]
         owner: String,
-        /// How long that node's lease lives on.
+        /// The remaining time of that node's lease.
         #[serde(rename = "remaining_us", with = "micros")]
         remaining: Duration,
     },
-    /// No claim is given up for this.
+    /// An acceptor has not received the release yet. No claim is postponed for this reason.
     Unheard,
     Promise {
         #[serde(rename = "by")]
@@ -93,7 +95,7 @@ enum ObstacleFields {
     Silence,
 }
 
-/// The state of a group on this node. `resource` is the one that failed.
+/// The state of a group on this node. `resource` is the failed resource.
 #[derive(Serialize, Deserialize)]
 #[serde(
     remote = "GroupState<String>",
@@ -137,22 +139,22 @@ mod micros {
 pub enum VipEvent {
     /// This node has taken over the address.
     Takeover {
-        /// When the lease was free, and when a majority had granted it.
+        /// The times at which the lease became free and a majority had granted it.
         #[serde(flatten)]
         timeline: AcquisitionTimeline,
-        /// When the guard was opened.
+        /// The time at which the guard was opened.
         decided_ns: u64,
         address_ns: u64,
         announced_ns: u64,
     },
     /// This node has released the address.
     Release { decided_ns: u64, address_ns: u64 },
-    /// Another process had removed the address while it is served here, and the agent put it back.
+    /// Another process removed the address while it was served here, and the agent put it back.
     /// `times` counts the removals in a row.
     PutBack { times: u32, message: String },
     /// Another host, with this Ethernet address, claims the address while it is served here.
     Claimed { mac: String, message: String },
-    /// The address was on this node without the lease of its group.
+    /// The address was on this node while the node did not hold the lease of the group.
     Stray { message: String },
     /// Adding or removing the address failed.
     #[serde(rename = "vip-error")]

@@ -4,14 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The keys that a node has, by their ids: nothing of the keys themselves.
+/// The ids of the keys that a node has. The keys themselves are not included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
-    /// Id of the key that the node seals with.
+    /// Id of the key with which the node sends.
     pub seals: u8,
-    /// Ids of the keys that the node takes, the one above first.
+    /// Ids of the keys that the node accepts, beginning with the one for sending.
     pub takes: Vec<u8>,
-    /// Equal on nodes that take the same keys.
+    /// A checksum that is equal on nodes which accept the same keys.
     pub mark: u32,
 }
 

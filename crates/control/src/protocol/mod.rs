@@ -1,6 +1,8 @@
-//! The control protocol: one JSON line asks, one JSON line answers, over a Unix stream socket.
+//! The control protocol: a request of one JSON line and a response of one JSON line, over a Unix
+//! stream socket.
 //!
-//! `docs/reference/control-socket.md` documents it for scripts. Fields are only ever added.
+//! `docs/reference/control-socket.md` documents the protocol for scripts. Fields are only ever
+//! added.
 
 mod configure;
 mod event;
@@ -16,7 +18,7 @@ pub use configure::{Checked, ConfigureStep};
 pub use event::{DownTrace, Event, EventKind, Events};
 pub use group::{Group, Guard, Lease, Notice, Remains, Resource, Vip, Votes};
 pub use group_event::{NamedGroupEvent, VipEvent};
-/// Parts of a [`NamedGroupEvent`], for readers.
+/// Parts of a [`NamedGroupEvent`], exported for its readers.
 pub use heartbeat_core::group::{AcquisitionTimeline, GroupEvent, Reason};
 pub use keys::Keys;
 pub use node::{Abstention, Link, Node, Outage, PeerLink};

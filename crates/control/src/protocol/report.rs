@@ -19,7 +19,7 @@ pub struct FailedAction {
     pub code: Option<u8>,
     /// Time of the failure, in nanoseconds since 1970. Readers of JSON round numbers of that size.
     pub at_unix_ns: u64,
-    /// The same as RFC 3339 has it, to the microsecond, in UTC.
+    /// The time of the failure by RFC 3339, to the microsecond, in UTC.
     #[serde(default)]
     pub at: String,
     /// The agent's last output.
@@ -34,49 +34,50 @@ pub struct Report {
     /// Incarnation of the agent that made the report.
     pub incarnation: u64,
     pub groups: Vec<GroupReport>,
-    /// The health checks that fail there.
+    /// The failing health checks of the node.
     #[serde(default)]
     pub failing: Vec<FailingCheck>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Keys>,
     pub failures: Vec<FailedAction>,
     pub decisions: Decisions,
-    /// For how long the node's acceptor abstains yet, when the report is sent.
+    /// The time for which the node's acceptor still abstains, when the report is sent.
     #[serde(default)]
     pub abstains_ns: u64,
     /// Whether the agent stops, so that the node's vote is about to go.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
-    /// The nodes whose heartbeats are refused there, since they are of an older incarnation than
-    /// was heard before.
+    /// The nodes whose heartbeats are rejected there, because their incarnation is older than one
+    /// received before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedNode>,
 }
 
-/// A node whose heartbeats another one refuses.
+/// A node whose heartbeats another node rejects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedNode {
-    /// Its id.
+    /// The id of the rejected node.
     pub node: u16,
-    /// The greatest incarnation that was heard of it.
+    /// The greatest incarnation that was received from the node.
     pub heard: u64,
 }
 
 impl Report {
-    /// The incarnation that was heard of `node`, whose heartbeats are refused there now.
+    /// The greatest incarnation received from `node`, if that node's heartbeats are rejected there
+    /// now.
     pub fn heard_of_refused(&self, node: u16) -> Option<u64> {
         let mut refused = self.refused.iter();
         let found = refused.find(|refused| refused.node == node)?;
         Some(found.heard)
     }
 
-    /// The part about the group with this name.
+    /// The state of the group with this name.
     pub fn group(&self, name: &str) -> Option<&GroupReport> {
         self.groups.iter().find(|group| group.name == name)
     }
 }
 
-/// A health check that fails, and its message.
+/// A failing health check and its message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailingCheck {
     pub name: String,
@@ -87,17 +88,17 @@ pub struct FailingCheck {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupReport {
     pub name: String,
-    /// Whether the node does not know yet which resources run there, or stops some that should not
-    /// run.
+    /// Whether the node does not know yet which resources run there, or is still stopping some that
+    /// should not run.
     pub settling: bool,
     pub running: bool,
     pub barred: bool,
     pub blocked: bool,
-    /// Whether an interface of the group's addresses is missing there, switched off or without
-    /// carrier.
+    /// Whether an interface of the group's addresses is missing, down or without carrier on that
+    /// node.
     #[serde(default)]
     pub broken: bool,
-    /// The resources, less those that are cleanly stopped.
+    /// The resources that are not cleanly stopped.
     pub resources: Vec<ResourceReport>,
 }
 

@@ -1,4 +1,4 @@
-//! What a client asks of an agent, and what the agent answers.
+//! The requests of a client and the responses of an agent.
 
 use std::fmt;
 
@@ -11,28 +11,28 @@ use super::{
     status::Status,
 };
 
-/// A client's question or command.
+/// A query or a command of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     Status,
-    /// Asks for the latest events, oldest first, from number `after` + 1 on.
+    /// Returns the latest events, oldest first, from number `after` + 1 on.
     Events {
         #[serde(default)]
         after: u64,
     },
-    /// Asks for the next `count` round-trip times to `node`.
+    /// Returns the next `count` round-trip times to `node`.
     Ping {
         node: String,
         count: u32,
     },
-    /// Hands `group` over to `node`, where it stays.
+    /// Hands `group` over to `node`, and pins it there.
     Move {
         group: String,
         node: String,
     },
-    /// Lets `node` serve nothing until it is online again; with `force` also if no other node can
-    /// serve instead.
+    /// Puts `node` on standby, so that it serves nothing until it is put online again; with `force`
+    /// even if no other node can take over.
     Standby {
         node: String,
         #[serde(default, skip_serializing_if = "is_false")]
@@ -41,15 +41,15 @@ pub enum Request {
     Online {
         node: String,
     },
-    /// Hands over the groups of `node`, one after the other, then puts it on standby.
+    /// Hands over the groups of `node`, one after the other, then puts `node` on standby.
     Drain {
         node: String,
     },
-    /// Lets `group` go to the node that is best for it.
+    /// Removes the pin of `group`, so that it may move to its best node.
     Unmove {
         group: String,
     },
-    /// Forgets the failures of `resource`, or of all resources, on `node`, or on all nodes.
+    /// Clears the failures of `resource`, or of all resources, on `node`, or on all nodes.
     Cleanup {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resource: Option<String>,
@@ -62,31 +62,32 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<String>,
     },
-    /// Lets a group or a resource run, or stops it.
+    /// Starts a group or a resource, or stops it.
     Enable {
         name: String,
         enabled: bool,
     },
-    /// Stops and starts a resource where it runs.
+    /// Stops and starts a resource on the node that runs it.
     Restart {
         resource: String,
     },
-    /// Has the agent read its configuration file again.
+    /// Makes the agent read its configuration file again.
     Reload,
     /// Takes a step of `heartbeat reload --all` on `node`.
     Configure {
         node: String,
         step: ConfigureStep,
     },
-    /// Ends the agent. It hands its groups over, or with `keep` leaves all in place for the next
-    /// agent of this node. With `force` it ends also if too few votes are left for a majority.
+    /// Ends the agent. The agent hands its groups over, or with `keep` leaves everything in place
+    /// for the next agent of this node. With `force` it ends even if too few votes remain for a
+    /// majority.
     Stop {
         #[serde(default)]
         keep: bool,
         #[serde(default, skip_serializing_if = "is_false")]
         force: bool,
     },
-    /// Asks for the agent's report; the agents of its peers ask so.
+    /// Returns the agent's report. The agents of its peers send this request.
     Report,
 }
 
@@ -112,7 +113,7 @@ impl Request {
 }
 
 impl fmt::Display for Request {
-    /// The command as an operator types it, for the log.
+    /// Writes the command as an operator types it, for the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let optional = |name: &Option<String>| {
             let name = name.as_deref();
@@ -168,11 +169,11 @@ pub enum Response {
     Ping(Ping),
     Report(Box<Report>),
     Checked(Box<Checked>),
-    /// The node that the request is for was not reached, and knows nothing of it.
+    /// The node of the request was not reached, and has not received it.
     NotReached {
         message: String,
     },
-    /// The request was carried out; the text says what was done.
+    /// The agent carried out the request. The text says what was done.
     Done {
         text: String,
     },
@@ -193,9 +194,9 @@ pub struct Ping {
 pub struct PingLink {
     pub link: u8,
     pub address: String,
-    /// Probes that left while the samples were taken.
+    /// Probes that were sent while the samples were taken.
     pub probes: u64,
-    /// Fresh replies to them.
+    /// Fresh replies to these probes.
     pub replies: u64,
     pub rtt_ns: Vec<u64>,
 }

@@ -1,4 +1,4 @@
-//! The cluster as the local agent sees it, and how the agent itself is.
+//! The cluster from the local agent's point of view, and the state of the agent itself.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{
     report::FailedAction,
 };
 
-/// The cluster as the local agent sees it.
+/// The cluster from the local agent's point of view.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
@@ -23,7 +23,7 @@ pub struct Status {
     /// Name of the local node.
     pub node: String,
     pub pid: u32,
-    /// Nanoseconds of `CLOCK_BOOTTIME` when this view was taken.
+    /// The time of this status, in nanoseconds of `CLOCK_BOOTTIME`.
     pub at_ns: u64,
     pub uptime_ns: u64,
     pub interval_ns: u64,
@@ -51,8 +51,8 @@ pub struct Status {
     /// Number of the list of nodes that this node's acceptor accepts.
     #[serde(default)]
     pub config_version: u16,
-    /// Number of the list by whose majority this node claims leases; absent while it must claim
-    /// none.
+    /// Number of the list by whose majority this node claims leases; absent while the node must not
+    /// claim any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted_version: Option<u16>,
     /// The cluster's keys as this agent has them.
@@ -60,7 +60,7 @@ pub struct Status {
     pub keys: Option<Keys>,
     #[serde(default)]
     pub groups: Vec<Group>,
-    /// The latest failed actions on all nodes, oldest first, until they are cleaned up.
+    /// The latest failed actions on all nodes, oldest first, until an operator clears them.
     #[serde(default)]
     pub failures: Vec<FailedAction>,
     /// Verdict name → packets, from the kernel's `counters` map.
@@ -68,7 +68,7 @@ pub struct Status {
     /// The guard at the sockets; absent where no address is guarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_guard: Option<SocketGuard>,
-    /// What the kernel keeps this agent from.
+    /// The restrictions that the kernel enforces on this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
     /// Commands of witnesses that this agent refused.
@@ -79,26 +79,26 @@ pub struct Status {
     pub decisions_lost: bool,
 }
 
-/// What the kernel keeps the agent from, beside its missing capabilities.
+/// The restrictions that the kernel enforces on the agent, beside its missing capabilities.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// Whether the system calls are denied that the agent never makes.
+    /// Whether seccomp denies the system calls that the agent never makes.
     pub seccomp: bool,
-    /// The version of Landlock by which writes are denied outside the agent's directories; absent
-    /// where they are not.
+    /// The version of Landlock that denies writes outside the agent's directories; absent where
+    /// writes are not denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landlock: Option<u32>,
-    /// Why one of them is not in force.
+    /// The reasons why a restriction is not in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
 }
 
-/// The guard that local processes and containers meet.
+/// The guard for the traffic of local processes and containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketGuard {
     /// Whether the guard is attached.
     pub attached: bool,
-    /// Why the guard is not attached.
+    /// The reason why the guard is not attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -107,15 +107,15 @@ pub struct SocketGuard {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quorum {
     pub quorate: bool,
-    /// Nodes that count as alive, this one included.
+    /// Nodes that are alive, this one included.
     pub alive: usize,
-    /// Nodes that make a majority.
+    /// Number of nodes that make a majority.
     pub needed: usize,
-    /// Nodes of which `needed` is a majority.
+    /// Number of nodes of which `needed` is a majority.
     pub configured: usize,
 }
 
-/// A node's load and its parts, per mille. A part is absent where the load is not made of it.
+/// A node's load and its parts, per mille. A part is absent where the load is not computed from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// The load that the heartbeats carry, 0 to 1,000.
@@ -124,7 +124,7 @@ pub struct Load {
     pub raw: u16,
     /// `host`, `cgroup`, `run-queue` or `command`.
     pub source: String,
-    /// The share of the last 10 s in which some task, or every task, waited for a processor.
+    /// The share of the last 10 s in which some task, or every task, waited for a CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_some: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,13 +151,13 @@ pub struct Check {
     pub failure: String,
     /// `unknown`, `well` or `failing`.
     pub state: String,
-    /// How long the check has been in this state.
+    /// The time for which the check has been in this state.
     pub since_ns: u64,
-    /// The finding of the last check.
+    /// The result of the last check.
     pub message: String,
 }
 
-/// How well this node's own pulse keeps time.
+/// The timing of this node's own pulse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulse {
     /// `deadline` (SCHED_DEADLINE), `fifo` (SCHED_FIFO) or `other`: no real-time scheduling.
@@ -165,7 +165,7 @@ pub struct Pulse {
     pub scheduling: String,
     /// SCHED_FIFO priority, 0 by another policy.
     pub realtime_priority: u8,
-    /// The time of each period that SCHED_DEADLINE keeps for the pulse; 0 by another policy.
+    /// The CPU time in each period that SCHED_DEADLINE reserves for the pulse; 0 by another policy.
     #[serde(default)]
     pub runtime_ns: u64,
     #[serde(default)]
@@ -173,18 +173,18 @@ pub struct Pulse {
     /// Rounds that took longer than `runtime_ns`.
     #[serde(default)]
     pub overruns: u64,
-    /// Why a stronger policy was refused, if one was.
+    /// The reason why a stronger policy was refused, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling_refused: Option<String>,
     pub memory_locked: bool,
     pub ticks: u64,
     pub missed_ticks: u64,
-    /// Ticks that were late by half an interval or more. Such a probe and the next one count as
+    /// Ticks that were late by half an interval or more. A late probe and the next one count as
     /// one.
     #[serde(default)]
     pub late_ticks: u64,
     pub max_lateness_ns: u64,
-    /// Whether a local stall explains the silence of others just now.
+    /// Whether a local stall is the likely cause of the silence of peers at present.
     pub deaf: bool,
     /// Number of such stalls.
     pub deaf_count: u64,
@@ -194,26 +194,25 @@ pub struct Pulse {
     /// Probes that the network stack refused to send.
     pub send_errors: u64,
     /// Deadlines and votes for which the ring buffer to the agent had no room. The maps still have
-    /// their content, so the agent learnt of them later.
+    /// their content, so the agent read them later.
     #[serde(default)]
     pub events_lost: u64,
     #[serde(default)]
     pub votes_lost: u64,
-    /// Time that the hypervisor took from this host's processors in the last second, in
-    /// milliseconds.
+    /// Time that the hypervisor took from this host's CPUs in the last second, in milliseconds.
     #[serde(default)]
     pub steal_ms: u64,
-    /// The last long time in which the control task got no processor.
+    /// The last long pause in which the control task got no CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starved: Option<Starved>,
 }
 
-/// A time without a processor.
+/// A pause without a CPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Starved {
-    /// When the time ended.
+    /// The time at which the pause ended.
     pub at_ns: u64,
-    /// How long the time was.
+    /// The length of the pause.
     pub pause_ns: u64,
     /// The real-time tasks that ran instead.
     pub reason: String,

@@ -1,4 +1,4 @@
-//! What the kernel says when it refuses a program, as a number and in words.
+//! The number and the text of the kernel's refusal of a program.
 
 use aya::{
     programs::{ProgramError, xdp::XdpError},

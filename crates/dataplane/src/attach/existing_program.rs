@@ -1,5 +1,5 @@
-//! The XDP program that is on an interface before ours: its name, who holds it, whether it is still
-//! there, and how it is detached if the operator wants that.
+//! The existing XDP program of an interface: its name, its holders, whether it is still attached,
+//! and its removal if the operator wants that.
 
 use std::fmt;
 
@@ -21,13 +21,13 @@ pub(crate) struct ExistingProgram {
     pub(crate) ifindex: u32,
     pub(crate) program: XdpProgram,
     pub(crate) name: Option<String>,
-    /// The BPF link that holds it there, if one does.
+    /// The BPF link that attaches the program, if there is one.
     pub(crate) link: Option<u32>,
     pub(crate) holders: Vec<String>,
 }
 
 impl ExistingProgram {
-    /// `None` if there is no program on the interface.
+    /// Reads the program of the interface; `None` if there is no program.
     pub(crate) fn of(netlink: &mut Netlink, ifindex: u32) -> Result<Option<Self>> {
         match in_the_way(netlink, ifindex)? {
             Some(program) => Ok(Some(Self::held(ifindex, program))),
@@ -35,8 +35,8 @@ impl ExistingProgram {
         }
     }
 
-    /// The program on the interface with this name and index; `None` if there is none, or if it is
-    /// what `pins` has there.
+    /// The program on the interface with this name and index; `None` if there is none, or if `pins`
+    /// has the program there.
     pub(crate) fn foreign(
         netlink: &mut Netlink,
         interface: &str,
@@ -79,12 +79,12 @@ impl ExistingProgram {
         }
     }
 
-    /// Whether it is still on its interface.
+    /// Whether the program is still on its interface.
     pub(crate) fn is_there(&self, netlink: &mut Netlink) -> Result<bool> {
         Ok(in_the_way(netlink, self.ifindex)? == Some(self.program))
     }
 
-    /// Takes it off the interface.
+    /// Removes the program from the interface.
     pub(crate) fn evict(&self, netlink: &mut Netlink) -> Result<()> {
         let evicted = match self.link {
             Some(link) => links::detach(link),
@@ -112,14 +112,14 @@ impl fmt::Display for ExistingProgram {
     }
 }
 
-/// The program that keeps others off the interface with this index. One that runs on the card does
-/// not.
+/// The program that prevents others on the interface with this index. A program that runs on the
+/// card prevents none.
 fn in_the_way(netlink: &mut Netlink, ifindex: u32) -> Result<Option<XdpProgram>, NetlinkError> {
     let program = netlink.interface_at(ifindex)?.and_then(|found| found.xdp);
     Ok(program.filter(|program| program.place != XdpPlace::Card))
 }
 
-/// The instances of ours that have this link pinned.
+/// The instances of heartbeat that have this link pinned.
 fn instances(link: Option<u32>) -> Vec<String> {
     let Some(link) = link else { return Vec::new() };
     let has = |name: &String| {

@@ -1,9 +1,9 @@
 //! TC filters instead of links, for kernels without TCX.
 //!
 //! A filter stays until somebody removes it, however its agent ended. Therefore a filter's name is
-//! the path of the pin that a link would have. The name tells the next start and `heartbeat unload`
-//! whose filter it is, and filters are removed with the pins. Filters of other programs, and the
-//! qdisc that all filters hang on, are left alone.
+//! the path of the pin that a link would have. The next start and `heartbeat unload` recognise the
+//! owner of a filter by this name, and filters are removed with the pins. Filters of other programs
+//! stay, and so does the qdisc with all filters.
 
 use std::{os::fd::AsFd as _, path::Path};
 
@@ -15,11 +15,12 @@ use super::lookup::check_interface;
 use crate::object::kernel::has_tc_links;
 use heartbeat_sys::net::{EgressFilter, Netlink};
 
-/// "hb". Priority and handle together tell our filter from others': the kernel numbers filters
-/// without a handle from 1 on.
+/// "hb". Priority and handle together distinguish our filter from others: the kernel numbers
+/// filters without a handle from 1 on.
 const HANDLE: u32 = 0x6862;
 
-/// Before all others: one that ends with a verdict keeps those behind it from being asked.
+/// The priority is before all others: a filter that ends with a verdict skips the filters behind
+/// it.
 fn priority(program: &str) -> u16 {
     match program {
         "guard_egress" => 1,
@@ -27,7 +28,7 @@ fn priority(program: &str) -> u16 {
     }
 }
 
-/// The filter that runs the program `name` for whoever owns `pin`.
+/// The filter that runs the program `name` for the owner of `pin`.
 pub(crate) fn of(name: &str, pin: &Path) -> EgressFilter {
     EgressFilter {
         priority: priority(name),
@@ -36,7 +37,7 @@ pub(crate) fn of(name: &str, pin: &Path) -> EgressFilter {
     }
 }
 
-/// Lets a filter on `interface` run `program`, called `name`, for whoever owns `pin`.
+/// Attaches a filter on `interface` that runs `program`, called `name`, for the owner of `pin`.
 pub(crate) fn put(
     program: &SchedClassifier,
     name: &str,
@@ -56,7 +57,8 @@ pub(crate) fn put(
         )
 }
 
-/// Whether one of the filters that are `present` gives way to ours. Refused if it is another's.
+/// Whether one of the `present` filters is to be replaced by ours. A filter of another owner is an
+/// error.
 fn judge(
     present: &[EgressFilter],
     ours: &EgressFilter,
@@ -71,8 +73,8 @@ fn judge(
     }
 }
 
-/// The filters on the interface with this index that have the places of those which the instance
-/// with the pins in `dir` puts there, and are another's.
+/// The filters of other owners on the interface with this index, in the places that the instance
+/// with the pins in `dir` uses.
 pub(crate) fn foreign(
     netlink: &mut Netlink,
     ifindex: u32,
@@ -83,7 +85,7 @@ pub(crate) fn foreign(
     Ok(filters)
 }
 
-/// Whether a filter has the place that ours for the program `name` needs.
+/// Whether a filter has the place of our filter for the program `name`.
 pub(crate) fn has_place_of(filter: &EgressFilter, name: &str) -> bool {
     filter.priority == priority(name) && is_in_our_place(filter)
 }
@@ -92,12 +94,12 @@ const fn is_in_our_place(filter: &EgressFilter) -> bool {
     filter.handle == HANDLE
 }
 
-/// Why another's filter keeps ours off an interface.
+/// The error for a filter of another owner in the place of ours.
 pub(crate) fn refusal(interface: &str, other: &EgressFilter) -> Error {
     anyhow!(
-        "{interface}: the TC filter {} has the place of ours (priority {}, handle {HANDLE:#x}); an \
-        instance that was killed is removed by `heartbeat unload --instance`, see others with `tc \
-        filter show dev {interface} egress`",
+        "{interface}: the TC filter {} has the place of ours (priority {}, handle {HANDLE:#x}); \
+        remove a killed instance with `heartbeat unload --instance`, and see other filters with \
+        `tc filter show dev {interface} egress`",
         other.name,
         other.priority,
     )
@@ -110,8 +112,8 @@ fn is_anothers(name: &str, dir: Option<&Path>) -> bool {
     owner != dir && !owner.is_some_and(|owner| owner.starts_with(PIN_ROOT) && !owner.exists())
 }
 
-/// Removes the filters of the instance that pins to `dir`, but for those that `keep` names, by the
-/// name of the pin. Sees only the interfaces of this network namespace.
+/// Removes the filters of the instance with the pins in `dir`, except for those whose pin name
+/// `keep` accepts. Only the interfaces of this network namespace are visible.
 pub(crate) fn remove_all_but(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<()> {
     if has_tc_links() {
         return Ok(());
@@ -150,7 +152,7 @@ mod tests {
         ));
         assert!(anothers("stamp_probe"));
         assert!(anothers(""));
-        // A directory that is there, as the pins of another instance are.
+        // An existing directory, like that of another instance's pins.
         assert!(anothers("/sys/link_tc_eth0"));
     }
 

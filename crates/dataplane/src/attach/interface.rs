@@ -10,8 +10,8 @@ use crate::{
     setup::{Attached, Attachment, XdpMode},
 };
 
-/// Has the guard watch an interface. On a link the responder guards what comes in, so that only the
-/// guard for what leaves is attached. `replace`: another's XDP program has to give way.
+/// Attaches the guard to an interface. On a link the responder guards arriving packets, so only the
+/// guard for departing packets is attached. `replace`: remove another owner's XDP program.
 pub(crate) fn guard(
     programs: &mut Programs,
     pins: &Pins,
@@ -33,7 +33,7 @@ pub(crate) fn guard(
     xdp::attach(&mut programs.guard_ingress, name, XdpMode::Auto, pins).map(Some)
 }
 
-/// Has heartbeats stamped and answered on an interface.
+/// Attaches the programs that stamp and answer heartbeats to an interface.
 pub(crate) fn answer(
     programs: &mut Programs,
     pins: &Pins,
@@ -44,8 +44,8 @@ pub(crate) fn answer(
     xdp::attach(&mut programs.responder, name, mode, pins)
 }
 
-/// Removes the pins of links that are on another interface than the one which has this name and
-/// index now: another interface had the name before.
+/// Removes the pins of links on another interface than the one that has this name and index now:
+/// another interface had the name before.
 pub(crate) fn unpin_strangers(interface: &str, ifindex: u32, pins: &Pins) -> Result<()> {
     let names = [
         names::xdp_pin(interface, Attached::Native),

@@ -1,5 +1,5 @@
-//! BPF links as the kernel knows them: the interface of a link, who has it open, and how it is
-//! detached.
+//! BPF links in the kernel: the interface of a link, the processes that have it open, and its
+//! detachment.
 
 use std::{
     ffi::CString,
@@ -16,14 +16,14 @@ use anyhow::{Context as _, Result};
 use aya_obj::generated::bpf_cmd;
 use nix::errno::Errno;
 
-/// `union bpf_attr` as far as the commands on numbers and descriptors look at it.
+/// `union bpf_attr`, up to the last field that the commands on numbers and descriptors read.
 #[repr(C)]
 struct OfNumber {
     number: u32,
     rest: [u32; 3],
 }
 
-/// The same of `BPF_OBJ_GET`.
+/// The same union for `BPF_OBJ_GET`.
 #[repr(C)]
 struct OfPath {
     path: u64,
@@ -41,7 +41,7 @@ impl OfNumber {
 }
 
 fn bpf<A>(command: bpf_cmd, attributes: &A) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads the attributes, which outlive the call, as far as their length says.
+    // SAFETY: the kernel reads the attributes, which outlive the call, up to the given length.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -55,11 +55,11 @@ fn bpf<A>(command: bpf_cmd, attributes: &A) -> io::Result<libc::c_long> {
 
 fn open<A>(command: bpf_cmd, attributes: &A) -> io::Result<OwnedFd> {
     let fd = bpf(command, attributes)?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// Opens the link with this number. Needs CAP_SYS_ADMIN, which a running agent has not got.
+/// Opens the link with this number. This needs CAP_SYS_ADMIN, which a running agent does not have.
 fn open_number(id: u32) -> Result<OwnedFd> {
     open(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &OfNumber::new(id))
         .with_context(|| format!("could not open BPF link {id}"))
@@ -77,7 +77,7 @@ fn open_pin(pin: &Path) -> Result<OwnedFd> {
         .with_context(|| format!("could not open the pin {}", pin.display()))
 }
 
-/// Takes the link with this number off its interface, whoever holds it.
+/// Detaches the link with this number from its interface, whoever holds it.
 pub(crate) fn detach(id: u32) -> Result<()> {
     let link = open_number(id)?;
     let number = OfNumber::new(link.as_raw_fd().cast_unsigned());
@@ -86,8 +86,8 @@ pub(crate) fn detach(id: u32) -> Result<()> {
         .with_context(|| format!("could not detach BPF link {id}"))
 }
 
-/// Takes a pinned link off its interface, at once, and removes the pin. Returns which interface
-/// that was, and the number of the program.
+/// Detaches a pinned link from its interface at once, and removes the pin. Returns the interface,
+/// and the number of the program.
 pub(crate) fn take_off(pin: &Path) -> Result<(u32, u32)> {
     let link = open_pin(pin)?;
     let was = (on(&link)?, shown(&link, "prog_id")?);
@@ -98,52 +98,52 @@ pub(crate) fn take_off(pin: &Path) -> Result<(u32, u32)> {
     Ok(was)
 }
 
-/// The interface that a pinned link is on; 0 if that has gone.
+/// The interface of a pinned link; 0 if the interface is gone.
 pub(crate) fn interface_of_pin(pin: &Path) -> Result<u32> {
     on(&open_pin(pin)?)
 }
 
-/// The interface that a pinned link is on, and the number of the program that it runs there.
+/// The interface of a pinned link, and the number of the link's program.
 pub(crate) fn of_pin(pin: &Path) -> Result<(u32, u32)> {
     let link = open_pin(pin)?;
     Ok((on(&link)?, shown(&link, "prog_id")?))
 }
 
-/// The interface that the link with this number is on; 0 if that has gone.
+/// The interface of the link with this number; 0 if the interface is gone.
 pub(crate) fn interface_of(id: u32) -> Result<u32> {
     on(&open_number(id)?)
 }
 
-/// The number of the cgroup that a pinned link is on; 0 if it is on none any more.
+/// The number of the cgroup of a pinned link; 0 if the link is no longer attached.
 pub(crate) fn cgroup_of_pin(pin: &Path) -> Result<u64> {
     shown(&open_pin(pin)?, "cgroup_id")
 }
 
-/// Gives a pinned link another program, without a packet in between that meets none.
+/// Replaces the program of a pinned link. Each packet meets the old program or the new one.
 pub(crate) fn renew(pin: &Path, program: BorrowedFd) -> Result<()> {
     let link = open_pin(pin)?;
     let attributes = OfNumber {
         number: link.as_raw_fd().cast_unsigned(),
-        // The new program; no flags; whatever the old one was.
+        // The new program, no flags, and no check of the old program.
         rest: [program.as_raw_fd().cast_unsigned(), 0, 0],
     };
     bpf(bpf_cmd::BPF_LINK_UPDATE, &attributes)
         .map(drop)
-        .with_context(|| format!("could not give {} the new program", pin.display()))
+        .with_context(|| format!("could not replace the program of {}", pin.display()))
 }
 
-/// The same of an open link.
+/// The interface of an open link; 0 if the interface is gone.
 fn on(link: &OwnedFd) -> Result<u32> {
     shown(link, "ifindex")
 }
 
-/// What the kernel shows of an open link behind `key`.
+/// The value that the kernel shows of an open link behind `key`.
 fn shown<T: FromStr>(link: &OwnedFd, key: &str) -> Result<T> {
     let info = format!("/proc/self/fdinfo/{}", link.as_raw_fd());
     let text = fs::read_to_string(&info).with_context(|| format!("could not read {info}"))?;
     value(&text, key)
         .and_then(|value| value.parse().ok())
-        .with_context(|| format!("the kernel does not tell the {key} of a BPF link"))
+        .with_context(|| format!("the kernel does not show the {key} of a BPF link"))
 }
 
 /// Removes the pin of a link that is on another interface than the one with this index.
@@ -152,7 +152,7 @@ pub(crate) fn unpin_stranger(pin: &Path, ifindex: u32) -> Result<()> {
         return Ok(());
     }
     match on(&open_pin(pin)?) {
-        // One that does not tell is judged by whoever gives it a new program.
+        // A link without information is checked when it gets a new program.
         Ok(on) if on != ifindex => {
             fs::remove_file(pin).with_context(|| format!("could not unpin {}", pin.display()))
         }
@@ -160,8 +160,7 @@ pub(crate) fn unpin_stranger(pin: &Path, ifindex: u32) -> Result<()> {
     }
 }
 
-/// The processes that have open what has this `key` and number, as the kernel shows descriptors:
-/// their ids and names.
+/// The ids and names of the processes that have a descriptor with this `key` and number open.
 pub(crate) fn holders(key: &str, number: u32) -> Vec<String> {
     let number = number.to_string();
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -192,7 +191,7 @@ pub(crate) fn holders(key: &str, number: u32) -> Vec<String> {
     holders
 }
 
-/// What stands behind `key` in a list of lines `key: value`.
+/// The value behind `key` in a list of lines `key: value`.
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':'));
     lines

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-/// Refuses an interface that is not there before anything is attached.
+/// Returns the index of an interface. A missing interface is an error before anything is attached.
 pub(crate) fn check_interface(name: &str) -> Result<u32> {
     match nix::net::if_::if_nametoindex(name) {
         Ok(index) => Ok(index),

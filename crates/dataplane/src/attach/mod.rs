@@ -1,5 +1,5 @@
-//! Programs on interfaces and on the root of the control groups: how they get there, are replaced,
-//! and are seen to be missing.
+//! The programs on interfaces and on the root of the control groups: how they are attached and
+//! replaced, and how a missing program is noticed.
 
 pub(crate) mod errors;
 pub(crate) mod existing_program;

@@ -1,9 +1,9 @@
-//! The guard at the sockets: two programs on the root of the cgroup2 hierarchy, which see every
-//! packet that a socket of this host gets or sends, by whatever interface it comes or goes.
+//! The guard at the sockets: two programs on the root of the cgroup2 hierarchy. They see every
+//! packet that a socket of this host sends or receives, on any interface.
 //!
-//! It goes by the same rows as the guard on the interfaces, and reaches what passes none of those:
-//! local processes, containers, tunnels, other cards. Where kernel or host do not have what it
-//! needs, that is told, and the agent runs without it.
+//! The guard at the sockets reads the same rows as the guard on the interfaces. It covers packets
+//! that pass no guarded interface: those of local processes, containers, tunnels and other cards.
+//! On a kernel or host without the needed features, the agent logs that and runs without it.
 
 use std::{
     fs::File,
@@ -33,34 +33,34 @@ use crate::{
     },
 };
 
-/// The programs, each with the packets that it sees.
+/// The programs, each with the direction of its packets.
 const PROGRAMS: [(&str, CgroupSkbAttachType); 2] = [
     ("guard_received", CgroupSkbAttachType::Ingress),
     ("guard_sent", CgroupSkbAttachType::Egress),
 ];
 
-/// Whether the guard reaches the sockets.
+/// The state of the guard at the sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketGuard {
     /// Nothing is guarded.
     Idle,
-    /// On the hierarchy that is mounted there.
+    /// The guard is attached to the hierarchy with this mount point.
     Attached(PathBuf),
-    /// Why it is not there.
+    /// The guard is not attached, for this reason.
     Missing(String),
 }
 
-/// The network namespaces whose sockets the programs look at.
+/// The network namespaces whose sockets the programs guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The one with this cookie.
+    /// The namespace with this cookie.
     Namespace(u64),
-    /// All: the kernel cannot tell them apart.
+    /// All namespaces: the kernel cannot distinguish them.
     All,
 }
 
 impl Scope {
-    /// Which this host's kernel and the agent's place allow.
+    /// Finds the scope that this host's kernel and the agent's namespace allow.
     pub(crate) fn find() -> Result<Self> {
         let helper = BpfHelper::BPF_FUNC_get_netns_cookie;
         let can_tell = is_helper_supported(ProgramType::CgroupSkb, helper)
@@ -68,7 +68,7 @@ impl Scope {
         Self::of(can_tell, namespace::is_initial(), namespace::cookie()?)
     }
 
-    /// `can_tell`: whether the kernel tells the programs which namespace a packet is in.
+    /// `can_tell`: whether the programs can read the namespace of a packet.
     fn of(can_tell: bool, is_initial: bool, cookie: u64) -> Result<Self> {
         if can_tell {
             return Ok(Self::Namespace(cookie));
@@ -83,7 +83,7 @@ impl Scope {
         Ok(Self::All)
     }
 
-    /// What the programs are told: 0 stands for all.
+    /// The scope as the programs read it: 0 stands for all namespaces.
     pub(crate) const fn cookie(self) -> u64 {
         match self {
             Self::Namespace(cookie) => cookie,
@@ -92,7 +92,7 @@ impl Scope {
     }
 }
 
-/// The pins of the links, whatever they are on.
+/// The pins of the links, wherever the links are attached.
 pub(crate) fn link_pins() -> [String; 2] {
     PROGRAMS.map(|(name, _)| link_pin(name))
 }
@@ -101,7 +101,7 @@ fn link_pin(name: &str) -> String {
     format!("link_{name}")
 }
 
-/// Lets the kernel verify those of the programs that are not pinned yet, and pins them.
+/// Makes the kernel verify those of the programs that are not pinned yet, and pins them.
 pub(crate) fn load(ebpf: &mut Ebpf, pins: &Pins) -> Result<()> {
     for (name, _) in PROGRAMS {
         let pin = pins.path(&programs::pin(name));
@@ -122,8 +122,8 @@ pub(crate) fn load(ebpf: &mut Ebpf, pins: &Pins) -> Result<()> {
     Ok(())
 }
 
-/// Attaches the pinned programs, or gives what an earlier run attached the new ones, without a
-/// packet in between that meets none. Returns where the hierarchy is.
+/// Attaches the pinned programs, or puts them into the links of an earlier run. Each packet meets
+/// the old program or the new one. Returns the path of the hierarchy.
 pub(crate) fn attach(pins: &Pins) -> Result<PathBuf> {
     let path = cgroup::mount_point()?;
     let root = File::open(&path).with_context(|| format!("could not open {}", path.display()))?;
@@ -143,8 +143,8 @@ pub(crate) fn attach(pins: &Pins) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Has the guard reach the sockets, and says whether it does. `unavailable` is why there are no
-/// programs for it, if there are none.
+/// Attaches the guard to the sockets, and returns its state. `unavailable` is the reason why its
+/// programs could not be loaded, if there is one.
 pub(crate) fn guard(pins: &Pins, unavailable: Option<&str>) -> SocketGuard {
     let attached = match unavailable {
         Some(why) => Err(why.to_owned()),
@@ -171,7 +171,7 @@ fn attach_one(
     (root, path): (&File, &Path),
     pin: &Path,
 ) -> Result<()> {
-    // The number of a cgroup is that of its directory.
+    // The number of a cgroup is the inode number of its directory.
     let number = root.metadata()?.ino();
     if pin.exists() && links::cgroup_of_pin(pin)? == number {
         return links::renew(pin, program.fd()?.as_fd());
@@ -183,28 +183,27 @@ fn attach_one(
         .take_link(id)?
         .try_into()
         .map_err(|_| anyhow!("the program was attached, but not by a link"))?;
-    // That of a cgroup that has gone, or of another hierarchy's root.
+    // The pin of a link on a removed cgroup, or on another hierarchy's root.
     if pin.exists() {
         unpin(pin)?;
     }
     pin_link(link, pin)
 }
 
-/// Why the kernel did not let a program in.
+/// The reason why the kernel refused to attach a program.
 fn refusal(error: &ProgramError, root: &Path) -> anyhow::Error {
     let root = root.display();
     match errno(error) {
         Some(libc::EPERM) => anyhow!(
-            "the kernel lets no further program onto {root} (EPERM): another is attached there \
-            that wants to be alone, or this process lacks CAP_NET_ADMIN; `bpftool cgroup show \
-            {root}` names those that are there: detach the one whose flags are not `multi`, or \
-            have it attached with `multi`"
+            "the kernel allows no further program on {root} (EPERM): a program without the flag \
+            `multi` is attached there, or this process lacks CAP_NET_ADMIN; see `bpftool cgroup \
+            show {root}`, and detach the program without `multi`, or attach it with `multi`"
         ),
         _ => anyhow!("could not attach to {root}: {}", reason(error)),
     }
 }
 
-/// Whether both programs are where they were put.
+/// Whether both programs are still attached.
 pub(crate) fn are_attached(pins: &Pins) -> bool {
     link_pins().iter().all(|name| {
         let pin = pins.path(name);
@@ -212,7 +211,7 @@ pub(crate) fn are_attached(pins: &Pins) -> bool {
     })
 }
 
-/// Notices when somebody takes the programs off.
+/// Notices when another process detaches the programs.
 #[derive(Debug)]
 pub struct SocketWatch {
     pins: Pins,
@@ -220,24 +219,23 @@ pub struct SocketWatch {
 }
 
 impl SocketWatch {
-    /// Of what was attached from these pins, with this result.
+    /// Watches the programs of these pins, after an attachment with this result.
     pub(crate) fn new(pins: Pins, state: SocketGuard) -> Self {
         Self { pins, state }
     }
 
-    /// As it was found last.
+    /// The state at the last check.
     pub fn state(&self) -> &SocketGuard {
         &self.state
     }
 
-    /// Puts the programs back if they are not where they were put. Returns what there is to tell,
-    /// if anything is.
+    /// Attaches the programs again if they are missing. Returns the state if it changed.
     pub fn check(&mut self) -> Option<&SocketGuard> {
         match &self.state {
-            // A reload may have attached them.
+            // A reload may have attached the programs.
             SocketGuard::Idle if !are_attached(&self.pins) => return None,
             SocketGuard::Attached(_) if are_attached(&self.pins) => return None,
-            // Nothing to attach; that was told.
+            // There is nothing to attach, and the reason was logged before.
             SocketGuard::Missing(_) if !are_loaded(&self.pins) => return None,
             _ => {}
         }
@@ -256,14 +254,15 @@ fn are_loaded(pins: &Pins) -> bool {
     names.all(|name| pins.path(&name).exists())
 }
 
-/// What this host lacks for the guard at the sockets, as far as can be seen without rights.
+/// The features that the guard at the sockets needs and this host lacks, as far as an unprivileged
+/// process can see them.
 pub fn lacks() -> Option<String> {
     let kernel_has_it =
         std::fs::read_to_string("/proc/filesystems").is_ok_and(|all| all.contains("\tcgroup2\n"));
     match cgroup::find() {
         Ok(Some(root)) if !cgroup::is_whole(&root) => {
             return Some(format!(
-                "{} is not the root of the host's cgroups: only processes below it are reached",
+                "{} is not the root of the host's cgroups: only processes below it are guarded",
                 root.display()
             ));
         }
@@ -272,7 +271,7 @@ pub fn lacks() -> Option<String> {
         }
         _ => {}
     }
-    // Who may not ask learns it at the start.
+    // A process without the right to ask gets the answer at the start.
     let helper = BpfHelper::BPF_FUNC_get_netns_cookie;
     let can_tell = is_helper_supported(ProgramType::CgroupSkb, helper).ok()?;
     let lack = Scope::of(can_tell, namespace::is_initial(), 0).err()?;

@@ -1,5 +1,5 @@
-//! Puts the TC programs onto the egress of an interface: by a pinned link, or by a filter where the
-//! kernel has no such links.
+//! Attaches the TC programs to the egress of an interface: by a pinned link, or by a filter on
+//! kernels without such links.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::{
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// The TC program `name` on the egress of `interface`, to be seen whether it is still there.
+/// The TC program `name` on the egress of `interface`, in a form that can be checked for presence.
 pub(crate) fn watched(name: &'static str, interface: &str, ifindex: u32, pins: &Pins) -> Watched {
     let pin = pins.path(&tc_pin(name, interface));
     let place = match has_tc_links() {
@@ -41,18 +41,18 @@ pub(crate) fn watched(name: &'static str, interface: &str, ifindex: u32, pins: &
     }
 }
 
-/// How a TC program gets onto an interface.
+/// The way in which a TC program is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TcWay {
-    /// By a filter: the kernel has no links for it.
+    /// By a filter: the kernel has no links for TC programs.
     Filter,
-    /// The link of the last run gets the program.
+    /// By the link of the last run, which gets the program.
     Renew,
-    /// By a link of its own.
+    /// By a new link.
     Attach,
 }
 
-/// `pinned`: whether the last run left a link there.
+/// The way to attach a program. `pinned`: whether the last run left a link there.
 pub(crate) const fn way(has_links: bool, pinned: bool) -> TcWay {
     match (has_links, pinned) {
         (false, _) => TcWay::Filter,
@@ -61,9 +61,8 @@ pub(crate) const fn way(has_links: bool, pinned: bool) -> TcWay {
     }
 }
 
-/// Attaches the TC program `name` to the egress of `interface` for as long as it is pinned; or
-/// gives what the last run attached there the new program, without a packet in between that meets
-/// none.
+/// Attaches the TC program `name` to the egress of `interface` for as long as it is pinned. A link
+/// of the last run gets the new program instead: each packet meets the old program or the new one.
 pub(crate) fn attach(
     program: &mut SchedClassifier,
     name: &str,
@@ -74,7 +73,7 @@ pub(crate) fn attach(
     attach_by(way(has_tc_links(), pinned), program, name, interface, pins)
 }
 
-/// The same in a way that was chosen.
+/// Attaches the program in the given way.
 pub(crate) fn attach_by(
     way: TcWay,
     program: &mut SchedClassifier,
@@ -94,7 +93,7 @@ pub(crate) fn attach_by(
                 return Ok(());
             }
             Ok(Err(error)) if errno(&error) != Some(libc::ENOLINK) => bail!(
-                "{interface}: could not give the TC link of the last run the new program: {}",
+                "{interface}: could not replace the program of the last run's TC link: {}",
                 reason(&error)
             ),
             _ => unpin(&pin)?,

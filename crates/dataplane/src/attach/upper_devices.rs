@@ -1,9 +1,9 @@
-//! Our XDP programs on interfaces above another.
+//! Our XDP programs on the upper devices of an interface.
 //!
-//! The kernel refuses an XDP program on an interface while an interface above it (VLAN, macvlan,
-//! bond, bridge) has one; the other order is allowed (`dev_xdp_attach` in net/core/dev.c).
-//! Therefore our programs above are detached for the moment in which the program below is attached.
-//! What leaves for a guarded address stays guarded meanwhile, at TC egress.
+//! The kernel refuses an XDP program on an interface while an upper device (VLAN, macvlan, bond,
+//! bridge) has one; the other order is allowed (`dev_xdp_attach` in net/core/dev.c). Therefore our
+//! programs on the upper devices are detached while the program below is attached. Meanwhile the
+//! guard at TC egress still covers packets from a guarded address.
 
 use std::path::PathBuf;
 
@@ -18,10 +18,10 @@ use crate::{
 };
 use heartbeat_sys::net::{Interface, Netlink, NetlinkError};
 
-/// Most interfaces on top of each other (`MAX_NEST_DEV`, include/linux/netdevice.h).
+/// Greatest depth of stacked interfaces (`MAX_NEST_DEV`, include/linux/netdevice.h).
 const DEPTH: usize = 8;
 
-/// A program that was taken off.
+/// A detached program.
 pub(crate) struct Lifted {
     pin: PathBuf,
     ifindex: u32,
@@ -29,7 +29,7 @@ pub(crate) struct Lifted {
     how: Attached,
 }
 
-/// Takes the programs of this instance off all interfaces above the one with this index.
+/// Detaches the programs of this instance from all upper devices of the interface with this index.
 pub(crate) fn lift(ifindex: u32, pins: &Pins) -> Result<Vec<Lifted>> {
     let mut netlink = Netlink::open()?;
     let mut above = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) fn lift(ifindex: u32, pins: &Pins) -> Result<Vec<Lifted>> {
         let Some(how) = way_of(&name) else { continue };
         let pin = pins.path(&name);
         let on = links::interface_of_pin(&pin)?;
-        // One whose interface has gone is on none.
+        // A link without an interface is attached nowhere.
         if on != 0 && is_above(on, ifindex, |index| netlink.interface_at(index))? {
             above.push((pin, how));
         }
@@ -51,15 +51,16 @@ pub(crate) fn lift(ifindex: u32, pins: &Pins) -> Result<Vec<Lifted>> {
                 program,
                 how,
             }),
-            // Then the kernel goes on refusing, which is told, and all others are put back.
+            // After a failure the kernel still refuses the program below. That error is reported,
+            // and the other programs are attached again.
             Err(error) => log::warn!("{error:#}"),
         }
     }
     Ok(lifted)
 }
 
-/// Attaches the programs again that were taken off. A failure is logged; the interface monitor
-/// tries again.
+/// Attaches the detached programs again. A failure is logged, and the interface monitor tries
+/// again.
 pub(crate) fn put_back(lifted: Vec<Lifted>, pins: &Pins) {
     for one in lifted {
         if let Err(error) = one.put_back(pins) {
@@ -77,7 +78,7 @@ impl Lifted {
         } = Programs::open(pins)?;
         let is_it = |program: &Xdp| program.info().is_ok_and(|info| info.id() == self.program);
         let Some(mut program) = [responder, guard_ingress].into_iter().find(is_it) else {
-            // One of an earlier run: its interface gets the new one in its turn.
+            // A program of an earlier run: its interface gets the new program later in the plan.
             return Ok(());
         };
         let id = program
@@ -88,17 +89,17 @@ impl Lifted {
     }
 }
 
-/// Whether the interface `upper` is above `lower`, directly or not, as `look` knows them.
+/// Whether `upper` is an upper device of `lower`, directly or not, by the interfaces from `read`.
 fn is_above(
     upper: u32,
     lower: u32,
-    mut look: impl FnMut(u32) -> Result<Option<Interface>, NetlinkError>,
+    mut read: impl FnMut(u32) -> Result<Option<Interface>, NetlinkError>,
 ) -> Result<bool, NetlinkError> {
     if upper == lower {
         return Ok(false);
     }
     let mut masters = vec![lower];
-    while let Some(interface) = look(masters[masters.len() - 1])?
+    while let Some(interface) = read(masters[masters.len() - 1])?
         && let Some(master) = interface.master
         && masters.len() <= DEPTH
     {
@@ -109,11 +110,11 @@ fn is_above(
         if masters.contains(&at) {
             return Ok(true);
         }
-        let Some(below) = look(at)?.and_then(|interface| interface.link) else {
+        let Some(below) = read(at)?.and_then(|interface| interface.link) else {
             break;
         };
-        // The two ends of a pair are beside each other.
-        if look(below)?.is_none_or(|interface| interface.link == Some(at)) {
+        // The two ends of a veth pair are neither upper nor lower devices of each other.
+        if read(below)?.is_none_or(|interface| interface.link == Some(at)) {
             break;
         }
         at = below;
@@ -127,8 +128,8 @@ mod tests {
 
     #[test]
     fn an_interface_is_above_what_it_is_made_of() {
-        // eth0 and eth1 make a bond, on which there is a VLAN, on which there is another; a pair; a
-        // bridge of one end.
+        // A bond of eth0 and eth1 with a VLAN, and a VLAN on that; a veth pair; a bridge of one
+        // end.
         let all = [
             ("eth0", 1, None, Some(3)),
             ("eth1", 2, None, Some(3)),
@@ -139,7 +140,7 @@ mod tests {
             ("right", 7, Some(6), Some(8)),
             ("br0", 8, None, None),
         ];
-        let look = |index| {
+        let read = |index| {
             let found = all.iter().find(|(_, i, ..)| *i == index);
             Ok(found.map(|(name, index, link, master)| Interface {
                 index: *index,
@@ -155,7 +156,7 @@ mod tests {
                 received: 0,
             }))
         };
-        let above = |upper, lower| is_above(upper, lower, look).unwrap();
+        let above = |upper, lower| is_above(upper, lower, read).unwrap();
         let expected = [
             (3, 1),
             (4, 1),

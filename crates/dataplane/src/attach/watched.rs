@@ -1,7 +1,7 @@
-//! Programs that the agent has put somewhere, each with a way to see whether it is still there.
+//! Attached programs of the agent, each with a way to check that the program is still attached.
 //!
-//! Anybody with the rights can take a program off, and the kernel announces only the removal of XDP
-//! programs. This module never attaches anything again: the interface monitor does.
+//! Any process with the rights can detach a program, and the kernel announces only the removal of
+//! XDP programs. This module never attaches anything again: the interface monitor does.
 
 use std::path::PathBuf;
 
@@ -10,20 +10,19 @@ use anyhow::Result;
 use super::links;
 use heartbeat_sys::net::{EgressFilter, Netlink};
 
-/// One program at its place.
+/// One attached program.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    /// As messages call it.
+    /// The name of the program in messages.
     pub(crate) name: &'static str,
     pub(crate) place: Place,
 }
 
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// A pinned link onto the interface with this index. A link that was detached shows the index
-    /// 0.
+    /// A pinned link to the interface with this index. A detached link shows the index 0.
     Link { pin: PathBuf, ifindex: u32 },
-    /// A filter on what leaves the interface with this index.
+    /// A filter on the egress of the interface with this index.
     Filter { filter: EgressFilter, ifindex: u32 },
 }
 

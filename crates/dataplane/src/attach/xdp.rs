@@ -1,6 +1,6 @@
-//! Attaches an XDP program to an interface, native or in skb mode, and puts a refusal of the kernel
-//! into words. Attaching leaves a program of others where it is; whoever may replace it, as the
-//! operator asks, evicts it before.
+//! Attaches an XDP program to an interface, in native or skb mode, and describes a refusal of the
+//! kernel. The attachment leaves a program of another owner in place. With `--replace` the caller
+//! evicts that program before.
 
 use std::os::fd::AsFd as _;
 
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Attaches `program` to `interface` and pins the link. A link that an earlier run pinned there
-/// goes on with the new program, without a packet in between that meets none.
+/// gets the new program instead: each packet meets the old program or the new one.
 pub(crate) fn attach(
     program: &mut Xdp,
     interface: &str,
@@ -41,7 +41,7 @@ pub(crate) fn attach(
     attach_after(&former, program, interface, mode, pins)
 }
 
-/// The same where it was decided what becomes of the `former` links.
+/// Attaches the program after the decision about the `former` links.
 pub(crate) fn attach_after(
     former: &[Former],
     program: &mut Xdp,
@@ -52,7 +52,7 @@ pub(crate) fn attach_after(
     let ifindex = check_interface(interface)?;
     if let Some(how) = renew(program, interface, former, pins)? {
         let fallback = (how == Attached::Skb && mode == XdpMode::Auto)
-            .then(|| "as the last run left it".to_owned());
+            .then(|| "left by the last run".to_owned());
         return Ok(Attachment { how, fallback });
     }
     match mode {
@@ -66,7 +66,7 @@ pub(crate) fn attach_after(
     .map_err(|refusal| refusal.into_error(interface, mode))
 }
 
-/// Attaches in skb mode, since native does not do, and says so.
+/// Attaches in skb mode, since native mode failed, and logs that.
 fn fall_back(
     program: &mut Xdp,
     interface: &str,
@@ -85,7 +85,7 @@ fn fall_back(
     })
 }
 
-/// Attaches in skb mode what is attached, but does not run, in the driver.
+/// Attaches a program in skb mode that is attached in the driver but does not run there.
 pub(crate) fn move_to_skb(
     program: &mut Xdp,
     interface: &str,
@@ -105,17 +105,17 @@ pub(crate) fn move_to_skb(
     })
 }
 
-/// What becomes of a link that the last run pinned.
+/// The decision about a link that the last run pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Former {
-    /// It gets the new program, and with that all is done. Where its interface has gone, or
-    /// somebody has taken it off, it is unpinned.
+    /// The link gets the new program, and the attachment is complete. A link without an interface,
+    /// or one that another process has detached, is unpinned.
     Renew(Attached),
-    /// It is taken off and unpinned: its mode is not wanted any more.
+    /// The link is detached and unpinned: its mode is no longer wanted.
     Unpin(Attached),
 }
 
-/// What becomes of the links that are `pinned`, native before skb, where `mode` is wanted.
+/// The decisions about the `pinned` links, native before skb, for the wanted `mode`.
 pub(crate) fn former(pinned: &[Attached], mode: XdpMode) -> Vec<Former> {
     let allowed: &[Attached] = match mode {
         XdpMode::Auto => &[Attached::Native, Attached::Skb],
@@ -125,7 +125,7 @@ pub(crate) fn former(pinned: &[Attached], mode: XdpMode) -> Vec<Former> {
     let mut former = Vec::new();
     for way in pinned {
         if !allowed.contains(way) {
-            // A further one is unpinned with all that is not used.
+            // A second link is removed with the unused pins.
             former.push(Former::Unpin(*way));
             break;
         }
@@ -140,7 +140,7 @@ fn pinned(interface: &str, pins: &Pins) -> Vec<Attached> {
     ways
 }
 
-/// Returns how the link is attached that has the new program, if one of the former has.
+/// Returns the mode of the former link that got the new program, if there is one.
 fn renew(
     program: &mut Xdp,
     interface: &str,
@@ -154,22 +154,22 @@ fn renew(
         let link = match (one, link) {
             (Former::Renew(_), Ok(link)) => link,
             (Former::Unpin(_), Ok(_)) => {
-                // At once: the kernel detaches what is merely unpinned a moment later, and until
-                // then takes no other program.
+                // Detached at once: the kernel detaches an unpinned link only a moment later, and
+                // until then the interface accepts no other program.
                 return links::take_off(&pin).map(|_| None);
             }
-            // No link of an XDP program.
+            // The pin is not a link of an XDP program.
             (_, Err(_)) => return unpin(&pin).map(|()| None),
         };
         match program.attach_to_link(link) {
             Ok(id) => {
-                // The pin holds it.
+                // The pin holds the link.
                 drop(program.take_link(id)?);
                 return Ok(Some(way));
             }
             Err(error) if errno(&error) == Some(libc::ENOLINK) => unpin(&pin)?,
             Err(error) => bail!(
-                "{interface}: could not give the XDP link of the last run the new program: {}",
+                "{interface}: could not replace the program of the last run's XDP link: {}",
                 reason(&error)
             ),
         }
@@ -177,11 +177,11 @@ fn renew(
     Ok(None)
 }
 
-/// Why a program could not be attached.
+/// The reason why a program could not be attached.
 enum Refusal {
-    /// There is another one.
+    /// Another program is attached.
     Occupied(String),
-    /// The interface cannot: why, in words.
+    /// The interface cannot run the program, for this reason.
     Unable(String),
     Other(anyhow::Error),
 }
@@ -196,8 +196,8 @@ impl Refusal {
     fn into_error(self, interface: &str, mode: XdpMode) -> anyhow::Error {
         match self {
             Self::Occupied(by) => anyhow!(
-                "{interface}: another XDP program is attached already and is left alone: {by}; end \
-                what it belongs to, choose another interface, or have it replaced with `--replace`"
+                "{interface}: another XDP program is attached already and is left alone: {by}; \
+                stop its owner, choose another interface, or replace it with `--replace`"
             ),
             Self::Unable(why) if mode == XdpMode::Native => anyhow!(
                 "{interface}: native XDP was refused: {why}; or set mode = \"auto\" to fall back \
@@ -215,7 +215,7 @@ fn could_not(interface: &str) -> String {
     format!("{interface}: could not attach")
 }
 
-/// Attaches `how`. A program that is there already is left alone.
+/// Attaches the program in the mode `how`. An existing program stays.
 fn put(
     program: &mut Xdp,
     interface: &str,
@@ -248,7 +248,8 @@ fn put(
     })
 }
 
-/// Takes another's program off its interface, as `--replace` asks, unless it has gone by itself.
+/// Removes another owner's program from its interface, as `--replace` asks, unless it is gone
+/// already.
 pub(crate) fn evict(interface: &str, existing: &ExistingProgram) -> Result<()> {
     let take_off = || -> Result<bool> {
         let mut netlink = netlink()?;
@@ -264,8 +265,8 @@ pub(crate) fn evict(interface: &str, existing: &ExistingProgram) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an interface with another's program, unless that has gone since it was seen: the kernel
-/// detaches what was unpinned a moment later.
+/// Refuses an interface with another owner's program, unless that has gone meanwhile: the kernel
+/// detaches an unpinned link a moment later.
 pub(crate) fn refuse(interface: &str, existing: &ExistingProgram) -> Result<()> {
     let is_there = netlink().and_then(|mut netlink| existing.is_there(&mut netlink));
     if is_there.with_context(|| could_not(interface))? {
@@ -274,7 +275,7 @@ pub(crate) fn refuse(interface: &str, existing: &ExistingProgram) -> Result<()> 
     Ok(())
 }
 
-/// Whether another program is in the way: there, or on an interface above or below it.
+/// Whether another program prevents the attachment: on this interface, or on one above or below.
 fn is_taken<T>(attached: &Result<T, ProgramError>) -> bool {
     let error = attached.as_ref().err().and_then(errno);
     matches!(error, Some(libc::EBUSY | libc::EEXIST))
@@ -295,35 +296,36 @@ fn refusal(program: &Xdp, ifindex: u32, how: Attached, error: &ProgramError) -> 
         Attached::Native => XdpPlace::Driver,
         Attached::Skb => XdpPlace::Stack,
     };
-    // The kernel keeps its words for rtnetlink: so it is asked once more by that way.
+    // The kernel gives its text only to rtnetlink, so the attachment is tried again by that
+    // interface.
     let complaint = program.fd().ok().and_then(|program| {
         let mut netlink = Netlink::open().ok()?;
         netlink.xdp_complaint(ifindex, program.as_fd(), place)
     });
-    Refusal::Unable(in_words(errno, complaint.as_deref()))
+    Refusal::Unable(describe(errno, complaint.as_deref()))
 }
 
-/// What the kernel said, and what can be done about it.
-fn in_words(errno: Errno, complaint: Option<&str>) -> String {
-    // The kernel's own words say more than the general meaning of the number.
+/// The text of the kernel's error, and a remedy.
+fn describe(errno: Errno, complaint: Option<&str>) -> String {
+    // The kernel's own text is more precise than the general meaning of the number.
     let words = match complaint {
         Some(complaint) => format!("{complaint} ({errno:?})"),
         None => format!("{} ({errno:?})", errno.desc().to_lowercase()),
     };
     let remedy = match errno {
         Errno::EOPNOTSUPP => {
-            "its driver cannot do it, and a VLAN interface never can: use a card whose driver has \
-            native XDP"
+            "the driver does not support it, and a VLAN interface never can: use a card whose \
+            driver has native XDP"
         }
         Errno::ERANGE | Errno::E2BIG => {
             "its MTU is too large for the driver: lower it (`ip link set … mtu`)"
         }
         Errno::EINVAL => {
-            "the driver does not do it as the interface is set up now: lower the MTU, switch LRO \
-            and hardware GRO off (`ethtool -K`), or use fewer queues (`ethtool -L`)"
+            "the driver does not support it with the interface's present settings: lower the MTU, \
+            switch LRO and hardware GRO off (`ethtool -K`), or use fewer queues (`ethtool -L`)"
         }
         Errno::ENOMEM | Errno::ENOSPC => {
-            "the driver wants free queues, one for each processor: use fewer (`ethtool -L … \
+            "the driver needs a free queue for each CPU: use fewer queues (`ethtool -L … \
             combined`)"
         }
         Errno::EBUSY | Errno::EEXIST => {
@@ -340,28 +342,31 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_in_words_with_its_remedy() {
-        let said = in_words(Errno::ERANGE, Some("peer MTU is too large to set XDP"));
+        let message = describe(Errno::ERANGE, Some("peer MTU is too large to set XDP"));
         assert!(
-            said.starts_with("peer MTU is too large to set XDP (ERANGE); "),
-            "{said}"
+            message.starts_with("peer MTU is too large to set XDP (ERANGE); "),
+            "{message}"
         );
-        assert!(said.ends_with("lower it (`ip link set … mtu`)"), "{said}");
-        let said = in_words(Errno::EOPNOTSUPP, None);
-        assert!(said.contains("driver has native XDP"), "{said}");
-        assert!(!in_words(Errno::EIO, None).contains(';'));
+        assert!(
+            message.ends_with("lower it (`ip link set … mtu`)"),
+            "{message}"
+        );
+        let message = describe(Errno::EOPNOTSUPP, None);
+        assert!(message.contains("driver has native XDP"), "{message}");
+        assert!(!describe(Errno::EIO, None).contains(';'));
     }
 
     #[test]
     fn a_program_that_is_there_is_named_with_the_choices() {
         let by = "`pass` (program id 7, native mode, held by process 3 (xdpd))".to_owned();
-        let said = Refusal::Occupied(by).into_error("eth1", XdpMode::Auto);
-        let said = said.to_string();
+        let message = Refusal::Occupied(by).into_error("eth1", XdpMode::Auto);
+        let message = message.to_string();
         for part in [
             "eth1: another XDP program is attached already",
             "`pass` (program id 7",
             "`--replace`",
         ] {
-            assert!(said.contains(part), "{said}");
+            assert!(message.contains(part), "{message}");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Tells at once that a watched process ends, by the kernel program `process_exit` and by a pidfd
+//! Reports at once that a watched process ends, by the kernel program `process_exit` and by a pidfd
 //! of each process.
 //!
-//! The program tells when the end begins, a pidfd when all is over. So the pidfd is late where
-//! there is much memory to free, but it stands in wherever the program cannot tell: the kernel
-//! refuses it, this agent has a pid namespace of its own, or the process had begun to end before it
-//! was watched. Each end is told once. Nothing here knows what a process is for, or ends any.
+//! The program reports the begin of an end, a pidfd its completion. A pidfd is therefore late where
+//! much memory is to be freed. The pidfd stands in where the program reports nothing: where the
+//! kernel refuses the program, where this agent has a PID namespace of its own, or where the
+//! process had begun to end before it was watched. Each end is reported once. This module does not
+//! depend on the purpose of a process, and ends none.
 
 use std::{
     collections::BTreeMap,
@@ -36,11 +37,12 @@ use tokio::io::unix::AsyncFd;
 use crate::object::kernel;
 
 const TRACEPOINT: &str = "sched_process_exit";
-/// The processes whose end is to be told, and where it is told.
+/// The watched processes, and the sources of the reports.
 #[derive(Debug)]
 pub struct ProcessExits {
     kernel: Option<Kernel>,
-    /// By process id. Ordered, so that ends at the same time are told in the same order.
+    /// The processes by id. The order is fixed, so that ends at the same time are reported in the
+    /// same order.
     watched: BTreeMap<u32, Watched>,
 }
 
@@ -50,7 +52,7 @@ struct Watched {
     process: Pidfd,
 }
 
-/// Why a process is not watched.
+/// The reason why a process is not watched.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     #[error("there is no process {pid} any more")]
@@ -59,29 +61,29 @@ pub enum WatchError {
     Refused { pid: u32, error: io::Error },
 }
 
-/// A watched process ends. It is not watched any more.
+/// The end of a watched process. The process is no longer watched.
 ///
-/// The process may still be there for a moment: its id is found, its ports are bound. Before
-/// anything is started in its place, wait until it is [`gone`](Self::gone).
+/// The process may still exist for a moment, with its id and its bound ports. Before a replacement
+/// starts, wait until the process is [`gone`](Self::gone).
 #[derive(Debug)]
 pub struct Exit {
     pub pid: u32,
-    /// As given to [`ProcessExits::watch`].
+    /// The token given to [`ProcessExits::watch`].
     pub token: u32,
-    /// When the kernel program saw the end begin; or when the agent found it over.
+    /// Time at which the kernel program saw the end begin, or at which the agent found it complete.
     pub at: Boottime,
     process: Pidfd,
 }
 
 impl Exit {
-    /// Waits until nothing of the process is left but what its parent has to reap. Can be dropped
-    /// at any await.
+    /// Waits until nothing is left of the process but the entry that its parent reaps. The future
+    /// can be dropped at any await.
     pub async fn gone(&self) {
         poll_fn(|context| self.process.poll_gone(context)).await;
     }
 }
 
-/// The program, attached, to which nobody listens yet; or why there is none.
+/// The attached program before its events are read, or the reason why there is none.
 pub struct ExitProgram(Result<Attached>);
 
 impl fmt::Debug for ExitProgram {
@@ -91,7 +93,7 @@ impl fmt::Debug for ExitProgram {
 }
 
 impl ExitProgram {
-    /// Loads and attaches it. Can be done once for each `ebpf`.
+    /// Loads and attaches the program. This is possible once for each `ebpf`.
     pub fn attach(ebpf: &mut Ebpf) -> Self {
         Self(Attached::new(ebpf))
     }
@@ -101,21 +103,21 @@ impl ProcessExits {
     /// See [`ExitProgram::attach`] and [`listen`](Self::listen).
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn attach(ebpf: &mut Ebpf) -> Self {
         Self::listen(ExitProgram::attach(ebpf))
     }
 
-    /// The program stays attached for as long as this lives. Where there is none, says in the log
-    /// what is lost, and goes on without.
+    /// Reads the program's events. The program stays attached for as long as the value lives.
+    /// Without a program, this logs the loss and continues without it.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn listen(program: ExitProgram) -> Self {
         let kernel = program.0.and_then(Kernel::listen).inspect_err(|error| {
             log::warn!(
-                "the kernel does not tell when a process ends ({error:#}): going on without; the \
-                end of a watched process is noticed only when all its memory is freed"
+                "the kernel does not report the end of processes ({error:#}): the end of a watched \
+                process is noticed only when all its memory is freed"
             );
         });
         Self {
@@ -124,7 +126,7 @@ impl ProcessExits {
         }
     }
 
-    /// Without a kernel program: by pidfds alone.
+    /// Watches without a kernel program, by pidfds alone.
     pub const fn by_pidfd() -> Self {
         Self {
             kernel: None,
@@ -132,23 +134,24 @@ impl ProcessExits {
         }
     }
 
-    /// Whether the kernel program tells.
+    /// Whether the kernel program reports ends.
     pub const fn by_kernel(&self) -> bool {
         self.kernel.is_some()
     }
 
-    /// Tells of the end of the process that has the id `pid` now, also if that has begun already.
-    /// Who watches a process twice is told once, of the later `token`.
+    /// Watches the process that has the id `pid` now, also if its end has begun already. A process
+    /// that is watched twice is reported once, with the later `token`.
     ///
-    /// `health` is what the end means for the node: the kernel program says so in every heartbeat
-    /// from the end on, before anybody is told here, until
-    /// [`LocalView::set_health`](crate::LocalView::set_health) takes it away. Without the program
-    /// it is of no effect.
+    /// `health` is the effect of the end on the node's health. The kernel program sets it in every
+    /// heartbeat from the end on, before the report here, until
+    /// [`LocalView::set_health`](crate::LocalView::set_health) clears it. Without the program the
+    /// value has no effect.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn watch(&mut self, pid: u32, token: u32, health: Health) -> Result<(), WatchError> {
-        // First, so that whatever happens to the id from here on, this process is the one we mean.
+        // The pidfd comes first, so that it refers to this process whatever happens to the id
+        // later.
         let process = open(pid).map_err(|error| match error.raw_os_error() {
             Some(libc::ESRCH) => WatchError::Gone { pid },
             _ => WatchError::Refused { pid, error },
@@ -165,7 +168,7 @@ impl ProcessExits {
         Ok(())
     }
 
-    /// Changes what the end of a watched process means for the node.
+    /// Changes the effect of the end of a watched process on the node's health.
     pub fn set_health(&mut self, pid: u32, health: Health) {
         if let Some(kernel) = &mut self.kernel
             && let Some(watched) = self.watched.get(&pid)
@@ -174,14 +177,14 @@ impl ProcessExits {
         }
     }
 
-    /// From here on the end of this process is not told.
+    /// Stops the reports about this process.
     pub fn unwatch(&mut self, pid: u32) {
         if self.watched.remove(&pid).is_some() {
             self.forget(pid);
         }
     }
 
-    /// The next watched process that ends. Can be dropped at any await.
+    /// The next watched process that ends. The future can be dropped at any await.
     pub async fn next(&mut self) -> Exit {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -190,7 +193,8 @@ impl ProcessExits {
         while let Some(kernel) = &mut self.kernel
             && let Poll::Ready(event) = kernel.poll_event(context)
         {
-            // Else it is of an earlier process with this id, whose watcher has lost interest.
+            // Otherwise the event is about an earlier process with this id, which is no longer
+            // watched.
             if !kernel.watches(event.pid)
                 && let Some(watched) = self.watched.remove(&event.pid)
             {
@@ -211,7 +215,7 @@ impl ProcessExits {
         }
     }
 
-    /// Takes care that whoever gets this id next is not watched.
+    /// Ensures that the next process with this id is not watched.
     fn forget(&mut self, pid: u32) {
         if let Some(kernel) = &mut self.kernel {
             kernel.unwatch(pid);
@@ -238,11 +242,11 @@ struct Attached {
     link: RawTracePointLink,
 }
 
-/// The same, listened to.
+/// The attached program with a reader of its events.
 struct Kernel {
     processes: HashMap<MapData, u32, WatchedProcess>,
     exits: AsyncFd<RingBuf<MapData>>,
-    /// The program detaches when this drops.
+    /// Dropping the link detaches the program.
     _link: RawTracePointLink,
 }
 
@@ -262,7 +266,7 @@ impl Attached {
             // The tracepoint has fewer arguments than the program reads.
             Err(error) if errno(&error) == Some(libc::EINVAL) => {
                 log::warn!(
-                    "Linux {} does not tell which thread of a process is its last: a watched \
+                    "Linux {} does not report which thread of a process is its last: a watched \
                     process counts as ended when its first thread ends",
                     kernel::release()
                 );
@@ -290,7 +294,7 @@ impl Kernel {
             exits,
             link,
         } = program;
-        // SAFETY: the descriptor is owned by what is registered, and closed only when that drops.
+        // SAFETY: the registered value owns the descriptor, and closes it only when dropped.
         let exits = unsafe { AsyncFd::register(exits) }.context("could not wait for exits")?;
         Ok(Self {
             processes,
@@ -304,7 +308,7 @@ impl Kernel {
     }
 
     fn set_health(&mut self, pid: u32, token: u32, health: Health) {
-        // Not if the program has removed it meanwhile: then its end is on its way to us.
+        // This fails if the program has removed the entry meanwhile: then the event is on its way.
         let exist = u64::from(aya_obj::generated::BPF_EXIST);
         match self.processes.insert(pid, entry(token, health), exist) {
             Ok(()) => {}
@@ -334,20 +338,24 @@ impl Kernel {
             while let Some(item) = self.exits.get_mut().next() {
                 match bytemuck::try_pod_read_unaligned(&item) {
                     Ok(event) => return Poll::Ready(event),
-                    Err(error) => log::error!("an exit event of {} bytes: {error}", item.len()),
+                    Err(error) => log::error!(
+                        "could not read an exit event of {} bytes: {error}",
+                        item.len()
+                    ),
                 }
             }
             match self.exits.poll_read_ready_mut(context) {
-                // Then looked at once more: what comes from here on is announced anew.
+                // The ring is read once more afterwards: later events make the descriptor readable
+                // again.
                 Poll::Ready(Ok(mut ready)) => ready.clear_ready(),
-                // An error means that the runtime ends, and with it whoever waits.
+                // An error means that the runtime ends, and its tasks with it.
                 Poll::Ready(Err(_)) | Poll::Pending => return Poll::Pending,
             }
         }
     }
 }
 
-/// The process that has this id now; `ESRCH` if there is none.
+/// Opens the process that has this id now; `ESRCH` if there is none.
 fn open(pid: u32) -> io::Result<Pidfd> {
     let pid = i32::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
     Pidfd::open(Pid::from_raw(pid))

@@ -1,7 +1,7 @@
-//! This node's own acceptor, from userspace: its slots, and how it is asked.
+//! This node's own acceptor, from userspace: its slots, and the requests to it.
 //!
-//! It is asked by running the responder with a frame from this node to itself, so that it decides
-//! by the same code, under the same lock, as for everybody else.
+//! A request runs the responder with a frame from this node to itself. So the acceptor decides by
+//! the same code, under the same lock, as for every other node.
 
 use std::net::IpAddr;
 
@@ -40,7 +40,7 @@ pub struct LeaseSlots {
 }
 
 impl LeaseSlots {
-    /// `votes_from` is when the acceptor begins to vote.
+    /// `votes_from` is the time at which the acceptor begins to vote.
     pub(crate) fn open(pins: &Pins, votes_from: Boottime) -> Result<Self> {
         Ok(Self {
             map: Map::HashMap(pins.map("leases")?).try_into()?,
@@ -49,7 +49,7 @@ impl LeaseSlots {
     }
 }
 
-/// When the last lease ends that the acceptor which is pinned there knows; none if none is.
+/// The end of the last lease in the slots of the pinned acceptor; none if there is no acceptor.
 pub fn longest_grant(pins: &Pins) -> Option<Boottime> {
     if !pins.path("leases").exists() {
         return None;
@@ -59,7 +59,7 @@ pub fn longest_grant(pins: &Pins) -> Option<Boottime> {
         let row = slots.map.get(&group.ok()?, LOCKED).ok()?;
         Some(Boottime::from_nanos(row.slot.expires))
     });
-    // One that cannot be read may be any.
+    // An unreadable slot may hold any lease.
     ends.collect::<Option<Vec<_>>>()?
         .into_iter()
         .max()
@@ -67,26 +67,26 @@ pub fn longest_grant(pins: &Pins) -> Option<Boottime> {
 }
 
 impl LeaseSlots {
-    /// What the acceptor knows of this lease.
+    /// The slot of this lease.
     pub fn slot(&self, group: GroupId) -> Slot {
-        // There is none before somebody asked for the lease: an empty one says the same.
+        // There is no slot before the first request for the lease. An empty slot means the same.
         self.map
             .get(&u32::from(group.0), LOCKED)
             .map_or_else(|_| Slot::default(), |row| row.slot)
     }
 
-    /// Until when it abstains: the start of the clock if it always voted.
+    /// The end of the acceptor's abstention: the start of the clock if it always voted.
     pub fn votes_from(&self) -> Boottime {
         self.votes_from
     }
 }
 
-/// Asks this node's own acceptor.
+/// The requests to this node's own acceptor.
 #[derive(Debug)]
 pub struct OwnVote {
     responder: Xdp,
     key: SipKey,
-    /// The whole frame but for what changes from one to the next, and where its payload begins.
+    /// The frame, with gaps for the fields that change, and the offset of its payload.
     frame: Vec<u8>,
     payload: usize,
     answer: Vec<u8>,
@@ -94,7 +94,7 @@ pub struct OwnVote {
 }
 
 impl OwnVote {
-    /// `key` is the one with the id `key_id`.
+    /// `key` is the key with the id `key_id`.
     pub(crate) fn open(
         pins: &Pins,
         setup: &Setup,
@@ -141,7 +141,7 @@ impl OwnVote {
         })
     }
 
-    /// Seals with this key from now on, which the programs must take already.
+    /// Seals with this key from now on. The programs must accept the key already.
     pub fn seal_with(&mut self, (id, key): (u8, SipKey)) {
         self.key = key;
         self.frame[self.payload + offset::KEY_ID] = id;
@@ -153,7 +153,7 @@ impl OwnVote {
             .copy_from_slice(&version.to_be_bytes());
     }
 
-    /// Asks for `entries`, at most [`MAX_LEASES`], at `now`. The votes go into `event`.
+    /// Requests `entries`, at most [`MAX_LEASES`], at `now`. The votes go into `event`.
     pub fn ask(
         &mut self,
         entries: &[LeaseEntry],
@@ -199,7 +199,8 @@ impl OwnVote {
     }
 }
 
-/// Ethernet, IP and UDP headers from `address` to itself. No checksum is right: nobody looks.
+/// Ethernet, IP and UDP headers from `address` to itself. The checksums are wrong: no program
+/// checks them.
 fn write_headers(frame: &mut [u8], address: IpAddr, port: u16) {
     let ip = ETHERNET_LEN;
     let udp = match address {

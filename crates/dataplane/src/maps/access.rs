@@ -19,7 +19,7 @@ pub(crate) fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData> {
     }
 }
 
-/// How many rows an array has.
+/// The number of rows of an array.
 pub(crate) fn rows_of(map: &MapData) -> Result<usize> {
     Ok(map.info()?.max_entries() as usize)
 }

@@ -1,4 +1,4 @@
-//! Writes everything that the programs look up, before they see their first packet.
+//! Writes all data that the programs read, before their first packet.
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -21,8 +21,8 @@ use crate::{
     start::{adopted::AdoptedState, observe::Observation},
 };
 
-/// Returns when the acceptor begins to vote. `object` is the fingerprint of the programs. An
-/// interface that is missing has the index 0, which none has.
+/// Returns the time at which the acceptor begins to vote. `object` is the fingerprint of the
+/// programs. A missing interface has the index 0, which no interface has.
 pub(crate) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
@@ -46,7 +46,8 @@ pub(crate) fn fill(
     fill_groups(ebpf, setup, adopted)?;
     fill_local(ebpf, setup, adopted)?;
     let max_lease_ns = nanos(setup.max_lease)?;
-    // An acceptor that has forgotten its votes abstains; until when is said once it is attached.
+    // An acceptor without its votes abstains. The end of that time is set once the acceptor is
+    // attached.
     let votes_from = adopted.map_or(Boottime::from_nanos(u64::MAX), |adopted| {
         Boottime::from_nanos(adopted.votes_from)
     });
@@ -67,7 +68,8 @@ pub(crate) fn fill(
     Ok(votes_from)
 }
 
-/// Has the programs take `new` keys instead of those so far: all of them or, on a failure, none.
+/// Makes the programs accept the `new` keys instead of the present ones: all of them or, on a
+/// failure, none.
 pub(crate) fn rekey(ebpf: &mut Ebpf, new: &[(u8, SipKey)]) -> Result<()> {
     let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
     let was: Vec<Key> = (0..MAX_KEYS as u32)
@@ -76,8 +78,8 @@ pub(crate) fn rekey(ebpf: &mut Ebpf, new: &[(u8, SipKey)]) -> Result<()> {
     let is = slots(new);
     let changed = (0..).zip(was.iter().zip(&is));
     for (slot, (_, key)) in changed.filter(|(_, (was, is))| was != is) {
-        // Empty in between: the kernel copies a value word by word while packets come, and a
-        // mixture of two keys is none.
+        // The slot is empty in between. The kernel copies a value word by word while packets
+        // arrive, and a mixture of two keys is no key.
         let written = keys.set(slot, Key::default(), 0);
         if let Err(error) = written.and_then(|()| keys.set(slot, *key, 0)) {
             for (slot, key) in (0..).zip(was) {
@@ -89,7 +91,7 @@ pub(crate) fn rekey(ebpf: &mut Ebpf, new: &[(u8, SipKey)]) -> Result<()> {
     Ok(())
 }
 
-/// The map `keys` with these.
+/// The rows of the map `keys` for these keys.
 fn slots(keys: &[(u8, SipKey)]) -> [Key; MAX_KEYS] {
     let mut slots = [Key::default(); MAX_KEYS];
     for (id, key) in keys {
@@ -98,7 +100,8 @@ fn slots(keys: &[(u8, SipKey)]) -> [Key; MAX_KEYS] {
     slots
 }
 
-/// Lets the acceptor abstain from now on for as long as a lease may last; returns until when.
+/// Makes the acceptor abstain from now on for as long as a lease may last. Returns the end of that
+/// time.
 pub(crate) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
     let votes_from = clock::now().after(setup.max_lease);
     let mut config: Array<_, maps::Config> = map(ebpf, "config")?.try_into()?;
@@ -130,7 +133,7 @@ fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) ->
     Ok(())
 }
 
-/// The state of a node without an agent, which says only what keys the node takes.
+/// The state of a node without an agent, which announces only the keys that the node accepts.
 pub(crate) fn silent(setup: &Setup) -> Local {
     Local {
         config_generation: setup.key_mark,
@@ -140,8 +143,8 @@ pub(crate) fn silent(setup: &Setup) -> Local {
     }
 }
 
-/// Gives each guarded address a row, its old one if it had one. Rows that nobody uses any more keep
-/// what is in them, but closed: the programs take an empty first row for an empty map.
+/// Gives each guarded address a row, its former one if it had one. Unused rows keep their content
+/// but are closed: the programs treat an empty first row as an empty map.
 fn fill_guards(
     ebpf: &mut Ebpf,
     setup: &Setup,
@@ -176,7 +179,7 @@ fn fill_guards(
             None => free(&used)?,
         };
         used.push(place);
-        // A lease for another group, or for another interface, opens nothing here.
+        // A lease for another group, or on another interface, opens nothing here.
         let same = |row: &GuardRow| (row.ifindex, row.group) == (ifindex, guard.group.0);
         let open_until = old
             .filter(|(_, row)| same(row))
@@ -195,7 +198,7 @@ fn fill_guards(
     Ok(())
 }
 
-/// Gives each group its row, with the lease that it had in an earlier row.
+/// Gives each group its row, with the lease from an earlier row.
 fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
     for index in (0..MAX_SERVED).map(GroupIndex) {
         let row = setup.groups.get(index.0).map(|group| GuardRow {
@@ -210,7 +213,7 @@ fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -
     Ok(())
 }
 
-/// One more group, with the number `index` among all.
+/// Adds a group, with the number `index` among all groups.
 pub(crate) fn serve_more(ebpf: &mut Ebpf, index: GroupIndex, group: GroupId) -> Result<()> {
     anyhow::ensure!(index.0 < MAX_SERVED, "too many groups");
     guard_rows(ebpf)?.set(GuardPlace::of_group(index).0, group_row(group), 0)?;
@@ -224,7 +227,7 @@ fn group_row(group: GroupId) -> GuardRow {
     }
 }
 
-/// One more guarded address, closed, in a row that is free.
+/// Adds a guarded address, closed, in a free row.
 pub(crate) fn guard_more(ebpf: &mut Ebpf, guard: &SetupGuard, ifindex: u32) -> Result<()> {
     let address = Address::from(guard.address.address);
     let used: Vec<GuardPlace> = vips(ebpf)?
@@ -244,7 +247,7 @@ pub(crate) fn guard_more(ebpf: &mut Ebpf, guard: &SetupGuard, ifindex: u32) -> R
     Ok(())
 }
 
-/// The first place for an address that is not in use.
+/// The first free place for an address.
 fn free(used: &[GuardPlace]) -> Result<GuardPlace> {
     GuardPlace::of_addresses()
         .find(|place| !used.contains(place))

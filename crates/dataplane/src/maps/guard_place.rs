@@ -5,7 +5,7 @@ use heartbeat_common::{
     maps::{MAX_SERVED, MAX_VIPS},
 };
 
-/// The place of a row in the map `guard`: the addresses' places first, those of the groups behind.
+/// The place of a row in the map `guard`: the places of addresses first, then those of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GuardPlace(pub(crate) u32);
 

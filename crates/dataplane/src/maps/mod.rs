@@ -1,4 +1,4 @@
-//! The kernel's maps: what is written into them before the programs run, and views of them after.
+//! The kernel's maps: their content before the programs run, and views of them afterwards.
 
 pub(crate) mod acceptor;
 pub(crate) mod access;

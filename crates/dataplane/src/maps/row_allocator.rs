@@ -1,8 +1,8 @@
-//! The row allocator of the map `peers`, while peers come and go.
+//! The row allocator of the map `peers`, for peers that come and go.
 //!
 //! A row belongs to one link to one peer for as long as that is on the allow-list, together with
-//! the replay window and the deadline timer in it. A row that is free is emptied, then given to the
-//! next peer that comes.
+//! the replay window and the deadline timer in the row. A free row is emptied, then given to the
+//! next new peer.
 
 use std::collections::{self, BTreeSet};
 
@@ -19,20 +19,21 @@ use heartbeat_common::{
 use super::access::{array, map, rows_of};
 use crate::setup::Setup;
 
-/// Nodes that may come while the programs stay, beside those that are there when they are loaded.
+/// Number of nodes that may be added while the programs stay, beside the nodes at the time of
+/// loading.
 const SPARE_NODES: usize = 8;
 
-/// What is on the allow-list.
+/// The content of the allow-list.
 type Allowed = collections::HashMap<Address, PeerSlot>;
 
-/// Rows that a map is made with for `setup`.
+/// Number of rows of a new map for `setup`.
 pub(crate) fn capacity(setup: &Setup) -> usize {
     let spare = SPARE_NODES * setup.links.len();
     (setup.rows() + spare).min(MAX_ROWS).max(setup.rows())
 }
 
 /// The place of each row that `setup` needs, in the order of the rows, in a map with `capacity`
-/// places. A peer that is `there` already keeps its place. `None` if there are too few places.
+/// places. A peer that is in `there` keeps its place. `None` if there are too few places.
 pub(crate) fn assign(
     setup: &Setup,
     there: &Allowed,
@@ -51,7 +52,7 @@ pub(crate) fn assign(
     Ok(places.collect())
 }
 
-/// Whose probes are answered, each with the number of its row.
+/// The peers whose probes are answered, each with the number of its row.
 pub(crate) fn allowed(setup: &Setup) -> Result<Vec<(Address, PeerSlot)>> {
     let own = setup
         .links
@@ -69,7 +70,7 @@ pub(crate) fn allowed(setup: &Setup) -> Result<Vec<(Address, PeerSlot)>> {
     Ok(entries)
 }
 
-/// Puts the peers of `setup` on the allow-list, in these places, and takes all others off it.
+/// Puts the peers of `setup` on the allow-list, in these places, and removes all others.
 pub(crate) fn allow(ebpf: &mut Ebpf, setup: &Setup, places: &[RowPlace]) -> Result<()> {
     let there = {
         let there: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
@@ -84,7 +85,7 @@ pub(crate) fn allow(ebpf: &mut Ebpf, setup: &Setup, places: &[RowPlace]) -> Resu
         })
         .collect();
     let gone = |address: &&Address| wanted.get(*address) != there.get(*address);
-    // Before anybody else gets its row.
+    // Removals come first, before another peer gets the row.
     let mut list: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
     for address in there.keys().filter(gone) {
         list.remove(address)?;
@@ -102,7 +103,7 @@ pub(crate) fn allow(ebpf: &mut Ebpf, setup: &Setup, places: &[RowPlace]) -> Resu
     Ok(())
 }
 
-/// What is on the allow-list now.
+/// The present content of the allow-list.
 pub(crate) fn read<T: std::borrow::Borrow<MapData>>(
     map: &HashMap<T, Address, PeerSlot>,
 ) -> Result<Allowed> {
@@ -110,20 +111,20 @@ pub(crate) fn read<T: std::borrow::Borrow<MapData>>(
     entries.context("could not read the map `allow`")
 }
 
-/// The places of a map that has room for them.
+/// The places of the peers, or an error if the map has no room for them.
 pub(crate) fn fit(setup: &Setup, there: &Allowed, capacity: usize) -> Result<Vec<RowPlace>> {
     room(setup.rows(), capacity)?;
     Ok(assign(setup, there, capacity)?.unwrap_or_default())
 }
 
-/// Where the peers' rows are to be, beside what the maps have.
+/// The places of the peers' rows, beside the present content of the maps.
 pub(crate) fn place(ebpf: &mut Ebpf, setup: &Setup) -> Result<Vec<RowPlace>> {
     let capacity = rows_of(array(ebpf, "peers")?)?;
     let there: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
     fit(setup, &read(&there)?, capacity)
 }
 
-/// That a map with `capacity` rows has as many as these.
+/// Checks that a map with `capacity` rows has room for this many.
 pub(crate) fn room(rows: usize, capacity: usize) -> Result<()> {
     ensure!(
         rows <= capacity,
@@ -195,7 +196,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(second, [0, 3, 1, 2].map(RowPlace));
-        // The one in the middle goes, another comes in its place.
+        // The peer in the middle goes, and another one takes its place.
         let third = setup(&[5, 2, 3]);
         let places = assign(&third, &there(&after, &second), capacity(&before))
             .unwrap()
@@ -212,7 +213,7 @@ mod tests {
         let places = assign(&after, &there(&before, &first), 11)
             .unwrap()
             .unwrap();
-        // The same row, perhaps, but it is emptied: the slot differs.
+        // The row may be the same, but it is emptied: the slot differs.
         let (old, new) = (there(&before, &first), there(&after, &places));
         assert_ne!(old[&Address::from(ip(2))], new[&Address::from(ip(2))]);
         assert_eq!(old[&Address::from(ip(3))], new[&Address::from(ip(3))]);
@@ -228,12 +229,12 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
-        let said = fit(&setup(&many), &Allowed::new(), 10)
+        let message = fit(&setup(&many), &Allowed::new(), 10)
             .unwrap_err()
             .to_string();
         assert!(
-            said.contains("have 10 rows, of which 19 are needed"),
-            "{said}"
+            message.contains("have 10 rows, of which 19 are needed"),
+            "{message}"
         );
     }
 }

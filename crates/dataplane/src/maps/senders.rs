@@ -1,7 +1,7 @@
-//! The map `senders`: which sockets the kernel signs probes of.
+//! The map `senders`: the sockets whose probes the kernel signs.
 //!
-//! A writer of this map can have the kernel sign in this node's name. Only this module writes it,
-//! for sockets that the agent has opened itself.
+//! A writer of this map can make the kernel sign in this node's name. Only this module writes the
+//! map, for sockets that the agent has opened itself.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use heartbeat_sys::net::ProbeSocket;
 use super::access;
 use crate::pins::Pins;
 
-/// The sockets that are registered.
+/// The registered sockets.
 #[derive(Debug)]
 pub struct Senders {
     map: HashMap<MapData, u64, u32>,
@@ -37,9 +37,9 @@ impl Senders {
         })
     }
 
-    /// Has the kernel sign what leaves by `socket` on `link`, from the next packet on. The socket
-    /// that was registered there last goes on being signed for: whoever sends may still use it,
-    /// until it is closed.
+    /// Makes the kernel sign the packets of `socket` on `link`, from the next packet on. The
+    /// previous socket of the link stays registered until it is closed, since its owner may still
+    /// use it.
     pub fn register(&mut self, link: LinkId, socket: &ProbeSocket) -> Result<()> {
         let link = u32::from(link.0);
         let latest = self.latest.get(&link).copied();
@@ -56,7 +56,7 @@ impl Senders {
     }
 }
 
-/// Empties the map: the sockets of an earlier agent are gone, and a new one has none yet.
+/// Empties the map: the sockets of an earlier agent are gone, and a new agent has none yet.
 pub(crate) fn forget(ebpf: &mut Ebpf) -> Result<()> {
     let mut map: HashMap<_, u64, u32> = access::map(ebpf, "senders")?.try_into()?;
     let cookies: Vec<u64> = map.keys().collect::<Result<_, _>>()?;

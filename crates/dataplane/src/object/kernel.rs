@@ -1,4 +1,4 @@
-//! What the running kernel lacks, in words.
+//! The missing features of the running kernel, as texts.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use aya::{
 
 use crate::attach::errors::errno;
 
-/// The oldest kernel that heartbeat is tested with.
+/// The oldest kernel on which heartbeat is tested.
 const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
 
 /// The kernel's release, as `uname -r` shows it.
@@ -20,12 +20,12 @@ pub(crate) fn release() -> String {
     )
 }
 
-/// Says what is done without, and what that means: one line for each.
-pub(crate) fn tell_what_it_lacks() {
+/// Logs each missing feature and its consequence in one line.
+pub(crate) fn log_missing_features() {
     if KernelVersion::current().is_ok_and(|current| current < OLDEST) {
         log::warn!(
-            "Linux {} is older than 6.1, the oldest that heartbeat is tested with: what it lacks \
-            may be refused when the programs are loaded",
+            "Linux {} is older than 6.1, the oldest version that heartbeat is tested with: it may \
+             refuse the programs",
             release()
         );
     }
@@ -42,7 +42,8 @@ pub(crate) fn tell_what_it_lacks() {
 pub(crate) fn has_tc_links() -> bool {
     match SchedClassifier::query_tcx("lo", TcAttachType::Egress) {
         Ok(_) => true,
-        // Whoever may not ask, or has no loopback, is told when it comes to attaching.
+        // A process without the right to ask, or without a loopback, gets the error at the
+        // attachment.
         Err(error) => errno(&error) != Some(libc::EINVAL),
     }
 }

@@ -1,11 +1,12 @@
-//! The kernel programs that this binary carries.
+//! The kernel programs in this binary.
 
 pub(crate) mod kernel;
 pub(crate) mod programs;
 
 use anyhow::{Result, bail};
 
-/// Aligned as the ELF parser demands; empty if the build found no object (see `build.rs`).
+/// The object with the alignment for the ELF parser; empty if the build found none (see
+/// `build.rs`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/heartbeat.bpf"));
 
 /// The BPF object with the responder, the stamp and the deadline timers.

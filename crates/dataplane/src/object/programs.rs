@@ -11,7 +11,8 @@ use heartbeat_common::siphash::{SipHash, SipKey};
 
 use crate::pins::Pins;
 
-/// Those that answer, stamp and guard. What tells of processes is loaded when it is asked for.
+/// The programs that answer, stamp and guard. The program for ends of processes is loaded on
+/// demand.
 pub(crate) const NAMES: [&str; 4] = ["responder", "stamp_probe", "guard_ingress", "guard_egress"];
 
 /// The programs of an instance.
@@ -50,7 +51,7 @@ fn load_one(program: &mut Program) -> Result<(), ProgramError> {
 }
 
 impl Programs {
-    /// Those that are pinned.
+    /// Opens the pinned programs.
     pub(crate) fn open(pins: &Pins) -> Result<Self> {
         let path = |name| pins.path(&pin(name));
         let failed = |name| format!("could not open the pinned program `{name}`");
@@ -67,9 +68,10 @@ impl Programs {
     }
 }
 
-/// Tells one object from another.
+/// A number that distinguishes one object from another.
 pub(crate) fn fingerprint(object: &[u8]) -> u64 {
-    // Nobody is to be kept from making another one with the same.
+    // A hash without a secret will do: nothing depends on the absence of collisions made on
+    // purpose.
     let mut hasher = SipHash::new(SipKey { k0: 0, k1: 0 });
     for chunk in object.chunks(size_of::<u64>()) {
         let mut word = [0; size_of::<u64>()];

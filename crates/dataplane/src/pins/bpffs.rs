@@ -1,9 +1,9 @@
-//! The BPF file system that programs, links and maps are pinned to.
+//! The BPF file system of the pins of programs, links and maps.
 //!
-//! A pin is what keeps a guard in place when its agent has died. One in a mount namespace of its
-//! own, as a container, `unshare --mount` and `ip netns exec` have, goes with the last process in
-//! there, while the addresses stay on the host's interfaces. So only a file system that the host
-//! itself has mounted will do.
+//! A pin keeps the guard in place after the death of its agent. A BPF file system in a private
+//! mount namespace, as containers, `unshare --mount` and `ip netns exec` have, goes with the last
+//! process in that namespace, while the addresses stay on the host's interfaces. So only a file
+//! system that the host itself has mounted is accepted.
 
 use std::{
     fs::{self, File},
@@ -27,13 +27,13 @@ use nix::{
 
 pub(super) const BPFFS: &str = "/sys/fs/bpf";
 
-/// Mounts the BPF file system where nobody has yet.
+/// Mounts the BPF file system unless it is mounted.
 pub fn mount_bpffs() -> Result<()> {
     ensure_mounted().map(drop)
 }
 
-/// The BPF file system, mounted where nobody has yet, if it outlives this process: else it is
-/// refused, and nothing stays mounted.
+/// Mounts the BPF file system unless it is mounted, and checks that it outlives this process. On
+/// failure nothing stays mounted.
 pub(crate) fn mount_for_good() -> Result<()> {
     let mounted = ensure_mounted()?;
     let lasts = outlives(mounted);
@@ -44,12 +44,12 @@ pub(crate) fn mount_for_good() -> Result<()> {
     lasts
 }
 
-/// That the BPF file system which is mounted outlives this process.
+/// Checks that the mounted BPF file system outlives this process.
 pub(crate) fn must_last() -> Result<()> {
     outlives(false)
 }
 
-/// Returns whether it was this that mounted it.
+/// Returns whether this call mounted it.
 fn ensure_mounted() -> Result<bool> {
     if is_there()? {
         return Ok(false);
@@ -57,8 +57,9 @@ fn ensure_mounted() -> Result<bool> {
     if !nix::unistd::geteuid().is_root() {
         bail!("no BPF file system at {BPFFS}, and only root can mount it: run as root");
     }
-    // Two at once would each mount one, and the pins of one of them would be hidden. Who opened the
-    // directory before another mounted over it waits here and finds it done.
+    // Two processes at the same time would each mount a file system, and the pins of one of them
+    // would be hidden. A process that opened the directory before another mounted over it waits
+    // here, and finds the file system mounted.
     let below = File::open(BPFFS).with_context(|| format!("could not open {BPFFS}"))?;
     let _alone = Flock::lock(below, FlockArg::LockExclusive)
         .map_err(|(_, error)| error)
@@ -79,7 +80,7 @@ fn ensure_mounted() -> Result<bool> {
     Ok(true)
 }
 
-/// Whether anybody has mounted one yet.
+/// Whether a BPF file system is mounted.
 pub(crate) fn is_there() -> Result<bool> {
     let kind = statfs(BPFFS).with_context(|| format!("{BPFFS} is missing: is sysfs mounted?"))?;
     Ok(kind.filesystem_type() == BPF_FS_MAGIC)
@@ -92,8 +93,8 @@ fn device(path: &Path) -> Result<(u32, u32)> {
     Ok((u32::try_from(major(device))?, u32::try_from(minor(device))?))
 }
 
-/// That the host's first process sees the same file system; `mounted` says that this process has
-/// just mounted it.
+/// Checks that the host's first process has the same file system. `mounted`: this process has just
+/// mounted it.
 fn outlives(mounted: bool) -> Result<()> {
     let device = device(Path::new(BPFFS))?;
     match judge(
@@ -105,20 +106,20 @@ fn outlives(mounted: bool) -> Result<()> {
         Verdict::Lasts => Ok(()),
         Verdict::Unknown => {
             log::warn!(
-                "this agent has a pid namespace of its own, so it cannot see whether the BPF file \
-                system at {BPFFS} is the host's: if it is not, the guard goes when the container \
-                ends, and addresses stay; let the container share the host's pid namespace to have \
-                it checked"
+                "this agent has a pid namespace of its own, so it cannot check whether the BPF \
+                file system at {BPFFS} is the host's: if it is not, the guard goes when the \
+                container ends, and addresses stay; share the host's pid namespace with the \
+                container for the check"
             );
             Ok(())
         }
         Verdict::Private => bail!(
             "the BPF file system at {BPFFS} is private to this mount namespace: when the last \
             process in here ends, the guard would go with it, and the addresses would stay on \
-            their interfaces for two nodes to serve\n  start heartbeat where the host's is seen: \
-            have the host mount it at boot (`mount -t bpf bpf {BPFFS}`), give a container that one \
-            (`--pid host --volume {BPFFS}:{BPFFS}`), and use `nsenter --net=…` in place of `ip \
-            netns exec`"
+            their interfaces for two nodes to serve\n  start heartbeat with the host's BPF file \
+            system: mount it on the host at boot (`mount -t bpf bpf {BPFFS}`), pass it to a \
+            container (`--pid host --volume {BPFFS}:{BPFFS}`), and use `nsenter --net=…` in place \
+            of `ip netns exec`"
         ),
     }
 }
@@ -126,18 +127,18 @@ fn outlives(mounted: bool) -> Result<()> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Lasts,
-    /// Who else has it cannot be seen.
+    /// The other holders of the file system are not visible.
     Unknown,
     Private,
 }
 
-/// `device` is that of the file system, `sees_host` says whether process 1 is the host's, `theirs`
-/// is what that one has mounted, if it can be read.
+/// `device` is the device of the file system. `sees_host` is true if process 1 is the host's.
+/// `theirs` is the list of mounts of process 1, if it can be read.
 fn judge(device: (u32, u32), mounted: bool, sees_host: bool, theirs: Option<&[Mount]>) -> Verdict {
     let same = |mount: &Mount| mount.kind == "bpf" && mount.device == device;
     match theirs {
         Some(theirs) if sees_host && theirs.iter().any(same) => Verdict::Lasts,
-        // Process 1 is in the same container. What it had before may be the host's.
+        // Process 1 is in the same container. A file system that it had before may be the host's.
         Some(theirs) if !sees_host && !mounted && theirs.iter().any(same) => Verdict::Unknown,
         _ => Verdict::Private,
     }
@@ -158,10 +159,11 @@ mod tests {
         let theirs = [mount("sysfs", 20), mount("bpf", 30)];
         let judge =
             |minor, mounted, sees_host, theirs| judge((0, minor), mounted, sees_host, theirs);
-        // Inherited, bound, propagated, or mounted just now where the host sees it.
+        // The file system is inherited, bound, propagated, or mounted just now where the host sees
+        // it.
         assert_eq!(judge(30, false, true, Some(&theirs[..])), Verdict::Lasts);
         assert_eq!(judge(30, true, true, Some(&theirs[..])), Verdict::Lasts);
-        // Another superblock, also with the number of a file system of another kind.
+        // Another superblock, or the same number on a file system of another kind.
         assert_eq!(judge(31, false, true, Some(&theirs[..])), Verdict::Private);
         assert_eq!(judge(20, false, true, Some(&theirs[..])), Verdict::Private);
         assert_eq!(judge(30, false, true, None), Verdict::Private);

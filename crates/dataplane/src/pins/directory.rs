@@ -1,9 +1,9 @@
-//! The pin directory of an instance: how it is made, whose it has to be, and how one agent keeps
-//! everybody else out of it.
+//! The pin directory of an instance: its creation, its required owner, and the lock against other
+//! agents.
 //!
-//! Whoever may write to it, or rename it, decides what becomes of the pins. So it, the root of all
-//! pins and the BPF file system's own directory have to be root's; any other is refused, and nothing
-//! in it is touched.
+//! A user who may write to the directory, or rename it, decides what becomes of the pins. So root
+//! must own the directory, the root of all pins and the BPF file system's own directory. Any other
+//! directory is refused, and nothing in it is touched.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -26,34 +26,34 @@ use super::{
     bpffs::{self, BPFFS},
 };
 
-/// The bits of a mode by which others than the owner may write.
+/// The mode bits by which users other than the owner may write.
 const WRITABLE: u32 = 0o022;
-/// The bit of a directory in which nobody may rename what is another's.
+/// The mode bit of a directory in which no user may rename the files of others.
 const STICKY: u32 = 0o1000;
-/// How often others may take the root of all pins away while this instance makes its own.
+/// Number of tries to make the directory while other instances remove the root of all pins.
 const CREATE_TRIES: usize = 8;
 
-/// The pins of an instance belong to whoever holds this.
+/// The exclusive right to the pins of an instance.
 #[derive(Debug)]
 pub struct Claim {
     _dir: Flock<File>,
 }
 
 impl Pins {
-    /// Looks for the directory, and keeps everybody else out of it if it is there. Changes nothing.
+    /// Opens the directory, and locks it against other agents if it exists. Changes nothing.
     ///
-    /// `None` if it is not there, or out of reach: whoever makes it is told why.
+    /// `None` if the directory does not exist or cannot be opened: its creation reports the reason.
     pub(crate) fn read_claim(&self) -> Result<Option<Claim>> {
         if !bpffs::is_there()? || fs::symlink_metadata(self.dir()).is_err() {
             return Ok(None);
         }
         bpffs::must_last()?;
-        self.claim_or_tell().map(Some)
+        self.claim_or_refuse().map(Some)
     }
 
-    /// Makes the directory where [`Pins::look`] found none (`held`), mounts the BPF file system
-    /// where nobody has yet, and keeps everybody else out for as long as the claim lives: also an
-    /// agent whose lock file is elsewhere.
+    /// Makes the directory if [`Pins::read_claim`] found none (`held`), and mounts the BPF file
+    /// system unless it is mounted. The claim locks the directory against other agents as long as
+    /// it lives, even against an agent with its lock file elsewhere.
     pub(crate) fn claim(&self, held: Option<Claim>) -> Result<Claim> {
         if let Some(held) = held {
             self.create()?;
@@ -62,10 +62,10 @@ impl Pins {
         bpffs::mount_for_good()?;
         refuse_foreign_parent(Path::new(BPFFS))?;
         self.create()?;
-        self.claim_or_tell()
+        self.claim_or_refuse()
     }
 
-    fn claim_or_tell(&self) -> Result<Claim> {
+    fn claim_or_refuse(&self) -> Result<Claim> {
         self.claim_what_is_there()?.with_context(|| {
             format!(
                 "another agent is using {}: stop it first, or give this one another `instance` in \
@@ -75,8 +75,8 @@ impl Pins {
         })
     }
 
-    /// Keeps everybody else out of a directory that is there already, wherever it is mounted.
-    /// `None`: another agent does so.
+    /// Locks an existing directory against other agents, wherever it is mounted. `None`: another
+    /// agent holds the lock.
     pub fn claim_what_is_there(&self) -> Result<Option<Claim>> {
         refuse_foreign_parent(Path::new(BPFFS))?;
         open_private(Path::new(PIN_ROOT))?;
@@ -91,9 +91,9 @@ impl Pins {
     }
 
     fn create(&self) -> Result<()> {
-        // They may be there already, with whatever mode another program of root's gave them. Who
-        // takes the last instance away takes the root along, and that may be just now. What others
-        // may have put things into is not made our own; that is refused when it is opened.
+        // The directories may exist already, with any mode that another program of root gave them.
+        // Another process that removes the last instance removes the root too, perhaps just now. A
+        // directory in which others may have put files is not taken over: opening it fails.
         let private = |dir: &Path| -> io::Result<bool> {
             match fs::DirBuilder::new().mode(0o700).create(dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -138,25 +138,25 @@ fn open_private(dir: &Path) -> Result<File> {
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     ensure!(
         is_private(owner, mode),
-        "{show} belongs to user {owner} and has mode {mode:04o}, so others than root may change \
-        what is pinned there\n  see what is in it, then remove it or correct it: `chown root:root \
+        "{show} belongs to user {owner} and has mode {mode:04o}, so users other than root may \
+        change the pins there\n  check its content, then remove it or correct it: `chown root:root \
         {show}`, `chmod 0700 {show}`; and mount the BPF file system with mode=0700"
     );
     Ok(opened)
 }
 
-/// Why `dir` could not be opened.
+/// The reason why `dir` could not be opened.
 fn unusable(dir: &Path, error: io::Error) -> Error {
     let show = dir.display();
     match fs::symlink_metadata(dir) {
         Ok(found) if found.is_symlink() => anyhow!(
             "{show} is a symbolic link of user {}, so its owner decides where programs are \
-            pinned\n  see where it leads, then remove it: `rm {show}`",
+            pinned\n  check its target, then remove it: `rm {show}`",
             found.uid()
         ),
         Ok(found) if !found.is_dir() => anyhow!(
-            "{show} is no directory (it belongs to user {} and has mode {:04o})\n  see what it is, \
-            then remove it: `rm {show}`",
+            "{show} is no directory (it belongs to user {} and has mode {:04o})\n  check its \
+            content, then remove it: `rm {show}`",
             found.uid(),
             found.mode() & 0o7777
         ),
@@ -168,15 +168,15 @@ const fn is_private(owner: u32, mode: u32) -> bool {
     owner == 0 && mode & WRITABLE == 0
 }
 
-/// Refuses a directory in which others than root can rename what is root's.
+/// Refuses a directory in which users other than root can rename root's files.
 fn refuse_foreign_parent(dir: &Path) -> Result<()> {
     let show = dir.display();
     let found = fs::metadata(dir).with_context(|| format!("could not look at {show}"))?;
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     ensure!(
         keeps_what_is_in_it(owner, mode),
-        "{show} belongs to user {owner} and has mode {mode:04o}, so others than root may move the \
-        pins away\n  correct it: `chown root:root {show}`, `chmod 0700 {show}`; or mount the BPF \
+        "{show} belongs to user {owner} and has mode {mode:04o}, so users other than root may move \
+        the pins\n  correct it: `chown root:root {show}`, `chmod 0700 {show}`; or mount the BPF \
         file system there with mode=0700"
     );
     Ok(())
@@ -194,7 +194,7 @@ mod tests {
         path::PathBuf,
     };
 
-    /// A directory of this test's own, removed with it.
+    /// A directory of this test, removed with the value.
     struct Scratch(PathBuf);
 
     impl Scratch {
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Only root can make a directory root's.
+    /// Only root can give a directory to root.
     fn is_root() -> bool {
         nix::unistd::geteuid().is_root()
     }
@@ -235,13 +235,13 @@ mod tests {
         let refused = [(65_534, 0o700), (65_534, 0o1755), (0, 0o720), (0, 0o1777)];
         for (owner, mode) in refused {
             let path = dir.set(owner, mode);
-            let said = open_private(path).unwrap_err().to_string();
+            let message = open_private(path).unwrap_err().to_string();
             let show = path.display();
             for part in [
                 format!("{show} belongs to user {owner} and has mode {mode:04o}"),
                 format!("`chown root:root {show}`, `chmod 0700 {show}`"),
             ] {
-                assert!(said.contains(&part), "{said}");
+                assert!(message.contains(&part), "{message}");
             }
         }
     }
@@ -252,16 +252,16 @@ mod tests {
         let [link, file, missing] = ["link", "file", "missing"].map(|name| dir.0.join(name));
         symlink("/", &link).unwrap();
         fs::write(&file, "").unwrap();
-        let said = |path: &Path| format!("{:#}", open_private(path).unwrap_err());
-        let of_link = said(&link);
+        let message = |path: &Path| format!("{:#}", open_private(path).unwrap_err());
+        let of_link = message(&link);
         assert!(of_link.contains("is a symbolic link of user "), "{of_link}");
         assert!(
             of_link.contains(&format!("`rm {}`", link.display())),
             "{of_link}"
         );
-        let of_file = said(&file);
+        let of_file = message(&file);
         assert!(of_file.contains("is no directory"), "{of_file}");
-        let of_missing = said(&missing);
+        let of_missing = message(&missing);
         assert!(
             of_missing.contains("could not open the directory")
                 && of_missing.contains("No such file"),
@@ -282,12 +282,12 @@ mod tests {
             );
         }
         for (owner, mode) in [(65_534, 0o700), (65_534, 0o1777), (0, 0o777), (0, 0o770)] {
-            let said = refuse_foreign_parent(dir.set(owner, mode)).unwrap_err();
-            let said = said.to_string();
+            let message = refuse_foreign_parent(dir.set(owner, mode)).unwrap_err();
+            let message = message.to_string();
             let named = format!("belongs to user {owner} and has mode {mode:04o}");
             assert!(
-                said.contains(&named) && said.contains("chmod 0700"),
-                "{said}"
+                message.contains(&named) && message.contains("chmod 0700"),
+                "{message}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Where an instance's programs, links and maps are pinned, and how they go away again.
+//! The pins of an instance's programs, links and maps, and their removal.
 
 mod bpffs;
 pub(crate) mod directory;
@@ -56,7 +56,7 @@ impl Pins {
         entries.map(name).collect()
     }
 
-    /// Removes all pins that `keep` does not name, and the filters that stand for pins.
+    /// Removes all pins that `keep` does not accept, and the filters that stand for pins.
     pub(crate) fn remove_all_but(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
         filter::remove_all_but(&self.dir, &keep)?;
         for name in self.names()? {
@@ -73,8 +73,8 @@ impl Pins {
         fs::remove_file(&path).with_context(|| format!("could not unpin {}", path.display()))
     }
 
-    /// Removes all pins; links that nothing else holds are detached by it, and filters that stand
-    /// for them removed. False if there were none.
+    /// Removes all pins. The kernel then detaches links that nothing else holds, and filters that
+    /// stand for links are removed. False if there were none.
     pub fn remove(&self) -> Result<bool> {
         filter::remove_all_but(&self.dir, |_| false)?;
         let entries = match fs::read_dir(&self.dir) {
@@ -94,27 +94,27 @@ impl Pins {
         }
         fs::remove_dir(&self.dir)
             .with_context(|| format!("could not remove {}", self.dir.display()))?;
-        // Other instances may still have theirs.
+        // Other instances may still have their pins there.
         let _ = fs::remove_dir(PIN_ROOT);
         Ok(true)
     }
 
-    /// Removes the directory if nothing is in it.
+    /// Removes the directory if it is empty.
     pub(crate) fn remove_if_empty(&self) {
         if fs::remove_dir(&self.dir).is_ok() {
             let _ = fs::remove_dir(PIN_ROOT);
         }
     }
 
-    /// The same where nobody can do anything about a failure.
-    pub(crate) fn remove_or_tell(&self) {
+    /// Removes all pins, and logs a failure, where no caller can handle it.
+    pub(crate) fn remove_or_log(&self) {
         if let Err(error) = self.remove() {
             log::error!("could not remove the pins: {error:#}; `heartbeat unload` tries again");
         }
     }
 }
 
-/// The instances that have pins on this host.
+/// The instances with pins on this host.
 pub fn instances() -> Result<Vec<String>> {
     let entries = match fs::read_dir(PIN_ROOT) {
         Ok(entries) => entries,

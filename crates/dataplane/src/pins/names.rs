@@ -1,15 +1,15 @@
-//! How the pins of an interface's links are called.
+//! The names of the pins of an interface's links.
 
 use crate::setup::Attached;
 
-/// The name of an interface as pins have it: the BPF file system refuses dots (`bpf_lookup` in
-/// kernel/bpf/inode.c), which the usual names of VLAN interfaces have. No interface has a colon in
-/// its name.
+/// The name of an interface in the name of a pin. The BPF file system refuses dots (`bpf_lookup` in
+/// kernel/bpf/inode.c), which the usual names of VLAN interfaces have. A colon replaces each dot,
+/// since no interface has a colon in its name.
 fn in_pin(interface: &str) -> String {
     interface.replace('.', ":")
 }
 
-/// The name of the pin tells how the link is attached.
+/// The pin of an XDP link. The name includes the mode of the link.
 pub(crate) fn xdp_pin(interface: &str, attached: Attached) -> String {
     let interface = in_pin(interface);
     match attached {
@@ -27,8 +27,7 @@ pub(crate) fn tc_pin(name: &str, interface: &str) -> String {
     }
 }
 
-/// The way in which the link with this pin is attached; `None` if its program is not an XDP
-/// program.
+/// The mode of the link with this pin; `None` if its program is not an XDP program.
 pub(crate) fn way_of(pin: &str) -> Option<Attached> {
     let mut ways = [Attached::Native, Attached::Skb].into_iter();
     ways.find(|way| pin.starts_with(&xdp_pin("", *way)))

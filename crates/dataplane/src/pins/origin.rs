@@ -1,8 +1,8 @@
-//! The network namespace that an instance's programs were loaded in.
+//! The network namespace in which an instance's programs were loaded.
 //!
-//! Its guard, its interfaces and its addresses are there. A process in another namespace that took
-//! them over, or removed the guard, would leave the addresses where they are, with nothing in front
-//! of them.
+//! The guard, the interfaces and the addresses of the instance are in that namespace. A process in
+//! another namespace that took them over, or removed the guard, would leave the addresses in place
+//! without a guard.
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, Map};
@@ -12,20 +12,20 @@ use heartbeat_sys::net::namespace;
 use super::Pins;
 use crate::attach::{links, sockets};
 
-/// That what is pinned is of this process's network namespace, as far as it is on any interface.
-/// `what` is to be done with it.
+/// Checks that the pins belong to this process's network namespace, unless they are on no
+/// interface. `what` names the intended action.
 pub fn must_be_here(pins: &Pins, what: &str) -> Result<()> {
     let Some(origin) = recorded(pins) else {
         return Ok(());
     };
     let here = cookie()?;
-    // What is on no interface any more guards nothing: that namespace has gone.
+    // Pins on no interface guard nothing: their namespace is gone.
     if origin == here || !is_on_an_interface(pins)? {
         return Ok(());
     }
     bail!(
         "{} was loaded in another network namespace (number {origin}, this one is {here}): its \
-        addresses and their guard are there, and could not be found from here, so nothing was \
+        addresses and their guard are there and cannot be reached from here, so nothing was \
         changed\n  {what} in that namespace: `nsenter --net=/run/netns/NAME heartbeat …`, or \
         `nsenter --net=/proc/PID/ns/net` of a process there",
         pins.dir().display()
@@ -37,7 +37,8 @@ pub(crate) fn cookie() -> Result<u64> {
     namespace::cookie().context("could not find out which network namespace this is")
 }
 
-/// Where the instance was loaded; `None` if nothing is there, or of a release that did not say so.
+/// The namespace of the instance's load; `None` if there is no instance, or if its release did not
+/// record it.
 fn recorded(pins: &Pins) -> Option<u64> {
     let config: Array<_, Config> = Map::Array(pins.map("config").ok()?).try_into().ok()?;
     let origin = config.get(&0, 0).ok()?.namespace;
@@ -50,6 +51,6 @@ fn is_on_an_interface(pins: &Pins) -> Result<bool> {
     let mut links = names
         .iter()
         .filter(|name| name.starts_with("link_") && !elsewhere.contains(name));
-    // One that cannot be asked may be on any.
+    // A link without information may be on any interface.
     Ok(links.any(|name| links::interface_of_pin(&pins.path(name)).map_or(true, |on| on != 0)))
 }

@@ -1,8 +1,8 @@
-//! Puts the guard onto interfaces that had none, for addresses that a reload adds.
+//! Attaches the guard to further interfaces, for addresses that a reload adds.
 //!
-//! Attaching waits for the kernel's lock of all network configuration, and for cards that begin
-//! anew. So it is apart from the rest of the reload, and can be done by a thread that nobody waits
-//! for.
+//! An attachment waits for the kernel's lock of all network configuration, and for cards that
+//! restart. So it is separate from the rest of the reload, and can run in a thread that no other
+//! thread waits for.
 
 use anyhow::Result;
 
@@ -14,17 +14,17 @@ use crate::{
     setup::SetupGuard,
 };
 
-/// What is to be attached.
+/// The attachments to be made.
 #[derive(Debug)]
 pub struct Guarding {
     pins: Pins,
-    /// Each with whether a link is on it.
+    /// The interfaces, each with a flag for a link on it.
     interfaces: Vec<(String, bool)>,
     replace: bool,
 }
 
 impl Dataplane {
-    /// What has to be attached before these addresses are guarded, too.
+    /// The attachments that are needed before these addresses are guarded too.
     pub fn guarding(&self, guards: &[SetupGuard]) -> Guarding {
         let setup = &self.setup;
         let before = setup.guarded_interfaces();
@@ -41,7 +41,7 @@ impl Dataplane {
 }
 
 impl Guarding {
-    /// Attaches it. It may take long.
+    /// Attaches the guard. This may take long.
     pub fn attach(&self) -> Result<()> {
         if self.interfaces.is_empty() {
             return Ok(());

@@ -1,8 +1,8 @@
-//! Puts the programs onto interfaces that come while the agent runs.
+//! Attaches the programs to interfaces that appear while the agent runs.
 //!
-//! Hotplug works on pinned programs and maps, so that a thread of its own can do it: attaching
+//! Hotplug works on pinned programs and maps, so that a thread of its own can run it. An attachment
 //! waits for the kernel's lock of all network configuration, and no other thread of the agent
-//! should.
+//! should wait for that.
 
 use std::{fmt, net::IpAddr};
 
@@ -50,7 +50,7 @@ impl fmt::Debug for Hotplug {
 }
 
 impl Hotplug {
-    /// Opens what `dataplane` has pinned.
+    /// Opens the pins of `dataplane`.
     pub fn open(dataplane: &Dataplane) -> Result<Self> {
         let pins = dataplane.pins.clone();
         Ok(Self {
@@ -70,7 +70,7 @@ impl Hotplug {
         &self.links
     }
 
-    /// The interfaces that links or guarded addresses are on, each once.
+    /// The interfaces of links and guarded addresses, each once.
     pub fn interfaces(&self) -> Vec<String> {
         let links = self.links.iter().map(|link| &link.interface);
         let guards = self.guards.iter().map(|guard| &guard.interface);
@@ -83,14 +83,14 @@ impl Hotplug {
         names
     }
 
-    /// Goes on with other guarded addresses: `guards`, whose rows `view` has.
+    /// Replaces the guarded addresses by `guards`, whose rows are in `view`.
     pub fn guard(&mut self, guards: Vec<SetupGuard>, view: GuardView) {
         (self.guards, self.guard) = (guards, view);
     }
 
-    /// The guarded addresses of the interface called `name` that are on others than the one with
-    /// this index, which has the name now. While there is one, the guard must not leave the
-    /// interface that had the name before.
+    /// The guarded addresses of the interface called `name` that are on another interface than the
+    /// one with this index, which has the name now. While there are any, the guard must not leave
+    /// the interface that had the name before.
     pub fn left_behind(
         &self,
         name: &str,
@@ -111,8 +111,8 @@ impl Hotplug {
         Ok(left)
     }
 
-    /// Puts all that belongs there onto an interface, the guard first, and tells the programs which
-    /// one it is. No guarded address may be left behind ([`Hotplug::left_behind`]).
+    /// Attaches all programs of an interface, the guard first, and writes its index for the
+    /// programs. No guarded address may be left behind ([`Hotplug::left_behind`]).
     pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment> {
         let pins = &self.pins;
         unpin_strangers(name, ifindex, pins)?;
@@ -123,7 +123,7 @@ impl Hotplug {
         };
         let attachment = match mode {
             Some(mode) => interface::answer(&mut self.programs, pins, name, mode)?,
-            // Its address is guarded, and no heartbeat comes that way.
+            // The interface has a guarded address and no link.
             None => guarded.context("nothing belongs there")?,
         };
         for link in self.links.iter().filter(|link| link.interface == name) {
@@ -142,8 +142,8 @@ impl Hotplug {
         Ok(attachment)
     }
 
-    /// Opens a socket for the probes of the link with this index, on the interface with this one,
-    /// of which the kernel signs what it sends.
+    /// Opens a socket for the probes of the link `link`, on the interface with this index. The
+    /// kernel signs the packets of that socket.
     pub fn open_socket(&mut self, link: LinkId, port: u16, ifindex: u32) -> Result<ProbeSocket> {
         let SetupLink { id, address, .. } = self
             .links
@@ -154,8 +154,8 @@ impl Hotplug {
         Ok(socket)
     }
 
-    /// The TC programs that belong onto an interface and are not there any more, as messages call
-    /// them. A program of which the kernel tells nothing counts as there.
+    /// The missing TC programs of an interface, by their names in messages. A program without
+    /// information from the kernel counts as present.
     pub fn missing(&self, name: &str, ifindex: u32, netlink: &mut Netlink) -> Vec<&'static str> {
         let stamp = self.mode(name).map(|_| "stamp_probe");
         let guard = (!self.guards.is_empty()).then_some("guard_egress");
@@ -167,7 +167,7 @@ impl Hotplug {
             .collect()
     }
 
-    /// How the XDP program is attached there, as the pins say.
+    /// The mode of the attached XDP program, according to the pins.
     pub fn attached(&self, interface: &str) -> Option<Attachment> {
         let mut ways = [Attached::Native, Attached::Skb].into_iter();
         let how = ways.find(|how| self.pins.path(&xdp_pin(interface, *how)).exists())?;
@@ -177,7 +177,7 @@ impl Hotplug {
         })
     }
 
-    /// Attaches in skb mode what does not run in the driver.
+    /// Attaches in skb mode a program that does not run in the driver.
     pub fn move_to_skb(&mut self, interface: &str, why: &str) -> Result<Attachment> {
         let is_link = self.mode(interface).is_some();
         let program = if is_link {
@@ -188,14 +188,14 @@ impl Hotplug {
         xdp::move_to_skb(program, interface, why, &self.pins)
     }
 
-    /// How many frames the programs saw that came in by an interface. Others, whose index differs
-    /// from its by a multiple of [`maps::ARRIVAL_SLOTS`], count as well.
+    /// Number of frames that arrived by an interface and passed the programs. Frames of other
+    /// interfaces, whose index differs by a multiple of [`maps::ARRIVAL_SLOTS`], are counted too.
     pub fn arrivals(&self, ifindex: u32) -> Result<u64> {
         let values = self.arrivals.get(&arrival_slot(ifindex), 0)?;
         Ok(values.iter().sum())
     }
 
-    /// Whether the program with this number is the one that belongs onto `interface`.
+    /// Whether the program with this number is our program for `interface`.
     pub fn is_own(&self, interface: &str, program: u32) -> Result<bool> {
         let own = match self.mode(interface) {
             Some(_) => &self.programs.responder,
@@ -204,7 +204,7 @@ impl Hotplug {
         Ok(own.info()?.id() == program)
     }
 
-    /// How the configuration wants heartbeats to be taken there; `None` if no link is on it.
+    /// The configured XDP mode of the interface; `None` if no link is on it.
     pub fn mode(&self, interface: &str) -> Option<XdpMode> {
         let mut links = self.links.iter();
         let link = links.find(|link| link.interface == interface)?;

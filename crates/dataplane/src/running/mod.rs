@@ -1,4 +1,4 @@
-//! The loaded programs: what they are told while they run, and what is read of them.
+//! The loaded programs: the changes to their maps while they run, and the values read from them.
 
 mod guarding;
 mod hotplug;
@@ -43,7 +43,7 @@ use crate::{
     setup::{Attachment, Setup, SetupGuard},
     start::{
         discovery,
-        execute::{Means, Started, execute},
+        execute::{Inputs, Started, execute},
         observe::Observation,
         plan::{Keep, Plan},
     },
@@ -62,42 +62,43 @@ pub struct Dataplane {
     inherited: Vec<Option<Boottime>>,
     inherited_groups: Vec<Option<Boottime>>,
     votes_from: Boottime,
-    /// Of each row of a peer its place in the map.
+    /// The place in the map of each row of a peer.
     places: Vec<RowPlace>,
     verified: bool,
-    /// Why there are no programs for the guard at the sockets.
+    /// The reason why there are no programs for the guard at the sockets.
     no_sockets: Option<String>,
     socket_guard: SocketGuard,
     persistent: bool,
-    /// Last: the pins are ours until they are gone.
+    /// The last field: the claim must outlive the removal of the pins.
     _claim: Claim,
 }
 
 impl Dataplane {
-    /// Loads the programs, fills the maps, attaches to all links and guarded interfaces and pins
+    /// Loads the programs, fills the maps, attaches to all links and guarded interfaces, and pins
     /// everything. On failure nothing stays.
     ///
-    /// Where an earlier run of the same instance left its pins, this one goes on with its votes and
+    /// If an earlier run of the same instance left its pins, this one continues with its votes and
     /// its guard. `sweep` is called before the pins change, with the time until which each guarded
-    /// address may still be served because of it: it removes those that may not be.
+    /// address may still be served because of them. `sweep` removes the addresses that may not be
+    /// served.
     pub fn load(
         setup: Setup,
         sweep: impl Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
     ) -> Result<Self> {
-        clock::must_be_the_kernel_s()?;
+        clock::must_have_no_offset()?;
         let interfaces = (discovery::links(&setup)?, discovery::guarded(&setup));
         let pins = Pins::of(&setup.instance);
         let object = programs::fingerprint(object::object()?);
         let (seen, claim) = Observation::of(&setup, &pins, object, interfaces)?;
         let plan = Plan::new(&setup, &seen)?;
-        kernel::tell_what_it_lacks();
-        let means = Means {
+        kernel::log_missing_features();
+        let inputs = Inputs {
             object,
             pins,
             claim,
             sweep: &sweep,
         };
-        let started = execute(&plan, setup, &seen, means)?;
+        let started = execute(&plan, setup, &seen, inputs)?;
         if plan.keep != Keep::Nothing {
             log::info!(
                 "took over leases and guard of the previous agent ({})",
@@ -125,8 +126,8 @@ impl Dataplane {
         }
     }
 
-    /// Takes these keys from others instead of those so far, from the next packet on: all of them
-    /// or, on a failure, none.
+    /// Accepts these keys from others instead of the present ones, from the next packet on: all of
+    /// them or, on a failure, none.
     pub fn take_keys(&mut self, keys: &[(u8, SipKey)], mark: u32) -> Result<()> {
         let Self { ebpf, setup, .. } = self;
         fill::rekey(ebpf, keys)?;
@@ -136,8 +137,8 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Guards further addresses, closed, for which what [`Dataplane::guarding`] says is attached;
-    /// and serves further groups.
+    /// Guards further addresses, closed, after the attachments of [`Dataplane::guarding`]; and adds
+    /// further groups.
     pub fn guard_more(
         &mut self,
         guards: Vec<SetupGuard>,
@@ -164,13 +165,13 @@ impl Dataplane {
         &self.setup.guards
     }
 
-    /// Until when each guarded address may be served already, because an earlier run was granted
-    /// the lease.
+    /// The time until which each guarded address may be served at the start, because an earlier run
+    /// was granted the lease.
     pub fn inherited(&self) -> &[Option<Boottime>] {
         &self.inherited
     }
 
-    /// The same for each group, by its lease alone.
+    /// The time until which each group may be served at the start, by its lease alone.
     pub fn inherited_groups(&self) -> &[Option<Boottime>] {
         &self.inherited_groups
     }
@@ -180,23 +181,23 @@ impl Dataplane {
         self.verified
     }
 
-    /// How each link's program was attached, in the order of the links; `None` where its interface
-    /// was missing.
+    /// The mode of each link's program, in the order of the links; `None` where the interface was
+    /// missing.
     pub fn attached(&self) -> &[Option<Attachment>] {
         &self.attached
     }
 
-    /// Whether the guard reached the sockets when it was put there.
+    /// The state of the guard at the sockets after its attachment.
     pub fn socket_guard(&self) -> &SocketGuard {
         &self.socket_guard
     }
 
-    /// Notices when somebody takes that guard off.
+    /// A watch that notices when another process detaches the guard at the sockets.
     pub fn socket_watch(&self) -> SocketWatch {
         SocketWatch::new(self.pins.clone(), self.socket_guard.clone())
     }
 
-    /// When the acceptor votes; in the past if it does already.
+    /// The time from which the acceptor votes; in the past if it votes already.
     pub fn votes_from(&self) -> Boottime {
         self.votes_from
     }
@@ -205,25 +206,25 @@ impl Dataplane {
         &self.pins
     }
 
-    /// For `aya_log::EbpfLogger`.
+    /// The loaded object, for `aya_log::EbpfLogger`.
     pub fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
 
-    /// Can be called any number of times: each is a mapping of its own.
+    /// Maps the rows of peers. Each call makes a mapping of its own.
     pub fn peer_rows(&self) -> Result<PeerRows> {
         let map = array(&self.ebpf, "peers")?;
         PeerRows::map(map.fd(), rows_of(map)?, self.places.clone())
     }
 
-    /// Whether there is room for these peers, in the order of their rows.
+    /// Checks that there is room for these peers, in the order of their rows.
     pub fn has_room(&self, peers: &[(NodeId, LinkId, IpAddr)]) -> Result<()> {
-        // One for this node itself.
+        // One more row, for this node itself.
         row_allocator::room(peers.len() + 1, rows_of(array(&self.ebpf, "peers")?)?)
     }
 
-    /// Answers these peers from now on, and no others. The rows of peers that stay keep their
-    /// contents; views that were mapped before have them by their old numbers.
+    /// Answers these peers from now on, and no others. The rows of remaining peers keep their
+    /// contents. Views that were mapped before have them by their old numbers.
     pub fn reform(&mut self, peers: Vec<(NodeId, LinkId, IpAddr)>) -> Result<()> {
         self.has_room(&peers)?;
         self.setup.peers = peers;
@@ -235,13 +236,13 @@ impl Dataplane {
         LocalView::map(array(&self.ebpf, "local")?.fd())
     }
 
-    /// Says that no agent is there, nor is about to come.
+    /// Announces that no agent is present or about to start.
     pub fn disown(&self) -> Result<()> {
         self.local()?.write(&fill::silent(&self.setup));
         Ok(())
     }
 
-    /// Can be called any number of times, like [`Dataplane::peer_rows`].
+    /// Maps the guard's rows. Each call makes a mapping of its own, like [`Dataplane::peer_rows`].
     pub fn guard(&self) -> Result<GuardView> {
         let map = self.ebpf.map("vips").context("the map `vips` is gone")?;
         let vips: HashMap<_, Address, u32> = map.try_into()?;
@@ -254,12 +255,12 @@ impl Dataplane {
         GuardView::map(array(&self.ebpf, "guard")?.fd(), places)
     }
 
-    /// This node's acceptor, to be read. Can be called any number of times.
+    /// A reader of this node's acceptor. It can be opened any number of times.
     pub fn slots(&self) -> Result<LeaseSlots> {
         LeaseSlots::open(&self.pins, self.votes_from)
     }
 
-    /// This node's acceptor, to be asked by the agent with this incarnation and nonce.
+    /// The requests of the agent with this incarnation and nonce to this node's acceptor.
     pub fn own_vote(
         &self,
         key: (u8, SipKey),
@@ -269,23 +270,23 @@ impl Dataplane {
         OwnVote::open(&self.pins, &self.setup, key, incarnation, nonce)
     }
 
-    /// Which sockets the kernel signs probes of. Can be called any number of times.
+    /// The sockets whose probes the kernel signs. The map can be opened any number of times.
     pub fn senders(&self) -> Result<Senders> {
         Senders::open(&self.pins)
     }
 
-    /// The deadline events. Can be taken once.
+    /// The deadline events. The ring can be taken once.
     pub fn take_events(&mut self) -> Result<RingBuf<MapData>> {
         self.take_ring("events")
     }
 
-    /// The votes that peers gave. Can be taken once.
+    /// The votes of peers. The ring can be taken once.
     pub fn take_votes(&mut self) -> Result<RingBuf<MapData>> {
         self.take_ring("votes")
     }
 
-    /// The program that tells of the end of processes. To be taken once. Only empty maps outlive
-    /// what is returned.
+    /// The program that reports the end of processes. It can be taken once. Only empty maps outlive
+    /// the returned value.
     pub fn exit_program(&mut self) -> ExitProgram {
         ExitProgram::attach(&mut self.ebpf)
     }
@@ -296,7 +297,7 @@ impl Dataplane {
             .take_map(name)
             .with_context(|| format!("the map `{name}` is gone"))?;
         let mut ring: RingBuf<MapData> = map.try_into()?;
-        // What was told to an earlier agent.
+        // Events for an earlier agent are dropped.
         while ring.next().is_some() {}
         Ok(ring)
     }
@@ -309,12 +310,12 @@ impl Dataplane {
             .collect()
     }
 
-    /// Packets that met `verdict`, over all CPUs.
+    /// Packets with this `verdict`, over all CPUs.
     pub fn count(&self, verdict: Verdict) -> Result<u64> {
         self.counter(verdict as u32)
     }
 
-    /// Answers of peers whose votes found no room on their way to the agent.
+    /// Replies of peers with votes for which the ring buffer to the agent had no room.
     pub fn votes_lost(&self) -> Result<u64> {
         self.counter(verdict::VOTES_LOST)
     }
@@ -336,9 +337,9 @@ impl Dataplane {
 
 impl Drop for Dataplane {
     fn drop(&mut self) {
-        // An agent that panics leaves its guard behind: it closes on time.
+        // An agent that panics leaves its guard behind: the guard closes on time.
         if !self.persistent && !std::thread::panicking() {
-            self.pins.remove_or_tell();
+            self.pins.remove_or_log();
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What a dataplane is asked to be, and how its programs ended up on their interfaces.
+//! The wanted state of a dataplane, and the resulting attachments of its programs.
 //!
-//! Plain values, that whoever loads the programs fills in.
+//! The types are plain values, which the caller fills in.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -13,12 +13,13 @@ use heartbeat_common::{
 
 pub use heartbeat_common::xdp_mode::XdpMode;
 
-/// How a program ended up on its interface.
+/// The mode in which a program is attached to its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attached {
     /// In the driver.
     Native,
-    /// In the network stack, after the driver has built its buffer: works everywhere, slower.
+    /// In the network stack, after the driver has built its buffer: available everywhere, but
+    /// slower.
     Skb,
 }
 
@@ -38,14 +39,14 @@ impl Attached {
     }
 }
 
-/// The same, and why it is not native where it could have been.
+/// The mode, and the reason why it is not native where it could have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     pub how: Attached,
     pub fallback: Option<String>,
 }
 
-/// What to load, and for whom.
+/// The programs' settings, and the names under which they are loaded.
 #[derive(Debug)]
 pub struct Setup {
     pub instance: String,
@@ -56,7 +57,7 @@ pub struct Setup {
     /// The longest lease that the acceptor grants.
     pub max_lease: Duration,
     pub keys: Vec<(u8, SipKey)>,
-    /// What a node without an agent says of its keys: which they are, and nothing else of them.
+    /// The announcement of a node without an agent about its keys: a checksum of their ids.
     pub key_mark: u32,
     pub links: Vec<SetupLink>,
     /// Peer, link and address of each row, in the order of the rows.
@@ -64,11 +65,11 @@ pub struct Setup {
     /// The addresses that this node may serve, at most
     /// [`MAX_VIPS`](heartbeat_common::maps::MAX_VIPS).
     pub guards: Vec<SetupGuard>,
-    /// Whether XDP programs of others have to give way.
+    /// Whether XDP programs of other owners are removed.
     pub replace: bool,
-    /// The groups that this node may serve, in their places.
+    /// The groups that this node may serve, in the order of their places.
     pub groups: Vec<GroupId>,
-    /// What this node's acceptor goes by.
+    /// The voter set of this node's acceptor.
     pub voter_set: VoterSet,
 }
 
@@ -89,18 +90,19 @@ pub struct SetupGuard {
 }
 
 impl Setup {
-    /// Rows of the `peers` map: one for each peer and link, and the last for this node itself.
+    /// Number of rows in the `peers` map: one for each peer and link, and the last for this node
+    /// itself.
     pub(crate) fn rows(&self) -> usize {
         self.peers.len() + 1
     }
 
-    /// The interfaces that the guard watches: those with guarded addresses, and all links, by which
-    /// traffic of an address may pass as well. None if nothing is guarded.
+    /// The interfaces that the guard watches: those with guarded addresses and all links, since
+    /// traffic of an address may pass a link too. None if nothing is guarded.
     pub(crate) fn guarded_interfaces(&self) -> Vec<&str> {
         self.guarded_with(&[])
     }
 
-    /// The same if these addresses are guarded as well.
+    /// The interfaces of [`Setup::guarded_interfaces`] if these addresses are guarded as well.
     pub(crate) fn guarded_with<'a>(&'a self, more: &'a [SetupGuard]) -> Vec<&'a str> {
         let guards = self.guards.iter().chain(more);
         let none = self.guards.is_empty() && more.is_empty();

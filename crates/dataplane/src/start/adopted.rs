@@ -1,5 +1,5 @@
-//! The adopted state: the votes and the guard that an earlier run of this instance left pinned.
-//! They bind every later run.
+//! The adopted state: the pinned votes and guard of an earlier run of this instance. They bind
+//! every later run.
 
 use anyhow::Result;
 use aya::{
@@ -19,17 +19,17 @@ use crate::{
     setup::{Setup, SetupGuard, SetupLink},
 };
 
-/// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that
-/// this release does not understand.
+/// The rows of the guard that an earlier run left at `pins`. None if there is no guard, or if this
+/// release does not understand it.
 pub fn guarded(pins: &Pins) -> Vec<GuardRow> {
     rows(pins)
         .map(|rows| rows.into_iter().map(|(_, row)| row).collect())
         .unwrap_or_default()
 }
 
-/// The maps that outlive the programs that they were made for.
+/// The maps that outlive their programs.
 pub(crate) const KEPT: [&str; 3] = ["leases", "guard", "vips"];
-/// Those that are kept with their programs.
+/// The maps that are kept with their programs.
 pub(crate) const BOUND: [&str; 13] = [
     "config",
     "keys",
@@ -46,27 +46,27 @@ pub(crate) const BOUND: [&str; 13] = [
     "last_report",
 ];
 
-/// The same for the kernel's log, by its name in the object and its pin.
+/// The map of the kernel's log, kept with the programs, by its name in the object and its pin.
 pub(crate) const LOGS: (&str, &str) = ("AYA_LOGS", "aya_logs");
 
-/// A state to go on with.
+/// An earlier run's state that this run can continue.
 #[derive(Debug)]
 pub(crate) struct AdoptedState {
-    /// Until then the acceptor abstains.
+    /// The end of the acceptor's abstention.
     pub(crate) votes_from: u64,
-    /// What the agent said of itself last.
+    /// The agent's last announcement.
     pub(crate) local: Local,
     /// Whether the programs can stay: they are of the same object, and have room for these peers
     /// and links.
     pub(crate) programs: bool,
-    /// The guard's rows that are in use, each with its place.
+    /// The guard's rows in use, each with its place.
     pub(crate) guards: Vec<(GuardPlace, GuardRow)>,
     /// The rows of groups.
     pub(crate) groups: Vec<GuardRow>,
 }
 
 impl AdoptedState {
-    /// Reads what is there. `None` if it is nothing, or nothing to go on with.
+    /// Reads the state. `None` if there is none, or none that this run can continue.
     pub(crate) fn read(pins: &Pins, setup: &Setup, object: u64) -> Option<Self> {
         if !pins.path("config").exists() {
             return None;
@@ -75,7 +75,7 @@ impl AdoptedState {
             Ok(state) => Some(state),
             Err(error) => {
                 log::warn!(
-                    "what is pinned at {} cannot be taken over: {error:#}; the acceptor begins \
+                    "the pinned state at {} cannot be taken over: {error:#}; the acceptor begins \
                     anew",
                     pins.dir().display()
                 );
@@ -105,7 +105,7 @@ impl AdoptedState {
         Ok(Self {
             votes_from: config.votes_from,
             local: array::<Local>(pins, "local")?.get(&0, 0)?,
-            // What cannot be read is no reason to begin anew: it is made anew.
+            // Unreadable programs are no reason to discard the state: they are loaded again.
             programs: config.object == object
                 && config.namespace == origin::cookie()?
                 && is_same(pins, setup).unwrap_or(false),
@@ -114,9 +114,9 @@ impl AdoptedState {
         })
     }
 
-    /// Until when `guard` may still be served on the interface with this index: only if that is in
-    /// the future. Where it was served elsewhere, or for another group, the lease was for something
-    /// else.
+    /// The time until which `guard` may still be served on the interface with this index, if in the
+    /// future. An address that was served on another interface, or for another group, has no such
+    /// time: its lease was for that.
     pub(crate) fn open_until(
         &self,
         guard: &SetupGuard,
@@ -129,16 +129,16 @@ impl AdoptedState {
         Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > now)
     }
 
-    /// Until when `group` may still be served, by the lease that was granted for it: only if that
-    /// is in the future.
+    /// The time until which `group` may still be served by the lease that was granted for it, if in
+    /// the future.
     pub(crate) fn served_until(&self, group: GroupId, now: Boottime) -> Option<Boottime> {
         let row = self.groups.iter().find(|row| row.group == group.0)?;
         Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > now)
     }
 }
 
-/// Whether programs and their maps are all there, and the maps have place for these peers and the
-/// same links.
+/// Whether all programs and their maps are present, and the maps have places for these peers and
+/// the same links.
 fn is_same(pins: &Pins, setup: &Setup) -> Result<bool> {
     let programs = programs::NAMES.map(programs::pin);
     let pinned = programs
@@ -162,7 +162,7 @@ fn hash<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<HashMap<MapData, K, V
     Ok(Map::HashMap(pins.map(name)?).try_into()?)
 }
 
-/// The rows that are in use, each with its place.
+/// The rows in use, each with its place.
 fn rows(pins: &Pins) -> Result<Vec<(GuardPlace, GuardRow)>> {
     let guard = array::<GuardRow>(pins, "guard")?;
     let vips: HashMap<_, Address, u32> = hash(pins, "vips")?;
@@ -183,11 +183,11 @@ mod tests {
     use crate::object;
     use std::collections::BTreeSet;
 
-    /// One that was forgotten would be made anew, and programs that are kept would go on with the
-    /// old one.
+    /// A map that is missing in the list would be made anew, and programs that are kept would still
+    /// use the old one.
     #[test]
     fn every_map_of_programs_that_are_kept_is_kept() {
-        // Those of the program that is loaded at every start.
+        // The maps of the program that is loaded at every start.
         const RENEWED: [&str; 2] = ["processes", "exits"];
         let object = aya_obj::Object::parse(object::object().unwrap()).unwrap();
         let names = object.maps.keys().map(|name| name.to_lowercase());

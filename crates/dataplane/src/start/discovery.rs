@@ -1,10 +1,10 @@
-//! Which of the interfaces that the configuration names are there at the start.
+//! Discovery: the indices of the configured interfaces at the start.
 
 use anyhow::Result;
 
 use crate::{attach::lookup::check_interface, setup::Setup};
 
-/// The index of each link's interface. A missing one is waited for, unless all are missing.
+/// The index of each link's interface. The agent waits for missing ones, unless all are missing.
 pub(crate) fn links(setup: &Setup) -> Result<Vec<Option<u32>>> {
     let links = setup.links.iter();
     let found: Vec<Result<u32>> = links.map(|link| check_interface(&link.interface)).collect();
@@ -27,7 +27,7 @@ pub(crate) fn links(setup: &Setup) -> Result<Vec<Option<u32>>> {
         .collect())
 }
 
-/// The index of each guarded address's interface. A missing one is waited for.
+/// The index of each guarded address's interface. The agent waits for missing ones.
 pub(crate) fn guarded(setup: &Setup) -> Vec<Option<u32>> {
     let mut missing = Vec::new();
     let guards = setup.guards.iter();
@@ -37,7 +37,8 @@ pub(crate) fn guarded(setup: &Setup) -> Vec<Option<u32>> {
             Err(error) => {
                 if !missing.contains(&&guard.interface) && !setup.is_link(&guard.interface) {
                     log::error!(
-                        "interface {} not found: VIPs on it cannot be served until it appears: {error:#}",
+                        "interface {} not found: VIPs on it cannot be served until it appears: \
+                         {error:#}",
                         guard.interface
                     );
                     missing.push(&guard.interface);

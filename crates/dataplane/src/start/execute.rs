@@ -1,8 +1,8 @@
-//! Carries a plan out, in its order, and undoes it in reverse on a failure.
+//! Carries out a plan in its order, and undoes it in reverse on a failure.
 //!
-//! Undone means that nothing of the instance is left, as before its first start. The addresses that
-//! the guard keeps go first: where one of them cannot be removed, everything stays. What was
-//! another's and was evicted does not come back.
+//! After an undo nothing of the instance is left, as before its first start. The addresses behind
+//! the guard are removed first. If one of them cannot be removed, everything stays. An evicted
+//! program of another owner does not come back.
 
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
@@ -37,21 +37,21 @@ use crate::{
     setup::{Attachment, Setup, XdpMode},
 };
 
-/// What a plan is carried out with.
-pub(crate) struct Means<'a> {
+/// The inputs of an execution.
+pub(crate) struct Inputs<'a> {
     /// The fingerprint of the programs.
     pub(crate) object: u64,
     pub(crate) pins: Pins,
-    /// The claim to the pin directory, if it was found.
+    /// The claim to the pin directory, if the directory exists.
     pub(crate) claim: Option<Claim>,
-    /// Removes the addresses that an earlier run left: of those guarded now, what has no time until
-    /// which it may still be served, and all of these rows.
+    /// Removes the addresses that an earlier run left: those guarded now that may no longer be
+    /// served, and all addresses of these rows.
     pub(crate) sweep: &'a Sweep<'a>,
 }
 
 pub(crate) type Sweep<'a> = dyn Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()> + 'a;
 
-/// What a start made.
+/// The results of a start.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) ebpf: Ebpf,
@@ -59,18 +59,18 @@ pub(crate) struct Started {
     pub(crate) made: Made,
 }
 
-/// What the actions bring about, each in its turn.
+/// The results of the actions so far.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) setup: Setup,
     pub(crate) pins: Pins,
-    /// Of each link, in the setup's order; `None` where its interface is missing.
+    /// The attachment of each link, in the setup's order; `None` where the interface is missing.
     pub(crate) attached: Vec<Option<Attachment>>,
-    /// When the acceptor votes; in the past if it does already.
+    /// The time from which the acceptor votes; in the past if it votes already.
     pub(crate) votes_from: Boottime,
-    /// Of each row of a peer its place in the map.
+    /// The place in the map of each row of a peer.
     pub(crate) places: Vec<RowPlace>,
-    /// Why there are no programs for the guard at the sockets.
+    /// The reason why there are no programs for the guard at the sockets.
     pub(crate) no_sockets: Option<String>,
     pub(crate) socket_guard: SocketGuard,
 }
@@ -79,21 +79,21 @@ pub(crate) fn execute(
     plan: &Plan,
     setup: Setup,
     seen: &Observation,
-    means: Means<'_>,
+    inputs: Inputs<'_>,
 ) -> Result<Started> {
     let mut execution = Execution {
         plan,
         seen,
-        object: means.object,
-        sweep: means.sweep,
-        claim: means.claim,
+        object: inputs.object,
+        sweep: inputs.sweep,
+        claim: inputs.claim,
         ebpf: None,
         programs: None,
         used: Vec::new(),
         made: Made {
             attached: vec![None; setup.links.len()],
             setup,
-            pins: means.pins,
+            pins: inputs.pins,
             votes_from: Boottime::default(),
             places: Vec::new(),
             no_sockets: seen.sockets.as_ref().err().cloned(),
@@ -113,8 +113,8 @@ pub(crate) fn execute(
     })
 }
 
-/// Makes the maps, but for those that are kept and found pinned. `scope` is that of the guard at
-/// the sockets.
+/// Makes the maps, except for the kept ones, which are opened by their pins. `scope` is the scope
+/// of the guard at the sockets.
 fn make_maps(setup: &Setup, pins: &Pins, keep: Keep, scope: Option<&Scope>) -> Result<Ebpf> {
     let entries = u32::try_from(row_allocator::capacity(setup)).context("too many peers")?;
     let cookie = scope.map_or(0, |scope| scope.cookie());
@@ -132,18 +132,18 @@ fn make_maps(setup: &Setup, pins: &Pins, keep: Keep, scope: Option<&Scope>) -> R
         .context("could not create the BPF maps (root, or CAP_BPF and CAP_NET_ADMIN, is needed)")
 }
 
-/// A plan that is being carried out.
+/// A plan during its execution.
 struct Execution<'a> {
     plan: &'a Plan,
     seen: &'a Observation,
     object: u64,
     sweep: &'a Sweep<'a>,
     claim: Option<Claim>,
-    /// The maps and the object's programs, once the maps are there.
+    /// The maps and the object's programs, after `MakeMaps`.
     ebpf: Option<Ebpf>,
-    /// The pinned programs, once they are there.
+    /// The pinned programs, after `LoadPrograms`.
     programs: Option<Programs>,
-    /// The pins of all links that are needed, in the order in which they were attached.
+    /// The pins of all needed links, in the order of their attachment.
     used: Vec<String>,
     made: Made,
 }
@@ -226,7 +226,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Without these programs the agent runs all the same.
+    /// A failure is not fatal: the agent also runs without these programs.
     fn load_socket_programs(&mut self) -> Result<()> {
         let loaded = sockets::load(ebpf(&mut self.ebpf)?, &self.made.pins);
         if let Err(error) = loaded {
@@ -244,7 +244,7 @@ impl Execution<'_> {
     }
 
     fn attach_tc(&mut self, name: &'static str, interface: &str, way: TcWay) -> Result<()> {
-        // It may have gone since it was looked for; whoever follows interfaces waits for it.
+        // The interface may be gone meanwhile. The interface monitor then waits for it.
         if check_interface(interface).is_err() {
             return Ok(());
         }
@@ -294,10 +294,10 @@ impl Execution<'_> {
         self.programs.as_mut().context("the programs are gone")
     }
 
-    /// Undoes what was done before `failed`, and what that may have begun.
+    /// Undoes the actions before `failed`, and the effects of `failed` itself.
     fn undo(self, failed: &Action) {
-        if failed.leaves_all_as_it_was() {
-            // But for the directory, if this start has made it.
+        if failed.changes_nothing() {
+            // Only the directory is removed, if this start has made it.
             if self.claim.is_some() {
                 self.made.pins.remove_if_empty();
             }
@@ -312,7 +312,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Takes the programs off in reverse, so that the guard goes last, then removes everything
+    /// Detaches the programs in reverse order, so that the guard goes last, then removes everything
     /// else.
     fn take_off(self) {
         let pins = &self.made.pins;
@@ -321,11 +321,11 @@ impl Execution<'_> {
                 log::error!("{error:#}");
             }
         }
-        pins.remove_or_tell();
+        pins.remove_or_log();
     }
 }
 
-/// What `MakeMaps` has made.
+/// The result of `MakeMaps`.
 fn ebpf(made: &mut Option<Ebpf>) -> Result<&mut Ebpf> {
     made.as_mut().context("there are no maps yet")
 }
@@ -338,10 +338,10 @@ fn refuse(interface: &str, foreign: &Foreign) -> Result<()> {
 }
 
 fn pin_maps(ebpf: &Ebpf, pins: &Pins) -> Result<()> {
-    // Names with a dot are the object's own data sections.
+    // Names with a dot belong to the object's own data sections.
     for (name, map) in ebpf.maps().filter(|(name, _)| !name.starts_with('.')) {
         let path = pins.path(&name.to_lowercase());
-        // Else the loader has pinned it, or found it pinned.
+        // An existing pin was made, or found, by the loader.
         if !path.exists() {
             map.pin(path)
                 .with_context(|| format!("could not pin the map `{name}`"))?;

@@ -1,5 +1,5 @@
-//! How the programs get there: `observe` looks at what is there, `plan` decides what to do about it,
-//! and `execute` does that. Nothing changes before the plan is made.
+//! The start of the programs: `observe` reads the present state, `plan` decides about it, and
+//! `execute` carries the plan out. Nothing changes before the plan is made.
 
 pub(crate) mod adopted;
 pub(crate) mod discovery;

@@ -1,7 +1,7 @@
-//! What stands where the programs are to go. Nothing changes by looking.
+//! The present state of the places for the programs. The observation changes nothing.
 //!
-//! What is another's can have gone when its turn comes: the kernel detaches what was unpinned a
-//! moment later. So whoever executes the plan looks once more before a start is refused for it.
+//! A program of another owner can be gone when its turn comes: the kernel detaches an unpinned link
+//! a moment later. So the execution checks once more before it refuses a start.
 
 use std::collections::BTreeMap;
 
@@ -24,46 +24,47 @@ use crate::{
 /// The pin directory of the instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Directory {
-    /// It is to be made.
+    /// The directory does not exist.
     Missing,
-    /// It is there, and nobody else's for as long as the claim lives that the look took.
+    /// The directory exists, and no other agent may use it as long as the claim of this observation
+    /// lives.
     Claimed,
-    /// Why what is there cannot be used. Nothing in it was looked at.
+    /// The directory cannot be used for this reason. Nothing in it was read.
     Refused(String),
 }
 
-/// What was found.
+/// The observed state.
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(crate) now: Boottime,
     pub(crate) directory: Directory,
-    /// The index of each link's interface, and of each guarded address's; `None` where it is
+    /// The index of each link's interface, then of each guarded address's; `None` where it is
     /// missing.
     pub(crate) links: Vec<Option<u32>>,
     pub(crate) guarded: Vec<Option<u32>>,
-    /// The state of an earlier run; `None` if there is none to go on with.
+    /// The state of an earlier run; `None` if this run cannot continue any.
     pub(crate) state: Option<AdoptedState>,
-    /// When the last lease ends that the pinned acceptor has granted.
+    /// The end of the last lease that the pinned acceptor has granted.
     pub(crate) longest_grant: Boottime,
-    /// The guard's rows that are in use, also where there is nothing else to go on with.
+    /// The guard's rows in use, even if nothing else of the earlier run can be continued.
     pub(crate) stale: Vec<GuardRow>,
-    /// All pins by their names, each link's with the interface that it is on. An interface that has
-    /// gone is 0; a link that does not tell has none.
+    /// All pins by name, each link's with the index of its interface. A link whose interface is
+    /// gone has 0; a link without information has none.
     pub(crate) pins: BTreeMap<String, Option<u32>>,
-    /// By the name of an interface: another's XDP program on it.
+    /// By the name of an interface: another owner's XDP program on it.
     pub(crate) programs: BTreeMap<String, ExistingProgram>,
-    /// By the name of an interface: others' TC filters in the places of ours.
+    /// By the name of an interface: other owners' TC filters in the places of ours.
     pub(crate) filters: BTreeMap<String, Vec<EgressFilter>>,
     /// Whether the kernel has links for TC programs.
     pub(crate) tc_links: bool,
-    /// The namespaces that the guard at the sockets sees, or why there can be none.
+    /// The namespaces of the guard at the sockets, or the reason why there can be none.
     pub(crate) sockets: Result<Scope, String>,
 }
 
 impl Observation {
-    /// Looks at what is there for `setup`, whose interfaces are those of `links` and `guarded`.
-    /// `object` is the fingerprint of this binary's programs. Returns the claim to the directory
-    /// beside what was found, if that is there.
+    /// Reads the present state for `setup`, with the interfaces of `links` and `guarded`. `object`
+    /// is the fingerprint of this binary's programs. Returns the observation and the claim to the
+    /// directory, if the directory exists.
     pub(crate) fn of(
         setup: &Setup,
         pins: &Pins,
@@ -98,14 +99,14 @@ impl Observation {
             seen.stale = adopted::guarded(pins);
             seen.pins = pinned(pins)?;
         }
-        seen.look_for_others(setup, pins)?;
-        // What is compared with it was read before.
+        seen.read_foreign(setup, pins)?;
+        // The clock is read after all values that are compared with it.
         seen.now = clock::now();
         Ok((seen, claim))
     }
 
-    /// Looks for what others have where the programs are to go.
-    fn look_for_others(&mut self, setup: &Setup, pins: &Pins) -> Result<()> {
+    /// Reads the programs and filters of other owners in the places of ours.
+    fn read_foreign(&mut self, setup: &Setup, pins: &Pins) -> Result<()> {
         let mut netlink = Netlink::open()?;
         let links = setup.links.iter().map(|link| &link.interface);
         let guards = setup.guards.iter().map(|guard| &guard.interface);
@@ -118,8 +119,8 @@ impl Observation {
                 self.programs.insert(name.clone(), program);
             }
             if !self.tc_links {
-                // Where they cannot be listed, as of an interface that has just gone, whoever
-                // attaches is told why.
+                // If the filters cannot be listed, as on an interface that has just gone, the
+                // attachment reports the reason.
                 let others = filter::foreign(&mut netlink, index, pins.dir()).unwrap_or_default();
                 self.filters.insert(name.clone(), others);
             }
@@ -128,7 +129,7 @@ impl Observation {
     }
 }
 
-/// Claims the directory if it is there and what is in it can be found from here.
+/// Claims the directory if it exists and its content belongs to this network namespace.
 fn read_claim(pins: &Pins) -> Result<Option<Claim>> {
     let claim = pins.read_claim()?;
     if claim.is_some() {

@@ -1,4 +1,4 @@
-//! Elements that hold resources together or apart: `rsc_colocation`, `rsc_order`, `rsc_location`.
+//! The elements of constraints: `rsc_colocation`, `rsc_order`, `rsc_location`.
 
 use roxmltree::Node as Xml;
 
@@ -71,7 +71,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Two ends, named by attributes with what qualifies them, or sets.
+    /// Two ends, named by attributes with their qualifiers, or sets.
     fn chain(&self, element: Xml<'_, '_>, ends: [(&str, &str); 2]) -> Result<Chain, ImportError> {
         let sets: Vec<Set> = children(element)
             .filter(|child| child.has_tag_name("resource_set"))
@@ -90,7 +90,7 @@ impl Reader<'_> {
         Ok(Chain::Pair(end(first)?, end(second)?))
     }
 
-    /// When the constraint holds, if it says that.
+    /// The condition under which the constraint holds, if it has one.
     fn lifetime(&self, element: Xml<'_, '_>) -> Option<Condition> {
         let lifetime = children(element).find(|child| child.has_tag_name("lifetime"))?;
         let rules = children(lifetime).filter(|child| child.has_tag_name("rule"));
@@ -100,7 +100,7 @@ impl Reader<'_> {
         match rules.len() {
             0 => Some(Condition::Opaque("lifetime".to_owned())),
             1 => rules.pop(),
-            // Pacemaker takes them as alternatives.
+            // Pacemaker treats several rules as alternatives.
             _ => Some(Condition::Any(rules)),
         }
     }

@@ -1,5 +1,5 @@
-//! Reads the configuration of a CIB: `cib.xml`, or what `cibadmin --query` prints. The status
-//! section is no configuration, and is left alone.
+//! Reads the configuration of a CIB: `cib.xml`, or the output of `cibadmin --query`. The status
+//! section is no configuration, and is ignored.
 
 use heartbeat_core::placement::Score;
 use roxmltree::{Document, Node as Xml};
@@ -23,7 +23,7 @@ const RESOURCES: [&str; 6] = [
     "master",
     "bundle",
 ];
-/// Deeper than any schema nests resources, and low enough to recurse.
+/// A depth beyond the nesting of any schema, and low enough for recursion.
 const MAX_DEPTH: usize = 16;
 
 pub(super) fn parse(input: &Input) -> Result<Model, ImportError> {
@@ -63,7 +63,7 @@ pub(super) fn parse(input: &Input) -> Result<Model, ImportError> {
     Ok(model)
 }
 
-/// Says where elements stand, and what is wrong with them.
+/// Reads elements with their places, and makes errors about them.
 struct Reader<'i> {
     input: &'i Input,
     text: &'i str,
@@ -77,7 +77,7 @@ fn line_starts(text: &str) -> Vec<usize> {
         .collect()
 }
 
-/// Whether `element` is told of by itself: a resource, wherever it stands, and what is in a section
+/// Whether `element` is reported by itself: a resource at any place, and every element in a section
 /// of the configuration.
 fn is_statement(element: Xml<'_, '_>) -> bool {
     let section = element.parent_element();
@@ -90,7 +90,7 @@ fn children<'a, 'd: 'a>(of: Xml<'a, 'd>) -> impl Iterator<Item = Xml<'a, 'd>> {
     of.children().filter(Xml::is_element)
 }
 
-/// What `element` refers to by `id-ref`, or itself.
+/// The element that `element` refers to by `id-ref`, or `element` itself.
 fn resolved<'a, 'i>(element: Xml<'a, 'i>) -> Xml<'a, 'i> {
     let Some(id) = element.attribute("id-ref") else {
         return element;
@@ -162,7 +162,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes that `element` is a statement.
+    /// Records `element` as a statement.
     fn state(&self, model: &mut Model, keyword: &str, element: Xml<'_, '_>, name: &str) {
         let id = element.attribute(name).unwrap_or_default();
         let place = self.place(element);
@@ -184,7 +184,7 @@ impl Reader<'_> {
             .push(Other::new(keyword, id, self.place(element)));
     }
 
-    /// Sets of name-value pairs; the first with a name counts.
+    /// Sets of name-value pairs. The first pair with a name counts.
     fn defaults(
         &self,
         model: &mut Model,
@@ -215,7 +215,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The pairs in `set`. With a rule in it, they depend on that, and are opaque.
+    /// The pairs in `set`. Pairs of a set with a rule depend on the rule, and are opaque.
     fn pairs(
         &self,
         set: Xml<'_, '_>,
@@ -228,11 +228,11 @@ impl Reader<'_> {
             opaque.push((format!("id-ref={other}"), here.clone()));
         }
         let rule = children(set).any(|child| child.has_tag_name("rule"));
-        // All others are strays.
+        // All other pairs are strays.
         for pair in
             children(set).filter(|child| ["nvpair", "rule"].contains(&child.tag_name().name()))
         {
-            // What another statement says is told of where it is used.
+            // A pair of another statement is reported at the place of its use.
             let place = match self.place(pair) {
                 place if place.statement == here.statement => place,
                 _ => here.clone(),
@@ -260,7 +260,7 @@ impl Reader<'_> {
         Ok(attrs)
     }
 
-    /// The element's own attributes, but for those in `known`.
+    /// The element's own attributes, except for those in `known`.
     fn rest(&self, element: Xml<'_, '_>, known: &[&str]) -> Attrs {
         let place = self.place(element);
         let attrs = element

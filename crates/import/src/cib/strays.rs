@@ -1,11 +1,11 @@
-//! The net below the reader: elements and attributes that it does not know are told of one by one.
+//! The safety net below the reader: each unknown element and attribute gets a remark.
 
 use roxmltree::Node as Xml;
 
 use super::{Reader, children, is_statement};
 use crate::model::{Model, Stray};
 
-/// Attributes and elements that the reader takes in an element; `*` are all attributes.
+/// The attributes and elements that the reader uses in an element; `*` means all attributes.
 const KNOWN: [(&str, &[&str], &[&str]); 19] = {
     const SETS: &[&str] = &["instance_attributes", "meta_attributes", "utilization"];
     const RESOURCE: &[&str] = &[
@@ -50,7 +50,7 @@ const KNOWN: [(&str, &[&str], &[&str]); 19] = {
         ("lifetime", &[], &["rule"]),
     ]
 };
-/// What the reader takes of a rule of a constraint, or tells of as a whole.
+/// The parts of a constraint's rule that the reader uses, or reports as a whole.
 const RULES: [(&str, &[&str], &[&str]); 3] = [
     (
         "rule",
@@ -93,7 +93,7 @@ impl Reader<'_> {
     fn in_statement(&self, model: &mut Model, element: Xml<'_, '_>) {
         let name = element.tag_name().name();
         let mut known = KNOWN.iter().chain(&RULES).filter(|(of, ..)| *of == name);
-        // What is not known is told of as a whole, and so is what is in it.
+        // An unknown element is reported as a whole, with its content.
         let Some((_, attributes, elements)) = known.next() else {
             return;
         };
@@ -108,7 +108,7 @@ impl Reader<'_> {
             model.strays.push(Stray { subject, place });
         };
         for attribute in element.attributes() {
-            // The reader of locations tells of what is strange in their own rules.
+            // The reader of locations reports unknown parts of their own rules.
             let own = name == "rule" && element.parent_element().is_some_and(is_statement);
             let all = own || attributes.contains(&"*");
             let taken = all || attributes.contains(&attribute.name());
@@ -127,7 +127,7 @@ impl Reader<'_> {
             }
         }
         for child in inner {
-            // A rule of a set is told of by its name.
+            // A rule of a set is reported by its name.
             let sets =
                 child.has_tag_name("rule") && !name.starts_with("rsc_") && name != "lifetime";
             if !sets || name == "rule" {

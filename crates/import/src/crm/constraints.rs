@@ -1,4 +1,4 @@
-//! Statements that hold resources together or apart: `colocation`, `order`, `location`.
+//! The statements of constraints: `colocation`, `order`, `location`.
 
 use crate::{
     model::{Attrs, Chain, Colocation, Condition, Location, Member, Order, Preference, Set},
@@ -42,7 +42,7 @@ pub(super) fn order(mut words: Words<'_>) -> Result<Order, ImportError> {
     })
 }
 
-/// `inf:`, `Mandatory:`; where the colon was forgotten, what `is_meant` tells.
+/// `inf:`, `Mandatory:`; without the colon, the word if `is_meant` accepts it.
 fn before_colon(words: &mut Words<'_>, is_meant: impl Fn(&str) -> bool) -> Option<String> {
     let text = words.peek_text()?;
     let before = match text.strip_suffix(':') {
@@ -51,7 +51,7 @@ fn before_colon(words: &mut Words<'_>, is_meant: impl Fn(&str) -> bool) -> Optio
         None => return None,
     };
     words.next();
-    // A colon that stands alone.
+    // The colon is a word of its own.
     words.next_if(":");
     Some(before.to_owned())
 }
@@ -61,7 +61,7 @@ fn chain(words: &mut Words<'_>) -> Result<Chain, ImportError> {
     let mut sets: Vec<Set> = Vec::new();
     let explicit = words.next_if("_rsc_set_");
     let mut brackets = explicit;
-    // The bracket that is open.
+    // The open bracket.
     let mut open: Option<char> = None;
     while let Some(word) = words.peek() {
         if word.attribute().is_some() {
@@ -221,7 +221,7 @@ fn located(words: &mut Words<'_>) -> Result<Vec<String>, ImportError> {
     Ok(names)
 }
 
-/// `[$id=…] [$role=…] [SCORE:] CONDITION`, behind the word `rule`.
+/// `[$id=…] [$role=…] [SCORE:] CONDITION`, after the word `rule`.
 fn rule(words: &mut Words<'_>) -> Result<Preference, ImportError> {
     let mut attrs = Attrs::default();
     while words.peek().is_some_and(|word| word.attribute().is_some()) {
@@ -275,7 +275,7 @@ fn read_term(term: &[String]) -> Condition {
     }
 }
 
-/// `lt TIME`, `gt TIME`, `in start=TIME end=TIME`, `in_range TIME to TIME`, behind `date`.
+/// `lt TIME`, `gt TIME`, `in start=TIME end=TIME`, `in_range TIME to TIME`, after `date`.
 fn dated(rest: &[String], text: String) -> Condition {
     let named = |name: &str| {
         let mut values = rest.iter().filter_map(|word| word.strip_prefix(name));
@@ -297,13 +297,13 @@ fn dated(rest: &[String], text: String) -> Condition {
     }
 }
 
-/// The terms of a rule, and what joins them.
+/// The terms of a rule, and the words between them.
 fn terms(words: &mut Words<'_>) -> (Vec<Vec<String>>, Vec<String>) {
     let mut terms = vec![Vec::new()];
     let mut joins = Vec::new();
     while let Some(word) = words.peek() {
         let term = terms.last_mut().map(|term: &mut Vec<String>| term.len());
-        // Behind a whole term only a date's parts are `name=value`.
+        // After a whole term, only the parts of a date are `name=value`.
         let ends = ["rule", "params", "meta", "op"].contains(&word.text.as_str());
         if ends && !word.quoted && term != Some(0) {
             break;
@@ -319,11 +319,11 @@ fn terms(words: &mut Words<'_>) -> (Vec<Vec<String>>, Vec<String>) {
     (terms, joins)
 }
 
-/// The text of a rule that only part of a resource depends on: up to its first attribute.
+/// The text of a rule that affects only a part of a resource: up to its first attribute.
 pub(super) fn rule_text(words: &mut Words<'_>) -> String {
     let mut text: Vec<&str> = Vec::new();
     while let Some(word) = words.peek() {
-        // The rule's own attributes come first, those that depend on it last.
+        // The rule's own attributes come first, the attributes that depend on it last.
         let own = word.text.starts_with('$') && text.is_empty();
         if word.attribute().is_some() && !own {
             break;

@@ -1,7 +1,8 @@
-//! Reads the crm shell's syntax, as `crm configure show` prints it and as people type it.
+//! Reads the crm shell's syntax: the output of `crm configure show`, and typed statements.
 //!
-//! `tokens` makes statements of lines and words of statements, `words` walks along them, `resources`
-//! and `constraints` read the statements that are taken apart. The rest is kept by name.
+//! `tokens` splits lines into statements and statements into words. `words` is the cursor over
+//! them. `resources` and `constraints` parse the statements that are translated. The rest is kept
+//! by name.
 
 use super::{
     input::Input,
@@ -17,7 +18,7 @@ mod resources;
 pub(super) use constraints::condition;
 pub(super) use resources::read_agent;
 
-/// Statements that are taken apart.
+/// Statements that are parsed.
 const STATEMENTS: [&str; 15] = [
     "node",
     "primitive",
@@ -35,7 +36,7 @@ const STATEMENTS: [&str; 15] = [
     "rsc_defaults",
     "op_defaults",
 ];
-/// Statements of which nothing comes but a remark.
+/// Statements whose only result is a remark.
 const OTHERS: [&str; 11] = [
     "rsc_ticket",
     "fencing_topology",
@@ -49,7 +50,7 @@ const OTHERS: [&str; 11] = [
     "xml",
     "schema",
 ];
-/// What people type in the shell that is no configuration.
+/// Commands of the shell that are no configuration.
 const COMMANDS: [&str; 9] = [
     "commit", "verify", "exit", "quit", "bye", "end", "up", "save", "show",
 ];
@@ -62,7 +63,7 @@ pub(super) fn parse(input: &Input) -> Result<Model, ImportError> {
     Ok(model)
 }
 
-/// Whether a statement may begin with `word`.
+/// Whether `word` may begin a statement.
 pub(super) fn is_keyword(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     let word = word.as_str();
@@ -125,7 +126,7 @@ fn statement(model: &mut Model, keyword: &str, mut words: Words<'_>) -> Result<(
     Ok(())
 }
 
-/// `property`, `rsc_defaults`, `op_defaults`. A rule makes all that follows depend on it.
+/// `property`, `rsc_defaults`, `op_defaults`. All attributes after a rule depend on it.
 fn set_of_attributes(words: &mut Words<'_>) -> Result<Vec<Attr>, ImportError> {
     let mut attrs = Vec::new();
     let mut ruled = None;

@@ -23,7 +23,7 @@ const PARTS: [&str; 8] = [
     "attributes",
 ];
 
-/// `primitive ID [CLASS:[PROVIDER:]]TYPE|@TEMPLATE …`; templates are written alike.
+/// `primitive ID [CLASS:[PROVIDER:]]TYPE|@TEMPLATE …`; templates have the same syntax.
 pub(super) fn primitive(mut words: Words<'_>) -> Result<Primitive, ImportError> {
     let place = words.line.place.clone();
     let id = words.id("resource")?;
@@ -54,7 +54,7 @@ pub(crate) fn read_agent(words: &Words<'_>, word: &Word) -> Result<Agent, Import
     })
 }
 
-/// A name alone is an OCF agent of the provider "heartbeat", as the shell takes it.
+/// Parses an agent. As in the shell, a name alone is an OCF agent of the provider "heartbeat".
 fn agent(text: &str) -> Option<Agent> {
     const CLASSES: [&str; 8] = [
         "ocf",
@@ -78,7 +78,8 @@ fn agent(text: &str) -> Option<Agent> {
     }
     match parts[..] {
         [kind] => Some(agent("ocf", Some("heartbeat"), kind)),
-        // The old class "heartbeat" has no agents that are still shipped: it is the provider.
+        // The old class "heartbeat" has no agents that are still shipped, so the word names the
+        // provider.
         ["ocf" | "heartbeat", kind] => Some(agent("ocf", Some("heartbeat"), kind)),
         [class, kind] if CLASSES.contains(&class) => Some(agent(class, None, kind)),
         [provider, kind] => Some(agent("ocf", Some(provider), kind)),
@@ -129,7 +130,7 @@ pub(super) fn clone(keyword: &str, mut words: Words<'_>) -> Result<Clone, Import
     })
 }
 
-/// What part of a resource the words are in.
+/// The part of a resource that contains the words.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Params,
@@ -142,7 +143,7 @@ enum Part {
 impl Part {
     const META: usize = 1;
 
-    /// Which list of sets the part adds to.
+    /// The index of the list of sets for the part.
     fn set(self) -> Option<usize> {
         match self {
             Self::Params => Some(0),
@@ -153,14 +154,14 @@ impl Part {
     }
 }
 
-/// All that follows the head of a resource.
+/// All parts after the head of a resource.
 fn parts(words: &mut Words<'_>) -> Result<(Settings, Vec<Op>), ImportError> {
     let mut settings = Settings::default();
     let mut ops: Vec<Op> = Vec::new();
     let mut part = Part::Params;
     // The sets of each of the first three parts, with their scores.
     let mut sets: [Vec<(Score, Attrs)>; 3] = Default::default();
-    // In a set under a rule: which one it is.
+    // The name of the present set, if a rule applies to it.
     let mut ruled: Option<String> = None;
     while let Some(word) = words.next() {
         let keyword = if word.quoted { "" } else { word.text.as_str() };
@@ -170,7 +171,7 @@ fn parts(words: &mut Words<'_>) -> Result<(Settings, Vec<Op>), ImportError> {
             "utilization" => Some(Part::Utilization),
             "operations" => Some(Part::Operations),
             "op" => Some(Part::Op),
-            // Attributes of an operation, wherever they stand in it.
+            // Attributes of an operation, at any place in it.
             "op_params" | "op_meta" if part == Part::Op => continue,
             _ => None,
         };
@@ -205,7 +206,7 @@ fn parts(words: &mut Words<'_>) -> Result<(Settings, Vec<Op>), ImportError> {
             ruled = Some(rule);
             continue;
         }
-        // The score of a set of parameters, or the set that the operations have in common.
+        // The score of a set of parameters, or the common set of the operations.
         let score = keyword.strip_suffix(':');
         let score = score.filter(|_| word.attribute().is_none());
         if score.is_some() || (part == Part::Operations && word.attribute().is_none()) {

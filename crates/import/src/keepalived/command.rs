@@ -1,14 +1,14 @@
-//! What keepalived runs, as programs of ours, which know no shell.
+//! The commands in keepalived's configuration, as our programs without a shell.
 
 use std::net::IpAddr;
 
 use super::syntax::{Item, arguments};
 use crate::emit::Value;
 
-/// Longest name that the kernel keeps of a process.
+/// Longest name of a process in the kernel.
 const MAX_PROCESS: usize = 15;
 
-/// What a check looks at.
+/// The subject of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Interface(String),
@@ -16,7 +16,7 @@ pub(super) enum Command {
     Tcp(String),
     /// A program and its arguments.
     Program(Vec<String>),
-    /// What only a shell understands, or finds.
+    /// A command that needs a shell to parse or to find it.
     Shell(String),
 }
 
@@ -50,7 +50,7 @@ impl Command {
         }
     }
 
-    /// What is to be said of how it was translated.
+    /// The remark on the translation, if there is one.
     pub(super) fn remark(&self) -> Option<String> {
         let text = match self {
             Self::Process(_) => "whether the process lives is looked at without a program",
@@ -64,12 +64,12 @@ impl Command {
     }
 }
 
-/// The command of a `script`, if there is any.
+/// The command of a `script`, if there is one.
 pub(super) fn of(script: &Item) -> Option<Command> {
     let word = script.words.get(1)?;
     let words = match word.quoted {
         true => arguments(&word.text),
-        // What follows is a user and a group.
+        // The words after the command are a user and a group.
         false => vec![word.text.clone()],
     };
     let first = words.first().filter(|first| !first.is_empty())?;
@@ -85,7 +85,7 @@ pub(super) fn of(script: &Item) -> Option<Command> {
     {
         return Some(Command::Tcp(address));
     }
-    // keepalived 2 runs scripts without a shell, its forerunners did not.
+    // keepalived 2 runs scripts without a shell, its predecessors with one.
     let operator = |word: &&str| word.starts_with(['|', '&', ';', '<', '>']) || word.ends_with(';');
     if first.starts_with('/') && !plain.iter().any(operator) {
         Some(Command::Program(words))
@@ -99,7 +99,7 @@ fn is_process(name: &str) -> bool {
     (1..=MAX_PROCESS).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(usable)
 }
 
-/// `</dev/tcp/127.0.0.1/80`, with which bash connects.
+/// `</dev/tcp/127.0.0.1/80`, the syntax of bash for a connection.
 fn tcp(text: &str) -> Option<String> {
     let (host, port) = text.strip_prefix("</dev/tcp/")?.split_once('/')?;
     let host: IpAddr = host.parse().ok()?;

@@ -14,12 +14,12 @@ use crate::{
     place::Place,
 };
 
-/// A group that serves something.
+/// A group with at least one address.
 pub(super) struct Served {
     pub(super) unit: Unit,
-    /// The names of its addresses.
+    /// The names of the group's addresses.
     pub(super) names: Vec<String>,
-    /// Of the first file that has it.
+    /// The priority in the first file with the unit.
     pub(super) priority: i64,
 }
 
@@ -32,7 +32,8 @@ pub(super) struct Groups {
     pub(super) lefts: Vec<Left>,
 }
 
-/// `held` says that all groups stay where they are, which needs no word in each.
+/// The groups of the units. `held`: all groups stay where they are, so no group needs a remark on
+/// that.
 pub(super) fn groups(sites: &[Site], units: Vec<Unit>, nodes: &Nodes, held: bool) -> Groups {
     let mut groups = Groups::default();
     let (mut group_names, mut names) = (Names::default(), Names::default());
@@ -70,7 +71,7 @@ pub(super) fn groups(sites: &[Site], units: Vec<Unit>, nodes: &Nodes, held: bool
     groups
 }
 
-/// Whether no better node takes the unit away from the one that has it.
+/// Whether no better node takes the unit over from its present node.
 pub(super) fn stays(sites: &[Site], unit: &Unit) -> bool {
     let mut all = sites.iter().flat_map(|site| unit.instances(site));
     all.any(|instance| instance.nopreempt.is_some())
@@ -110,7 +111,7 @@ fn notes(block: &mut Block, sites: &[Site], unit: &Unit) {
     }
 }
 
-/// An address, and where else it stands.
+/// An address, and its further places.
 struct Merged<'a> {
     address: &'a Address,
     instance: &'a Instance,
@@ -159,7 +160,8 @@ fn addresses<'a>(
     found
 }
 
-/// The addresses of each instance, file by file, and whether an earlier file has the instance, too.
+/// The addresses of each instance by file, with a flag for an instance that an earlier file has
+/// too.
 fn lines<'a>(sites: &'a [Site], unit: &Unit) -> Vec<(&'a Instance, &'a Address, bool)> {
     let mut lines = Vec::new();
     for member in &unit.members {
@@ -176,7 +178,7 @@ fn lines<'a>(sites: &'a [Site], unit: &Unit) -> Vec<(&'a Instance, &'a Address, 
     lines
 }
 
-/// The interface of an address that names one of its own.
+/// The interface in the address's own line.
 fn device<'a>(instance: &'a Instance, address: &'a Address) -> Option<&'a str> {
     let device = address.device.as_deref()?;
     let same = instance
@@ -186,7 +188,7 @@ fn device<'a>(instance: &'a Instance, address: &'a Address) -> Option<&'a str> {
     (!same).then_some(device)
 }
 
-/// Leaves out a unit without an address, and what only that would have needed.
+/// Leaves out a unit without an address, and the settings that only the unit needed.
 fn empty(sites: &[Site], unit: &Unit, lefts: &mut Vec<Left>) {
     for place in unit.places(sites) {
         lefts.push(Left::word("", unit.what(), &place, Why::Empty));
@@ -258,14 +260,14 @@ fn resource(
         (None, Some(said)) => Some(&said.text),
         (None, None) => None,
     };
-    // The first link's is the default.
+    // The interface of the first link is the default.
     if let Some(interface) = interface.filter(|name| !nodes.is_first_link(name)) {
         block.field("interface", Value::Text(interface.clone()));
     }
     (name, block)
 }
 
-/// The priorities, where several files tell them.
+/// The priorities, where several files give them.
 fn locations(sites: &[Site], unit: &Unit, group: &str, nodes: &Nodes) -> Vec<Block> {
     if sites.len() < 2 {
         return Vec::new();

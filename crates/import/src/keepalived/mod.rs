@@ -1,7 +1,7 @@
-//! The configuration of keepalived: `syntax` and `read` take in the files of the nodes as `site` has
-//! them, the others decide what becomes of it. Whoever had a VRRP instance has a group here.
+//! The configuration of keepalived. `syntax` and `read` read the files of the nodes into the types
+//! of `site`; the other modules translate them. A VRRP instance becomes a group.
 //!
-//! As with Pacemaker, what is not taken has a remark that names its line.
+//! As with Pacemaker, a setting without a counterpart gets a remark with its line.
 
 mod command;
 mod groups;
@@ -27,14 +27,15 @@ use syntax::Item;
 use units::Unit;
 use why::{Left, Why};
 
-/// What a cluster is called: keepalived has no name for it.
+/// The name of the cluster: keepalived has none.
 const NAMELESS: &str = "cluster";
 
-/// What the files say, in our words.
+/// The content of the files as our tables.
 pub(super) struct Translated {
     pub(super) document: Document,
     pub(super) statements: Vec<Statement>,
-    /// Those that the document must account for: all but blocks, of which it does so item by item.
+    /// The statements that the document must account for: all items except blocks, whose items
+    /// count each.
     pub(super) settings: Vec<Statement>,
 }
 
@@ -53,11 +54,11 @@ pub(super) fn translate(files: &[NodeFile]) -> Result<Translated, ImportError> {
     })
 }
 
-/// Every item, and those that hold no others.
+/// Collects every item, and the items without a block.
 fn collect(items: &[Item], statements: &mut Vec<Statement>, settings: &mut Vec<Statement>) {
     for item in items {
         let keyword = item.keyword();
-        // What stands behind other keywords may be secret.
+        // The values of other keywords may be secret.
         let what = match item.value().filter(|_| keyword.starts_with("vrrp_")) {
             Some(name) => format!("{keyword} {name}"),
             None => keyword.to_owned(),
@@ -78,7 +79,7 @@ fn document(files: &[NodeFile], sites: &[Site]) -> Document {
     let units = units::units(sites);
     let nodes = nodes::nodes(sites, NAMELESS);
     let checks = track::checks(sites, &units);
-    // One setting says it for all.
+    // One setting covers all groups.
     let held = !units.is_empty() && units.iter().all(|unit| groups::stays(sites, unit));
     let mut lefts = strays(sites, &units);
     lefts.extend(sites.iter().flat_map(|site| site.lefts.iter().cloned()));
@@ -102,8 +103,8 @@ fn document(files: &[NodeFile], sites: &[Site]) -> Document {
     Document { blocks }
 }
 
-/// Members of sync groups that are no instances or another group's, sync groups without any, and
-/// instances that stand twice.
+/// Unknown members of sync groups, members of two groups, sync groups without members, and repeated
+/// instances.
 fn strays(sites: &[Site], units: &[Unit]) -> Vec<Left> {
     let mut lefts = Vec::new();
     for site in sites {

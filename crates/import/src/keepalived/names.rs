@@ -1,15 +1,15 @@
-//! Names that are taken once.
+//! Unique names.
 
 use std::collections::HashSet;
 
 use crate::values::usable_name;
 
-/// The names that are taken.
+/// The used names.
 #[derive(Default)]
 pub(super) struct Names(HashSet<String>);
 
 impl Names {
-    /// `text` as a name of ours, with a number behind it if it is taken.
+    /// `text` as a name of ours, with a number appended if it is used already.
     pub(super) fn free(&mut self, text: &str) -> String {
         let name = usable_name(text);
         let mut free = name.clone();
@@ -18,7 +18,7 @@ impl Names {
                 break;
             }
             let end = format!("-{number}");
-            // As long as a name may be.
+            // The prefix that keeps the name within the longest name.
             let kept: String = name.chars().take(64 - end.len()).collect();
             free = kept + &end;
         }

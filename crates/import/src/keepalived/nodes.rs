@@ -1,39 +1,40 @@
-//! Links and nodes: the interfaces of the instances, and the addresses between which adverts went.
+//! Links and nodes: the interfaces of the instances, and the addresses of their adverts.
 
 use super::{
     names::Names,
-    site::{Said, Site},
+    site::{Site, Sourced},
 };
 use crate::{
     emit::{Block, Comment, Value, listed},
     place::Place,
 };
 
-/// As many as the configuration takes.
+/// The limit of the configuration.
 const MAX_LINKS: usize = 8;
 
-/// An interface by which instances speak.
+/// An interface that instances use for adverts.
 struct Link {
     interface: String,
-    /// Their names.
+    /// The names of the instances.
     instances: Vec<String>,
     places: Vec<Place>,
 }
 
-/// Links and nodes, ready to be written.
+/// Links and nodes, ready for output.
 pub(super) struct Nodes {
     links: Vec<Link>,
-    /// Those of the files first, in their order.
+    /// The names of the nodes: first those with files, in the order of the files.
     pub(super) names: Vec<String>,
     pub(super) blocks: Vec<Block>,
 }
 
-/// A node that is to be written.
+/// A node for output.
 struct Node {
     name: String,
-    /// One for each link; `None` is not known.
+    /// One address for each link; `None` is unknown.
     addresses: Vec<Option<String>>,
-    /// Where they are called otherwise than the links: one for each link.
+    /// The node's own names of the interfaces, where they differ from the links': one for each
+    /// link.
     interfaces: Vec<String>,
     comments: Vec<Comment>,
 }
@@ -81,7 +82,7 @@ fn links(sites: &[Site]) -> Vec<Link> {
         let Some(said) = &instance.interface else {
             continue;
         };
-        // Another node may call it otherwise.
+        // Another node may have another name for the interface.
         let known = links
             .iter_mut()
             .find(|link| link.instances.contains(&instance.name));
@@ -131,7 +132,7 @@ fn link(link: &Link) -> Block {
     block
 }
 
-/// What a file says of its own node.
+/// The node that a file describes.
 fn of_file(site: &Site, index: usize, links: &[Link], names: &mut Names) -> Node {
     let mut comments = Vec::new();
     let router = site.router.as_ref().map(|said| said.text.as_str());
@@ -188,15 +189,15 @@ fn of_file(site: &Site, index: usize, links: &[Link], names: &mut Names) -> Node
     }
 }
 
-/// Gives the peers' addresses to the nodes of other files, where it is sure whose they are. Returns
-/// those of nodes without a file, for each link.
+/// Assigns the peers' addresses to the nodes of other files, where the owner is certain. Returns
+/// the addresses of nodes without a file, for each link.
 fn assign(list: &mut [Node], sites: &[Site], links: &[Link]) -> Vec<Vec<String>> {
     let mut rest = Vec::new();
     for (number, link) in links.iter().enumerate() {
         let mut free: Vec<String> = Vec::new();
         for instance in sites.iter().flat_map(|site| &site.instances) {
             let of_link = link.instances.is_empty() || link.instances.contains(&instance.name);
-            for Said { text, .. } in instance.peers.iter().filter(|_| of_link) {
+            for Sourced { text, .. } in instance.peers.iter().filter(|_| of_link) {
                 let taken = list
                     .iter()
                     .any(|node| node.addresses[number].as_ref() == Some(text));
@@ -221,7 +222,7 @@ fn assign(list: &mut [Node], sites: &[Site], links: &[Link]) -> Vec<Vec<String>>
                 free.clear();
             }
             (0, _) => {}
-            // One file: its peers are other nodes, whatever its own address is.
+            // With a single file, its peers are other nodes, whatever its own address is.
             (1, _) if list.len() == 1 => {}
             (_, []) => {}
             (_, several) => {
@@ -241,7 +242,7 @@ fn assign(list: &mut [Node], sites: &[Site], links: &[Link]) -> Vec<Vec<String>>
     rest
 }
 
-/// A node that is known by its address alone.
+/// A node of which only the address is known.
 fn of_peer(
     peer: usize,
     before: usize,
@@ -301,7 +302,7 @@ fn node(node: &Node, id: i64, links: &[Link]) -> Block {
     block
 }
 
-/// The third voter that two nodes need, commented out.
+/// The third voter that two nodes need, as a comment.
 fn witness(list: &[Node], links: &[Link], cluster: &str) -> Option<Block> {
     let [one, other] = list else {
         return None;

@@ -23,7 +23,7 @@ impl State {
         }
     }
 
-    /// The event that is nearest.
+    /// The nearest event of ours.
     const fn event(self) -> &'static str {
         match self {
             Self::Master => "takeover",
@@ -54,7 +54,7 @@ pub(super) fn hooks(sites: &[Site], served: &[Served], lefts: &mut Vec<Left>) ->
     let mut blocks = Vec::new();
     for one in served {
         for (owner, notifies) in of_unit(sites, &one.unit) {
-            // Each address is told of, and the script ran once.
+            // A hook runs for each address, keepalived's script ran once.
             let only = one.names.first().filter(|_| addresses > 1);
             for kind in [
                 None,
@@ -89,7 +89,7 @@ pub(super) fn hooks(sites: &[Site], served: &[Served], lefts: &mut Vec<Left>) ->
     blocks
 }
 
-/// The notifies of a unit, by whom they belong to.
+/// The notify settings of a unit, by owner.
 fn of_unit<'a>(sites: &'a [Site], unit: &Unit) -> Vec<(String, Vec<&'a Notify>)> {
     let mut found: Vec<(String, Vec<&Notify>)> = Vec::new();
     for (owner, common) in sites.iter().flat_map(owners) {
@@ -145,7 +145,7 @@ fn hook(
     block
 }
 
-/// `notify` itself is given four words more.
+/// Appends the four arguments that keepalived gives to `notify`.
 fn with_arguments(
     mut block: Block,
     notify: &Notify,
@@ -167,7 +167,7 @@ fn with_arguments(
     if let Some((_, Value::List(words))) = block.fields.last_mut() {
         let added = [kind, name, state.word(), &priority.to_string()].map(str::to_owned);
         match (&notify.command, words.iter().position(|word| word == "-c")) {
-            // A shell's text knows the words behind it by their numbers alone.
+            // A shell's text refers to its arguments only by number.
             (Command::Shell(text), Some(_)) => {
                 let place = words.iter().rposition(|word| word == text);
                 if let Some(word) = place.and_then(|at| words.get_mut(at)) {

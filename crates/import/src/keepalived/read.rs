@@ -1,15 +1,16 @@
-//! What one node's file says, keyword by keyword. What is not taken is kept with the reason why.
+//! Reads one node's file, keyword by keyword. Other settings are kept with the reason for their
+//! omission.
 
 use std::net::IpAddr;
 
 use super::{
-    site::{Address, Bundle, Common, Instance, Notify, Said, Site, Tracked, aside},
+    site::{Address, Bundle, Common, Instance, Notify, Site, Sourced, Tracked, aside},
     syntax::{Item, Word},
     why::{Left, Why},
 };
 use crate::input::Input;
 
-/// What `items`, of the file `input` of the node `name`, say.
+/// The content of `items`, from the file `input` of the node `name`.
 pub(super) fn site(name: Option<&str>, items: &[Item]) -> Site {
     let mut site = Site {
         name: name.map(str::to_owned),
@@ -31,7 +32,7 @@ pub(super) fn site(name: Option<&str>, items: &[Item]) -> Site {
     site
 }
 
-/// Why an item is left out that takes no braces behind it, as the lines of a list.
+/// The reason for leaving out an item without braces, such as a line of a list.
 fn aside_line(item: &Item) -> Option<Why> {
     let braces = (!item.items().is_empty()).then_some(Why::Unknown);
     aside(item).or(braces)
@@ -45,7 +46,7 @@ fn globals(site: &mut Site, block: &Item) {
             site.lefts.push(Left::new("global_defs", item, why));
             continue;
         }
-        match (item.keyword(), Said::value(item)) {
+        match (item.keyword(), Sourced::value(item)) {
             ("router_id", Some(said)) if site.router.is_none() => site.router = Some(said),
             _ => site.lefts.push(Left::by_keyword("global_defs", item)),
         }
@@ -77,7 +78,7 @@ fn instance(site: &mut Site, block: &Item) {
 }
 
 fn setting(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Left>) {
-    let said = Said::value(item);
+    let said = Sourced::value(item);
     if let Some(why) = aside(item) {
         lefts.push(Left::new(owner, item, why));
         return;
@@ -91,7 +92,7 @@ fn setting(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Le
     };
     if let Some(slot) = slot {
         let said = match item.keyword() {
-            "nopreempt" => Some(Said::keyword(item)),
+            "nopreempt" => Some(Sourced::keyword(item)),
             _ => said,
         };
         match (&slot, said) {
@@ -126,7 +127,7 @@ fn peers(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Left
             lefts.push(Left::new(owner, peer, why));
             continue;
         }
-        instance.peers.push(Said::keyword(peer));
+        instance.peers.push(Sourced::keyword(peer));
         for word in peer.words.iter().skip(1) {
             let subject = format!("{} of peer {}", word.text, peer.keyword());
             lefts.push(Left::word(owner, subject, &peer.place, Why::Vrrp));
@@ -137,7 +138,7 @@ fn peers(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Left
     }
 }
 
-/// Takes what instances and sync groups have in common. `false`: it is something else.
+/// Reads the common settings of instances and sync groups. `false`: the item is something else.
 fn common(common: &mut Common, item: &Item, owner: &str, lefts: &mut Vec<Left>) -> bool {
     if let Some(kind) = Tracked::kind(item.keyword()) {
         for line in item.items() {
@@ -198,9 +199,9 @@ fn address(line: &Item, block: &Item, owner: &str, lefts: &mut Vec<Left>) -> Opt
     })
 }
 
-/// The interface that an address names; all its other options are left out.
+/// The interface in an address's line. All its other options are left out.
 fn device(words: &[Word], line: &Item, owner: &str, lefts: &mut Vec<Left>) -> Option<String> {
-    // Those that have a word behind them.
+    // Options with an argument.
     let two = [
         "brd",
         "broadcast",
@@ -255,7 +256,7 @@ fn members(bundle: &mut Bundle, group: &Item, owner: &str, lefts: &mut Vec<Left>
     for line in group.items() {
         match aside_line(line) {
             Some(why) => lefts.push(Left::new(owner, line, why)),
-            None => bundle.members.push(Said::keyword(line)),
+            None => bundle.members.push(Sourced::keyword(line)),
         }
     }
     if group.items().is_empty() {
@@ -266,7 +267,7 @@ fn members(bundle: &mut Bundle, group: &Item, owner: &str, lefts: &mut Vec<Left>
 /// The node's name and the text of its file.
 #[derive(Clone, Debug)]
 pub struct NodeFile {
-    /// The name, where several files are given: the host's.
+    /// The name of the host, where several files are given.
     pub node: Option<String>,
     pub input: Input,
 }

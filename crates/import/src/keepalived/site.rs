@@ -1,4 +1,4 @@
-//! What one node's file says, as `read` takes it in and the others use it.
+//! The content of one node's file, which `read` makes and the other modules use.
 
 use std::net::IpAddr;
 
@@ -9,14 +9,14 @@ use super::{
 };
 use crate::place::Place;
 
-/// A text, and where it stands.
+/// A text and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
+pub(super) struct Sourced {
     pub(super) text: String,
     pub(super) place: Place,
 }
 
-impl Said {
+impl Sourced {
     pub(super) fn value(item: &Item) -> Option<Self> {
         Some(Self {
             text: item.value()?.to_owned(),
@@ -35,17 +35,17 @@ impl Said {
 /// One file.
 #[derive(Debug, Default)]
 pub(super) struct Site {
-    /// The node's name, if the caller says it.
+    /// The node's name, if the caller gives it.
     pub(super) name: Option<String>,
-    pub(super) router: Option<Said>,
+    pub(super) router: Option<Sourced>,
     pub(super) instances: Vec<Instance>,
     pub(super) bundles: Vec<Bundle>,
-    /// `vrrp_script` and `vrrp_track_process`.
+    /// The items `vrrp_script` and `vrrp_track_process`.
     pub(super) checks: Vec<Item>,
     pub(super) lefts: Vec<Left>,
 }
 
-/// What instances and sync groups have in common.
+/// The common settings of instances and sync groups.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Common {
     pub(super) tracked: Vec<Tracked>,
@@ -57,15 +57,15 @@ pub(super) struct Common {
 pub(super) struct Instance {
     pub(super) name: String,
     pub(super) place: Place,
-    pub(super) interface: Option<Said>,
-    pub(super) priority: Option<Said>,
-    /// The state with which it begins.
-    pub(super) state: Option<Said>,
+    pub(super) interface: Option<Sourced>,
+    pub(super) priority: Option<Sourced>,
+    /// The initial state.
+    pub(super) state: Option<Sourced>,
     /// The node's own address.
-    pub(super) source: Option<Said>,
-    pub(super) peers: Vec<Said>,
+    pub(super) source: Option<Sourced>,
+    pub(super) peers: Vec<Sourced>,
     pub(super) addresses: Vec<Address>,
-    pub(super) nopreempt: Option<Said>,
+    pub(super) nopreempt: Option<Sourced>,
     pub(super) common: Common,
 }
 
@@ -73,11 +73,11 @@ pub(super) struct Instance {
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     pub(super) ip: IpAddr,
-    /// Without one keepalived adds the address alone.
+    /// The prefix length. Without one keepalived adds the address alone.
     pub(super) len: Option<u8>,
     pub(super) device: Option<String>,
     pub(super) place: Place,
-    /// Of the block that the line stands in.
+    /// The place of the line's block.
     pub(super) block: Place,
     pub(super) excluded: bool,
 }
@@ -87,11 +87,11 @@ pub(super) struct Address {
 pub(super) struct Bundle {
     pub(super) name: String,
     pub(super) place: Place,
-    pub(super) members: Vec<Said>,
+    pub(super) members: Vec<Sourced>,
     pub(super) common: Common,
 }
 
-/// What a line of a `track_` block is about.
+/// The kind of a `track_` block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Interface,
@@ -104,7 +104,7 @@ pub(super) enum Kind {
 pub(super) struct Tracked {
     pub(super) kind: Kind,
     pub(super) name: String,
-    /// `None` is the weight of the script or process itself.
+    /// The weight; `None` means the script's or the process's own weight.
     pub(super) weight: Option<i64>,
     pub(super) reverse: bool,
     pub(super) item: Item,
@@ -135,14 +135,14 @@ impl Tracked {
     }
 }
 
-/// The number behind the word `weight`.
+/// The number after the word `weight`.
 fn weight(item: &Item) -> Option<i64> {
     let mut words = item.words.iter().map(|word| word.text.as_str());
     words.find(|word| *word == "weight")?;
     words.next()?.parse().ok()
 }
 
-/// A state in which an instance may be.
+/// A state of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Master,
@@ -153,7 +153,7 @@ pub(super) enum State {
 /// A `notify` line.
 #[derive(Clone, Debug)]
 pub(super) struct Notify {
-    /// `None` is each of them.
+    /// The state; `None` means every state.
     pub(super) state: Option<State>,
     pub(super) command: Command,
     pub(super) item: Item,
@@ -169,7 +169,7 @@ impl Notify {
             _ => return None,
         };
         let command = match command::of(item)? {
-            // It is no check.
+            // The script is no check.
             Command::Process(_) | Command::Tcp(_) => Command::Shell(item.value()?.to_owned()),
             command => command,
         };
@@ -185,7 +185,7 @@ impl Notify {
     }
 }
 
-/// Those of the keywords taken that stand before braces.
+/// The known keywords with a block.
 const BLOCKS: [&str; 12] = [
     "global_defs",
     "global_definitions",
@@ -201,7 +201,7 @@ const BLOCKS: [&str; 12] = [
     "track_process",
 ];
 
-/// Why an item is left out whatever its keyword, or for braces that do not belong to it.
+/// The reason for leaving out an item whatever its keyword, or for braces that do not belong to it.
 pub(super) fn aside(item: &Item) -> Option<Why> {
     let keyword = item.keyword();
     let include = [

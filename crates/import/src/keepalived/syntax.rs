@@ -1,12 +1,12 @@
-//! Reads `keepalived.conf`: lines of words, of which some open a block in braces. Judges the syntax
-//! only (keepalived.conf(5), "Quoted strings"); what the keywords mean is for the others to say.
+//! Reads `keepalived.conf`: lines of words, some of which open a block in braces. Checks only the
+//! syntax (keepalived.conf(5), "Quoted strings"); the other modules interpret the keywords.
 
 use crate::{
     input::Input,
     place::{ImportError, Place},
 };
 
-/// Deeper than any that keepalived knows.
+/// A depth beyond that of any block of keepalived.
 const MAX_DEPTH: usize = 8;
 
 /// A word without its quotes.
@@ -16,10 +16,10 @@ pub(super) struct Word {
     pub(super) quoted: bool,
 }
 
-/// A keyword with its words, and what stands in braces behind it.
+/// A keyword with its words, and its block in braces.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
-    /// At least one.
+    /// The words; at least one.
     pub(super) words: Vec<Word>,
     pub(super) place: Place,
     pub(super) block: Option<Vec<Item>>,
@@ -30,34 +30,34 @@ impl Item {
         self.words.first().map_or("", |word| &word.text)
     }
 
-    /// The word behind the keyword.
+    /// The first word after the keyword.
     pub(super) fn value(&self) -> Option<&str> {
         self.words.get(1).map(|word| word.text.as_str())
     }
 
-    /// The items of the block; none without one.
+    /// The items of the block; none without a block.
     pub(super) fn items(&self) -> &[Self] {
         self.block.as_deref().unwrap_or_default()
     }
 
-    /// As it was written, but for quotes and spaces.
+    /// The original text, except for quotes and spaces.
     pub(super) fn text(&self) -> String {
         let words: Vec<&str> = self.words.iter().map(|word| word.text.as_str()).collect();
         words.join(" ")
     }
 }
 
-/// What a line is made of.
+/// A part of a line.
 enum Token {
     Word(Word),
     Open,
     Close,
 }
 
-/// A block that is open, or the whole file.
+/// An open block, or the whole file.
 #[derive(Default)]
 struct Level {
-    /// What opened it. `None` is the file.
+    /// The item that opened the block; `None` for the file.
     head: Option<Item>,
     items: Vec<Item>,
 }
@@ -91,7 +91,7 @@ pub(super) fn parse(input: &Input) -> Result<Vec<Item>, ImportError> {
     }
 }
 
-/// Tells the items apart that stand on one line: each is a statement of its own.
+/// Numbers the items on each line: every item is a statement of its own.
 fn number(items: &mut [Item], last: &mut usize) {
     for item in items {
         *last += 1;
@@ -100,8 +100,8 @@ fn number(items: &mut [Item], last: &mut usize) {
     }
 }
 
-/// Lines with their numbers, joined where one ends with a backslash. Such a line is numbered as its
-/// first.
+/// Lines with their numbers. A line that ends with a backslash is joined with the next, and has the
+/// number of its first line.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
@@ -135,7 +135,7 @@ fn one_line(
             Token::Word(word) => words.push(word),
             Token::Open => {
                 let head = match (std::mem::take(&mut words), levels.last_mut()) {
-                    // The brace may stand in a line of its own.
+                    // The brace may be alone on its line.
                     (words, Some(level)) if words.is_empty() => {
                         level.items.pop().filter(|item| item.block.is_none())
                     }
@@ -199,12 +199,12 @@ fn close(levels: &mut Vec<Level>) -> Option<()> {
     Some(())
 }
 
-/// Words and braces, without the comment. An error says what is wrong.
+/// Words and braces, without the comment. An error names the fault.
 fn tokens(line: &str) -> Result<Vec<Token>, &'static str> {
     let mut tokens = Vec::new();
     let mut word: Option<Word> = None;
     let mut quote: Option<char> = None;
-    // Braces of `${NAME}` belong to the word.
+    // The braces of `${NAME}` belong to the word.
     let mut parameter = false;
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {

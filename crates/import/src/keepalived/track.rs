@@ -1,4 +1,4 @@
-//! What keepalived tracks, as health checks of the node.
+//! keepalived's tracked interfaces, scripts and processes, as health checks of the node.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::{
     place::Place,
 };
 
-/// As many as the heartbeats have bits for.
+/// The number of bits for checks in a heartbeat.
 const MAX_CHECKS: usize = 15;
-/// Longest name that the kernel keeps of a process.
+/// Longest name of a process in the kernel.
 const MAX_PROCESS: usize = 15;
 
-/// The health checks, and the most that a failed one that is not fatal takes off a priority.
+/// The health checks, and the greatest reduction of a priority by a failed check that is not fatal.
 #[derive(Default)]
 pub(super) struct Checks {
     pub(super) blocks: Vec<Block>,
@@ -28,10 +28,10 @@ pub(super) struct Checks {
     pub(super) lefts: Vec<Left>,
 }
 
-/// One thing that is tracked, by whom, and what it is.
+/// One tracked object, its definition and its trackers.
 struct Subject<'a> {
     uses: Vec<(&'a Tracked, String)>,
-    /// Of a script or a process; one for each file that has it.
+    /// The definitions of a script or a process; one for each file with it.
     definitions: Vec<&'a Item>,
 }
 
@@ -64,7 +64,7 @@ fn kind_of(definition: &Item) -> Kind {
     }
 }
 
-/// Each with its owner.
+/// The tracked objects, each with its owner.
 fn tracked(sites: &[Site]) -> impl Iterator<Item = (&Tracked, String)> {
     sites.iter().flat_map(owners).flat_map(|(owner, common)| {
         let tracked = common.tracked.iter();
@@ -177,7 +177,7 @@ fn notes(
         .collect();
     for item in &subject.definitions {
         places.push(item.place.clone());
-        // What is not taken has a remark.
+        // The settings without a counterpart get a remark.
         places.extend(item.items().iter().map(|inner| inner.place.clone()));
     }
     places.sort();
@@ -209,7 +209,7 @@ fn setting<'a>(definition: &'a Item, keyword: &str) -> Option<&'a Item> {
         .find(|item| item.keyword() == keyword)
 }
 
-/// The process whose end matters, if its name alone says which one it is.
+/// The process to watch, if its name alone identifies it.
 fn process(definition: &Item) -> Option<Command> {
     let item = setting(definition, "process")?;
     let name = item
@@ -219,7 +219,7 @@ fn process(definition: &Item) -> Option<Command> {
     plain.then(|| Command::Process(name.to_owned()))
 }
 
-/// Interval, timeout, fall and rise, as keepalived has them where the file says nothing.
+/// Interval, timeout, fall and rise, with keepalived's defaults.
 fn times(block: &mut Block, definition: &Item, kind: Kind) {
     if kind != Kind::Script {
         return;
@@ -244,7 +244,8 @@ fn times(block: &mut Block, definition: &Item, kind: Kind) {
     block.field("rise", Value::Number(count("rise")));
 }
 
-/// What a script or process says that was not taken, and what its other files say otherwise.
+/// Adds remarks on the remaining settings of a script or process, and on different values in other
+/// files.
 fn leave_rest(subject: &Subject<'_>, kind: Kind, checks: &mut Checks) {
     let taken: &[&str] = match kind {
         Kind::Script => &["script", "interval", "timeout", "fall", "rise", "weight"],

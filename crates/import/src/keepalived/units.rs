@@ -1,9 +1,9 @@
-//! What moves as a whole: an instance, or the instances of a sync group, over all files.
+//! The units that move as a whole: an instance, or the instances of a sync group, over all files.
 
-use super::site::{Bundle, Common, Instance, Said, Site};
+use super::site::{Bundle, Common, Instance, Site, Sourced};
 use crate::place::Place;
 
-/// What becomes a group.
+/// A unit that becomes a group.
 #[derive(Debug)]
 pub(super) struct Unit {
     pub(super) name: String,
@@ -13,7 +13,7 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// As keepalived calls it.
+    /// The name of the unit in keepalived's words.
     pub(super) fn what(&self) -> String {
         let keyword = if self.bundled {
             "vrrp_sync_group"
@@ -23,14 +23,14 @@ impl Unit {
         format!("{keyword} {}", self.name)
     }
 
-    /// Whether `owner` is this, or an instance of it.
+    /// Whether `owner` is the unit, or an instance of the unit.
     pub(super) fn is_of(&self, owner: &str) -> bool {
         let instance = owner.strip_prefix("vrrp_instance ");
         let member = instance.is_some_and(|name| self.members.iter().any(|own| own == name));
         member || (self.bundled && owner == self.what())
     }
 
-    /// Its instances in `site`.
+    /// The unit's instances in `site`.
     pub(super) fn instances<'a>(&self, site: &'a Site) -> impl Iterator<Item = &'a Instance> {
         let mut found: Vec<&'a Instance> = Vec::new();
         for member in &self.members {
@@ -39,7 +39,7 @@ impl Unit {
         found.into_iter()
     }
 
-    /// Where it stands: the sync group's lines first, then the instances'.
+    /// The places of the unit: the sync group's lines first, then the instances'.
     pub(super) fn places(&self, sites: &[Site]) -> Vec<Place> {
         let own = |bundle: &&Bundle| self.bundled && bundle.name == self.name;
         let bundles = sites.iter().flat_map(|site| &site.bundles).filter(own);
@@ -56,8 +56,8 @@ impl Unit {
         places
     }
 
-    /// The highest priority of its instances in `site`, and where they stand. `None`: the node does
-    /// not have it.
+    /// The highest priority of the unit's instances in `site`, and their places. `None`: the node
+    /// does not have the unit.
     pub(super) fn priority(&self, site: &Site) -> Option<(i64, Vec<Place>)> {
         let instances: Vec<&Instance> = self.instances(site).collect();
         let of = |instance: &&Instance| number(instance.priority.as_ref());
@@ -72,12 +72,12 @@ impl Unit {
 /// keepalived's default.
 const PRIORITY: i64 = 100;
 
-fn number(priority: Option<&Said>) -> i64 {
+fn number(priority: Option<&Sourced>) -> i64 {
     let number = priority.and_then(|said| said.text.parse().ok());
     number.unwrap_or(PRIORITY).clamp(1, 255)
 }
 
-/// All units, in the order in which their first instances stand.
+/// All units, in the order of their first instances.
 pub(super) fn units(sites: &[Site]) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for site in sites {
@@ -108,7 +108,7 @@ pub(super) fn units(sites: &[Site]) -> Vec<Unit> {
     units
 }
 
-/// What instances and sync groups of a file have in common, each by what keepalived calls it.
+/// The common settings of a file's instances and sync groups, each with its name in keepalived.
 pub(super) fn owners(site: &Site) -> impl Iterator<Item = (String, &Common)> {
     let instances = site.instances.iter();
     let instances = instances.map(|one| (format!("vrrp_instance {}", one.name), &one.common));

@@ -1,4 +1,4 @@
-//! Why keywords of keepalived are left out, and what to do about it.
+//! The reasons why keywords of keepalived are left out, and the remedies.
 
 use super::syntax::Item;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     place::Place,
 };
 
-/// A reason for which something is left out.
+/// A reason for leaving something out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     State,
@@ -39,7 +39,7 @@ pub(super) enum Why {
     Unknown,
 }
 
-/// Words of global_defs and of instances that only VRRP has.
+/// Keywords in global_defs and in instances that only VRRP has.
 const VRRP: [&str; 33] = [
     "virtual_router_id",
     "version",
@@ -77,7 +77,7 @@ const VRRP: [&str; 33] = [
 ];
 
 impl Why {
-    /// Why a keyword is left out that no other part of the import takes.
+    /// The reason for leaving out a keyword that no other part of the import uses.
     pub(super) fn of(keyword: &str) -> Self {
         match keyword {
             "state" => Self::State,
@@ -195,25 +195,25 @@ impl Why {
         }
     }
 
-    /// Whether what stands behind the keyword may be secret.
+    /// Whether the words after the keyword may be secret.
     fn is_secret(self) -> bool {
         self == Self::Authentication
     }
 }
 
-/// Something that is left out.
+/// A part that is left out.
 #[derive(Clone, Debug)]
 pub(super) struct Left {
-    /// What it belongs to, as in `of vrrp_instance VI_1`; empty for the whole.
+    /// The owner of the part, as in `of vrrp_instance VI_1`; empty for the whole.
     pub(super) owner: String,
-    /// What it is; one, but where several are joined.
+    /// The texts of the part; several where parts are joined.
     subjects: Vec<String>,
     places: Vec<Place>,
     why: Why,
 }
 
 impl Left {
-    /// `item`, and all that stands in its block.
+    /// `item` with all items in its block.
     pub(super) fn new(owner: &str, item: &Item, why: Why) -> Self {
         let subject = match why.is_secret() {
             true => item.keyword().to_owned(),
@@ -229,12 +229,12 @@ impl Left {
         }
     }
 
-    /// The same, for the reason that its keyword has.
+    /// `item` with the reason for its keyword.
     pub(super) fn by_keyword(owner: &str, item: &Item) -> Self {
         Self::new(owner, item, Why::of(item.keyword()))
     }
 
-    /// A single word that stands at `place`.
+    /// A single word at `place`.
     pub(super) fn word(owner: &str, subject: String, place: &Place, why: Why) -> Self {
         Self {
             owner: owner.to_owned(),
@@ -252,7 +252,7 @@ fn gather(item: &Item, places: &mut Vec<Place>) {
     }
 }
 
-/// One remark for each owner and reason, in the order in which these come up.
+/// One remark for each owner and reason, in the order of their first appearance.
 pub(super) fn remarks(lefts: &[Left]) -> Vec<Comment> {
     let mut joint: Vec<Left> = Vec::new();
     for left in lefts {

@@ -1,4 +1,5 @@
-//! `pcs resource …` on what earlier commands made: other settings, other operations, or its end.
+//! `pcs resource …` on the results of earlier commands: other settings, other operations, or
+//! removal.
 
 use super::{Command, attrs, implied, update};
 use crate::{
@@ -169,7 +170,7 @@ impl Command<'_> {
             &mut self.model.rsc_defaults
         };
         if ruled {
-            // The whole set depends on its rule, wherever that stands.
+            // The whole set depends on its rule, at any place in the set.
             for attr in found.iter_mut().filter(|attr| attr.name != "rule") {
                 if !attr.name.contains(' ') {
                     attr.name = format!("{} (under a rule)", attr.name);
@@ -183,7 +184,7 @@ impl Command<'_> {
         Ok(true)
     }
 
-    /// Takes resources away that earlier commands made.
+    /// Removes resources that earlier commands made.
     pub(super) fn delete(&mut self, words: &mut Words<'_>) -> Result<(), ImportError> {
         let mut ids = vec![words.id("resource")?];
         while words.peek().is_some() {
@@ -216,7 +217,7 @@ impl Command<'_> {
     }
 }
 
-/// Puts `op` in the place of the same operation, or behind the others.
+/// Replaces the same operation by `op`, or appends `op`.
 fn replace(ops: &mut Vec<Op>, op: Op) {
     ops.retain(|known| {
         known.name != op.name

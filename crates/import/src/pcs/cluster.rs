@@ -1,4 +1,4 @@
-//! Commands that are not about resources: nodes and networks, cluster options, nodes' attributes.
+//! Commands that do not concern resources: nodes and networks, cluster options, nodes' attributes.
 
 use super::{Command, attrs, update};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     words::Words,
 };
 
-/// Words that begin what is said of the cluster as a whole.
+/// Words that begin a part about the cluster as a whole.
 const PARTS: [&str; 7] = [
     "transport",
     "totem",
@@ -22,7 +22,7 @@ const PARTS: [&str; 7] = [
 
 impl Command<'_> {
     /// `cluster setup NAME NODE [addr=A …] … [transport …] [totem …] [quorum …]`, or the older
-    /// `cluster setup --name NAME NODE[,ALTERNATIVE] …`: what corosync.conf would say.
+    /// `cluster setup --name NAME NODE[,ALTERNATIVE] …`: the equivalent of corosync.conf.
     pub(super) fn setup(&mut self, words: &mut Words<'_>) -> Result<(), ImportError> {
         let place = self.place();
         let mut top = Section::new("", place.clone());
@@ -61,7 +61,7 @@ impl Command<'_> {
                 &mut totem
             };
             let at = self.place_of(word);
-            // The kind of the transport stands alone.
+            // The kind of the transport is a word without a name.
             let alone = words.peek().filter(|word| word.attribute().is_none());
             if part == "transport"
                 && let Some(kind) = alone.filter(|word| !PARTS.contains(&&*word.text))
@@ -84,7 +84,7 @@ impl Command<'_> {
         Ok(())
     }
 
-    /// A node with its addresses. Without any its name is its address.
+    /// A node with its addresses. Without addresses, its name is its address.
     fn listed(&mut self, word: &Word, id: usize, said: Attrs, old: bool) -> Section {
         let place = self.place_of(word);
         let mut node = Section::new("node", place.clone());
@@ -145,7 +145,7 @@ impl Command<'_> {
         Ok(true)
     }
 
-    /// Says of what an earlier command set that this one replaces it.
+    /// Records that this command replaces an earlier command's value.
     fn replaced(&mut self, before: Option<Attr>) {
         let here = self.place();
         self.model.notes.extend(before.map(|attr| {
@@ -190,7 +190,7 @@ impl Command<'_> {
         Ok(true)
     }
 
-    /// The node that is called `name`, which may not have been named so far.
+    /// The node with this `name`, which may be new.
     fn known(&mut self, name: &str) -> &mut Node {
         let nodes = &mut self.model.nodes;
         let at = nodes.iter().position(|node| node.name == name);

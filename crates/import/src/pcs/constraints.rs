@@ -1,4 +1,4 @@
-//! `pcs constraint …`: what is held together, in order, and near nodes.
+//! `pcs constraint …`: colocations, orders and locations.
 
 use super::{Command, attrs};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     words::Words,
 };
 
-/// Roles that stand before a resource in a colocation.
+/// Roles before a resource in a colocation.
 const ROLES: [&str; 6] = [
     "promoted",
     "unpromoted",
@@ -18,7 +18,7 @@ const ROLES: [&str; 6] = [
     "started",
     "stopped",
 ];
-/// Actions that stand before a resource in an order.
+/// Actions before a resource in an order.
 const ACTIONS: [&str; 4] = ["start", "stop", "promote", "demote"];
 
 impl Command<'_> {
@@ -51,7 +51,7 @@ impl Command<'_> {
         Ok(true)
     }
 
-    /// The name that the command gives, or the one that `pcs` makes.
+    /// The name in the command, or the name that `pcs` makes.
     fn id(&self, attrs: &mut Attrs, kind: &str, chain: &Chain) -> String {
         let given = attrs.take("id").map(|attr| attr.value);
         given.unwrap_or_else(|| {
@@ -81,7 +81,7 @@ impl Command<'_> {
         self.model.colocations.push(Colocation {
             id: self.id(&mut attrs, "colocation", &chain),
             place: self.line.place.clone(),
-            // As pcs writes it.
+            // The default of pcs.
             score: Some(score.unwrap_or_else(|| "INFINITY".to_owned())),
             chain,
             guessed: false,
@@ -199,7 +199,7 @@ impl Command<'_> {
         Ok(())
     }
 
-    /// Takes constraints away that earlier commands made.
+    /// Removes constraints that earlier commands made.
     fn remove(&mut self, words: &mut Words<'_>) -> Result<(), ImportError> {
         let mut ids = vec![words.id("constraint")?];
         while words.peek().is_some() {
@@ -237,7 +237,7 @@ impl Command<'_> {
     }
 }
 
-/// A resource, or a pattern of their names.
+/// A resource, or a pattern of names.
 fn located(text: &str) -> String {
     if let Some(pattern) = text.strip_prefix("regexp%") {
         return format!("/{pattern}/");
@@ -253,7 +253,7 @@ fn at(node: &str, score: &str) -> Preference {
     }
 }
 
-/// A resource behind one of `qualifiers`, or alone.
+/// A resource after one of `qualifiers`, or alone.
 fn member(words: &mut Words<'_>, qualifiers: &[&str]) -> Result<Member, ImportError> {
     let first = words.id("resource")?;
     let is_qualifier = qualifiers.contains(&first.to_ascii_lowercase().as_str());
@@ -272,7 +272,7 @@ fn member(words: &mut Words<'_>, qualifiers: &[&str]) -> Result<Member, ImportEr
     })
 }
 
-/// All that is left, which must be attributes.
+/// All remaining words, which must be attributes.
 fn rest(words: &mut Words<'_>) -> Result<Attrs, ImportError> {
     let attrs = attrs(words)?;
     match words.peek() {
@@ -285,7 +285,7 @@ fn rest(words: &mut Words<'_>) -> Result<Attrs, ImportError> {
     }
 }
 
-/// `A B [name=value …] [set C …] [setoptions name=value …]`, behind the first `set`.
+/// `A B [name=value …] [set C …] [setoptions name=value …]`, after the first `set`.
 fn sets(words: &mut Words<'_>) -> Result<(Chain, Attrs), ImportError> {
     let mut found = Vec::new();
     let mut own = Attrs::default();

@@ -1,7 +1,7 @@
-//! Reads commands of `pcs`. Each adds to what is there, or changes it, as the command would.
+//! Reads commands of `pcs`. Each command adds to the model or changes it, as in the cluster.
 //!
-//! `resources`, `changes`, `constraints` and `cluster` read the commands that are taken apart. What acts at
-//! once, or has no counterpart, is kept by name.
+//! `resources`, `changes`, `constraints` and `cluster` parse the commands that are translated.
+//! Commands that act at once, or have no counterpart, are kept by name.
 
 use super::{
     model::{Attr, Attrs, Model, Other, Statement, Stray},
@@ -15,7 +15,7 @@ mod cluster;
 mod constraints;
 mod resources;
 
-/// Options that only say how `pcs` goes about its work.
+/// Options that only affect how `pcs` works.
 const IDLE: [&str; 24] = [
     "--force",
     "--wait",
@@ -42,7 +42,7 @@ const IDLE: [&str; 24] = [
     "--local",
     "--defaults",
 ];
-/// Options with a value behind them.
+/// Options with a value.
 const VALUED: [&str; 11] = [
     "-f",
     "-u",
@@ -60,7 +60,7 @@ const VALUED: [&str; 11] = [
 /// One command, and the configuration that it changes.
 pub(super) struct Command<'m> {
     model: &'m mut Model,
-    /// Without its options.
+    /// The line without options.
     line: Line,
     options: Vec<(Word, Option<String>)>,
 }
@@ -200,7 +200,7 @@ impl Command<'_> {
         self.model.strays.push(Stray { subject, place });
     }
 
-    /// Says what the command changed, where no table of its own does.
+    /// Records the change by a command that has no table of its own.
     fn note(&mut self, what: &str) {
         let place = self.place();
         let text = format!("{} ({place}): {what}", self.title());
@@ -230,7 +230,7 @@ impl Command<'_> {
     }
 }
 
-/// The next words as attributes, up to one that is none.
+/// The next words as attributes, up to the first other word.
 fn attrs(words: &mut Words<'_>) -> Result<Attrs, ImportError> {
     let mut attrs = Attrs::default();
     while words.peek().is_some_and(|word| word.attribute().is_some()) {
@@ -239,7 +239,7 @@ fn attrs(words: &mut Words<'_>) -> Result<Attrs, ImportError> {
     Ok(attrs)
 }
 
-/// Sets each of `new` in `list`; an empty value removes it, as `pcs` has it.
+/// Sets each of `new` in `list`. As in pcs, an empty value removes the attribute.
 fn update(list: &mut Attrs, new: Attrs) {
     for attr in new.0 {
         list.take(&attr.name);

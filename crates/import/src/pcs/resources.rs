@@ -1,4 +1,4 @@
-//! `pcs resource …`: what there is, in which groups, with which operations and settings.
+//! `pcs resource …`: the resources, their groups, operations and settings.
 
 use super::{Command, attrs, implied, update};
 use crate::{
@@ -129,7 +129,7 @@ impl Command<'_> {
         }
     }
 
-    /// `monitor interval=10s start timeout=1min`, behind `op`.
+    /// `monitor interval=10s start timeout=1min`, after `op`.
     pub(super) fn ops(&mut self, words: &mut Words<'_>) -> Result<Vec<Op>, ImportError> {
         let mut ops = Vec::new();
         while let Some(word) = words.peek() {
@@ -146,7 +146,7 @@ impl Command<'_> {
         Ok(ops)
     }
 
-    /// What stands behind `clone`, `promotable` or `master` of a new resource.
+    /// The words after `clone`, `promotable` or `master` of a new resource.
     fn cloned(
         &mut self,
         kind: &str,
@@ -184,7 +184,7 @@ impl Command<'_> {
 
     fn clone_resource(&mut self, kind: &str, words: &mut Words<'_>) -> Result<(), ImportError> {
         let first = words.id("resource")?;
-        // `master` names the clone first, if it does.
+        // `master` may be followed by the name of the clone.
         let second = words
             .peek()
             .filter(|word| kind == "master" && word.attribute().is_none() && word.text != "meta");
@@ -215,7 +215,7 @@ impl Command<'_> {
         self.join(&group, members)
     }
 
-    /// Puts `members` into `group`, which may not be there yet; they leave the one that they are in.
+    /// Moves `members` into `group`, which may be new. They leave their present group.
     fn join(&mut self, group: &str, members: Vec<String>) -> Result<(), ImportError> {
         let before = self.option("--before");
         let after = self.option("--after");

@@ -1,4 +1,5 @@
-//! Which lines of a shell's text are commands, statements of the crm shell, comments or output.
+//! The kinds of lines in a shell's text: commands, statements of the crm shell, comments and
+//! output.
 
 use crate::{
     crm,
@@ -9,37 +10,37 @@ use crate::{
 
 /// The programs whose commands are read.
 const PROGRAMS: [&str; 2] = ["crm", "pcs"];
-/// What ends the crm shell.
+/// Commands that end the crm shell.
 const ENDS: [&str; 5] = ["exit", "quit", "bye", "end", "up"];
-/// A prompt has at most so many words: `[root@a ~]#`, `a:~ #`.
+/// The greatest number of words of a prompt: `[root@a ~]#`, `a:~ #`.
 const PROMPT_WORDS: usize = 3;
 
-/// Some lines of the text.
+/// One or more lines of the text.
 pub(super) enum Item {
-    /// What a shell runs, without its prompt.
+    /// A command for a shell, without its prompt.
     Command(Line),
-    /// What was typed into the crm shell.
+    /// A statement typed into the crm shell.
     Statement(Line),
-    /// Lines that are neither, and the first of them.
+    /// Other lines, and the text of the first one.
     Output(Vec<Place>, String),
 }
 
-/// What a line is by its beginning.
+/// The kind of a line by its begin.
 #[derive(Debug, PartialEq, Eq)]
 enum Head<'t> {
-    /// Nothing, or a comment.
+    /// An empty line, or a comment.
     Silent,
     Command(&'t str),
     Statement(&'t str),
     Output,
 }
 
-/// Where the lines are typed into.
+/// The program that reads the typed lines.
 enum Into {
     Shell,
     /// The crm shell.
     Crm,
-    /// The crm shell, up to this line.
+    /// The crm shell, up to the line with this text.
     Here(String),
 }
 
@@ -48,7 +49,7 @@ pub(super) fn is_script(text: &str) -> bool {
     text.starts_with("#!")
 }
 
-/// Whether `line` is a command of one of the programs, or typed into the crm shell behind its
+/// Whether `line` is a command of one of the programs, or is typed into the crm shell after its
 /// prompt.
 pub(super) fn calls(line: &str, scripted: bool) -> bool {
     match head(line, scripted) {
@@ -69,7 +70,7 @@ pub(super) fn bare(words: &[Word]) -> Vec<Word> {
     while let Some(word) = words.next() {
         let text = word.text.trim_start_matches(|c: char| c.is_ascii_digit());
         if !word.quoted && text.starts_with(['>', '<']) {
-            // Its target may stand behind a space.
+            // The target of a redirection may be the next word.
             if text.trim_start_matches(['>', '<', '-']).is_empty() {
                 words.next();
             }
@@ -138,7 +139,7 @@ pub(super) fn items(input: &Input) -> Vec<Item> {
                     items.push(Item::Command(line));
                 }
             }
-            // A quote without an end: not the command that it looks like.
+            // A quote without an end: the line is no command.
             None => {
                 output(&mut items, input.place(at + 1), text);
                 at += 1;
@@ -148,7 +149,7 @@ pub(super) fn items(input: &Input) -> Vec<Item> {
     items
 }
 
-/// Adds a line to those that are output, which may go on.
+/// Adds a line to the output, which may continue.
 fn output(items: &mut Vec<Item>, place: Place, text: &str) {
     match items.last_mut() {
         Some(Item::Output(places, _)) => places.push(place),
@@ -156,7 +157,7 @@ fn output(items: &mut Vec<Item>, place: Place, text: &str) {
     }
 }
 
-/// What is open after a command that opens the crm shell, and is all that stands on its line.
+/// The reader of the next lines after a command that opens the crm shell and is alone on its line.
 fn opened(line: &Line) -> Option<Into> {
     let here = line.words.windows(2).find_map(|two| {
         let end = two[0].text.strip_prefix("<<")?.trim_start_matches('-');
@@ -178,7 +179,7 @@ fn first_word(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
 }
 
-/// What `line` is, and what of it stands behind its prompt.
+/// The kind of `line`, and its text after the prompt.
 fn head(line: &str, scripted: bool) -> Head<'_> {
     let line = line.trim_start_matches('\u{feff}').trim_start();
     if line.is_empty() {
@@ -188,7 +189,7 @@ fn head(line: &str, scripted: bool) -> Head<'_> {
         return head;
     }
     if !(scripted && line.starts_with('#')) {
-        // Behind each of the first words that may end a prompt.
+        // The prompt may end with any of the first words.
         let mut rest = line;
         for _ in 0..PROMPT_WORDS {
             let word = first_word(rest);
@@ -207,7 +208,7 @@ fn head(line: &str, scripted: bool) -> Head<'_> {
     }
 }
 
-/// A command of one of the programs, or what follows the prompt of the crm shell.
+/// A command of one of the programs, or the text after the prompt of the crm shell.
 fn typed(line: &str) -> Option<Head<'_>> {
     if let Some(rest) = line.strip_prefix("crm(") {
         let (_, rest) = rest.split_once("# ")?;
@@ -218,7 +219,7 @@ fn typed(line: &str) -> Option<Head<'_>> {
     loop {
         let word = first_word(rest);
         let after = rest[word.len()..].trim_start();
-        // What stands before the program: `sudo -n LANG=C`.
+        // The words before the program: `sudo -n LANG=C`.
         let before = word == "sudo"
             || (given && word.starts_with('-'))
             || (word.contains('=') && !word.starts_with('='));
@@ -235,7 +236,7 @@ fn typed(line: &str) -> Option<Head<'_>> {
     }
 }
 
-/// Whether `arguments` are those of a command, and not the rest of a sentence about it.
+/// Whether `arguments` belong to a command, and not to a sentence about it.
 fn called_as(arguments: &str) -> bool {
     const LEVELS: [&str; 28] = [
         "configure",

@@ -1,5 +1,5 @@
-//! Reads what was typed into a shell: commands of `crm` and `pcs`, with prompts, `sudo` and output
-//! between. Nothing in such a text is an error: what is no command, or a bad one, is remarked upon.
+//! Reads a shell session: commands of `crm` and `pcs`, between prompts, `sudo` and output. Nothing
+//! in such a text is an error: output, and commands with mistakes, get a remark.
 
 use crate::{
     crm,
@@ -14,10 +14,10 @@ mod lines;
 
 use lines::Item;
 
-/// Of a command that nothing comes of: so many words name it.
+/// Number of words that identify a command without a result.
 const SHOWN_WORDS: usize = 4;
 
-/// Whether `text` has a line that calls `crm` or `pcs`.
+/// Whether a line of `text` calls `crm` or `pcs`.
 pub(super) fn is_one(text: &str) -> bool {
     let scripted = lines::is_script(text);
     text.lines().any(|line| lines::calls(line, scripted))
@@ -53,7 +53,7 @@ impl Reader {
         line.with_words(words, self.statement)
     }
 
-    /// The commands that stand on `line`: `a && b`.
+    /// The commands on `line`: `a && b`.
     fn commands(&mut self, line: &Line) {
         for words in line.words.split(|word| word.operator) {
             let words = lines::bare(words);
@@ -75,7 +75,7 @@ impl Reader {
         }
     }
 
-    /// `crm configure STATEMENT`, or what acts at once.
+    /// `crm configure STATEMENT`, or a command that acts at once.
     fn crm_command(&mut self, line: &Line) {
         let mut words = line.words[1..]
             .iter()
@@ -124,8 +124,8 @@ impl Reader {
         }
     }
 
-    /// Takes back what the statement with this number made under a name that is not free: a
-    /// command that is given twice fails.
+    /// Removes the results of the statement with this number if its name is used already: a
+    /// repeated command fails.
     fn taken(&mut self, statement: usize) -> Option<(String, String)> {
         let model = &mut self.model;
         let (own, others): (Vec<_>, Vec<_>) = model
@@ -153,9 +153,9 @@ impl Reader {
         ))
     }
 
-    /// Notes that nothing comes of `line`.
+    /// Records that `line` is not translated.
     fn refuse(&mut self, line: &Line, reason: &str, remedy: &str) {
-        // What stands behind may be a secret.
+        // The following words may be a secret.
         let words = line.words.iter().map(|word| word.text.as_str());
         let named = words.filter(|word| !word.contains('=')).take(SHOWN_WORDS);
         let text = named.collect::<Vec<_>>().join(" ");

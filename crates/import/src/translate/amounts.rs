@@ -1,5 +1,5 @@
-//! Utilization: what nodes have is their capacity, what the resources of a group need is its
-//! demand, and placement goes by both if Pacemaker's does.
+//! Utilization: a node's utilization becomes its capacity, and the sum over a group's resources
+//! becomes the group's demand. Placement considers both if Pacemaker's does.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use crate::{
     values,
 };
 
-/// As our configuration has it.
+/// The greatest value in our configuration.
 const MOST: u32 = 1_000_000;
 
-/// What is counted, if anything is.
+/// The counted kinds of utilization, if there are any.
 #[derive(Debug, Default)]
 pub(super) struct Amounts {
     strategy: Option<Attr>,
-    /// All that any resource needs.
+    /// All kinds that any resource needs.
     kinds: BTreeSet<String>,
 }
 
@@ -55,7 +55,8 @@ impl Amounts {
         Some(block)
     }
 
-    /// What the node `name` has, and remarks. A kind that it does not name it has nothing of.
+    /// The capacity of the node `name`, and remarks. The node has nothing of a kind that it does
+    /// not name.
     pub(super) fn capacity(&self, name: &str, attrs: &Attrs) -> (Option<Value>, Vec<Comment>) {
         let (mut amounts, comments) = self.sum(&format!("node {name}"), [attrs].into_iter());
         if self.strategy.is_none() {
@@ -69,7 +70,7 @@ impl Amounts {
         (table(amounts), comments)
     }
 
-    /// What the resources with `attrs` need together, and remarks.
+    /// The demand of the resources with `attrs` together, and remarks.
     pub(super) fn demand<'a>(
         &self,
         group: &str,
@@ -116,7 +117,7 @@ fn table(amounts: Vec<(String, u32)>) -> Option<Value> {
     (!amounts.is_empty()).then_some(Value::Amounts(amounts))
 }
 
-/// What `attr` counts, and how much.
+/// The kind and the amount of `attr`.
 fn amount(attr: &Attr) -> Option<(String, u32)> {
     let amount: u32 = attr.value.parse().ok()?;
     let usable = values::usable_name(&attr.name) == attr.name && amount <= MOST;

@@ -1,5 +1,5 @@
-//! What becomes of colocations and orders: between two groups a `[[colocation]]` or an `[[order]]`,
-//! within one nothing, since a group is together and in order already.
+//! The translation of colocations and orders: between two groups a `[[colocation]]` or an
+//! `[[order]]`, within one group nothing, since a group is together and in order already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -22,10 +22,10 @@ type Pair = (usize, usize);
 #[derive(Debug, Default)]
 pub(super) struct Translated {
     pub(super) blocks: Vec<Block>,
-    /// By unit: what is to be said of constraints that are kept by its being one.
+    /// By unit: the comments on constraints that the unit itself keeps.
     pub(super) within: HashMap<usize, Vec<Comment>>,
     pub(super) rest: Vec<Comment>,
-    /// By unit: why it must not be served.
+    /// By unit: the reasons why it must not be served.
     pub(super) held: HashMap<usize, Vec<Remark>>,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn translate(
     translated
 }
 
-/// A constraint between two groups, gathered from one or more of the input's.
+/// A constraint between two groups, combined from one or more constraints of the input.
 struct Between<T> {
     what: T,
     comments: Vec<Comment>,
@@ -63,7 +63,7 @@ struct State<'a> {
 }
 
 impl State<'_> {
-    /// Says which constraints made a unit of several resources.
+    /// Adds the comments on the constraints that joined several resources into a unit.
     fn ties(&mut self, colocations: &[Result<Ready<Score>, Box<Refused>>]) {
         for (index, unit) in self.plan.groups() {
             for (colocation, order) in &unit.ties {
@@ -96,7 +96,8 @@ impl State<'_> {
         self.out.within.entry(unit).or_default().push(comment);
     }
 
-    /// Where in its unit a resource starts; a group starts where its first member does.
+    /// The position of a resource in its unit's order of starting; for a group, that of its first
+    /// member.
     fn position(&self, unit: &Unit, id: &str) -> usize {
         let group = self.model.groups.iter().find(|group| group.id == id);
         let first = |member: &usize| {
@@ -110,9 +111,9 @@ impl State<'_> {
         self.plan.units[unit].ties.iter().any(of)
     }
 
-    /// The units of all pairs that have both. Says of the others why they have not, and holds back
-    /// what depends on them if the constraint is `firm`. In an order the second depends on the
-    /// first, in a colocation it is the other way round.
+    /// The units of all pairs with both ends. Other pairs get a remark with the reason; their
+    /// dependents are held back if the constraint is `firm`. In an order the second depends on the
+    /// first, in a colocation the first on the second.
     fn lifted(
         &mut self,
         (subject, place): (&str, &Place),
@@ -160,8 +161,8 @@ impl State<'_> {
         lifted
     }
 
-    /// Keeps the group of `dependent` from being served, since nothing here stands for what it
-    /// depends `on`. A fencing device is nothing that it depends on.
+    /// Keeps the group of `dependent` from being served, since the resource `on` which it depends
+    /// has no counterpart. A fencing device is no such dependency.
     fn hold(&mut self, (subject, place): (&str, &Place), dependent: &str, on: &str) {
         let Ok(unit) = self.plan.unit_of(dependent) else {
             return;
@@ -195,7 +196,7 @@ impl State<'_> {
     fn colocations(&mut self, colocations: &[Result<Ready<Score>, Box<Refused>>]) {
         let mut between: BTreeMap<Pair, Between<Score>> = BTreeMap::new();
         let mut sequence: Vec<Pair> = Vec::new();
-        // Those that attract come first: the others can be turned round.
+        // Attracting constraints come first: repelling ones can be reversed.
         let apart = |index: &usize| {
             let ready = colocations[*index].as_ref();
             ready.is_ok_and(|ready| ready.what < Score::ZERO)
@@ -231,7 +232,7 @@ impl State<'_> {
                 let mut comments = vec![Comment::note(format!("{subject} ({place})"), &place)];
                 comments.extend(self.lifting(&names, (group, with)));
                 comments.append(&mut extra);
-                // That two keep apart is the same whichever follows.
+                // A negative score has the same effect in both directions.
                 let turned = (with, group);
                 let known = between.contains_key(&turned) || circular(&sequence, (group, with));
                 let pair = if known && ready.what < Score::ZERO {
@@ -259,7 +260,7 @@ impl State<'_> {
                     |old, new| old + new,
                 );
             }
-            // With no pair left there was nobody to say it of.
+            // Without any pair, the comments belong to no table.
             self.out.rest.extend(extra);
         }
         for pair in sequence {
@@ -325,7 +326,7 @@ impl State<'_> {
                     |old, new| old || new,
                 );
             }
-            // With no pair left there was nobody to say it of.
+            // Without any pair, the comments belong to no table.
             self.out.rest.extend(extra);
         }
         for pair in sequence {
@@ -345,7 +346,7 @@ impl State<'_> {
         Value::Text(renamed(&self.plan.units[unit].name).0)
     }
 
-    /// That a constraint on a part of a group is now one on all of it.
+    /// The remark that a constraint on a part of a group is now one on the whole group.
     fn lifting(&self, names: &(String, String), units: Pair) -> Vec<Comment> {
         let lifted = |id: &str, unit: usize| {
             let unit = &self.plan.units[unit];
@@ -365,7 +366,7 @@ impl State<'_> {
     }
 }
 
-/// What to say of a constraint whose resources are in one group.
+/// The comments on a constraint whose resources are in one group.
 fn within_one(
     subject: &str,
     place: &Place,
@@ -378,7 +379,7 @@ fn within_one(
         let remedy = "split the group if it is the constraint that counts";
         return Some(Remark::new(place, subject, reason, remedy).into());
     }
-    // What made the group was named as that.
+    // A constraint that made the group has a comment already.
     (!tie).then(|| {
         Comment::note(
             format!("{subject} ({place}): kept by {one} and {other} being in this group"),
@@ -387,7 +388,7 @@ fn within_one(
     })
 }
 
-/// Adds to what is known between two groups, or begins it.
+/// Adds to the constraint between two groups, or begins one.
 fn gather<T: Copy>(
     between: &mut BTreeMap<Pair, Between<T>>,
     sequence: &mut Vec<Pair>,
@@ -408,7 +409,7 @@ fn gather<T: Copy>(
     }
 }
 
-/// Whether `pair` would close a circle with those that are there.
+/// Whether `pair` would close a circle with the present pairs.
 fn circular(pairs: &[Pair], (from, to): Pair) -> bool {
     let mut reached = BTreeSet::from([to]);
     let mut open = vec![to];

@@ -1,5 +1,5 @@
-//! What is to be said of the settings in `corosync.conf` that are neither nodes nor links: most
-//! belong to corosync's own protocol, which has no part in ours.
+//! Remarks on the settings in `corosync.conf` that are neither nodes nor links. Most of them belong
+//! to corosync's own protocol, which has no counterpart here.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     place::Place,
 };
 
-/// What settings have in common, in the order in which it is said.
+/// Topics of settings, in the order of the remarks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
     Protocol,
@@ -28,7 +28,7 @@ enum Topic {
 }
 
 impl Topic {
-    /// Why it is not translated, and what to do.
+    /// The reason why the topic is not translated, and the remedy.
     fn say(self) -> (&'static str, &'static str) {
         match self {
             Self::Protocol => (
@@ -158,7 +158,7 @@ fn topic(path: &str, key: &str) -> Topic {
     }
 }
 
-/// Whether other parts speak of this setting: the cluster's name, nodes and links.
+/// Whether other modules report this setting: the cluster's name, nodes and links.
 fn is_told_elsewhere(path: &str, key: &str) -> bool {
     match path {
         "totem" => key == "cluster_name",
@@ -172,15 +172,15 @@ fn is_told_elsewhere(path: &str, key: &str) -> bool {
     }
 }
 
-/// Remarks on all settings that other parts do not speak of, one a topic.
+/// Remarks on all settings that no other module reports, one for each topic.
 pub(super) fn remarks(top: &Section) -> Vec<Comment> {
     let mut topics: BTreeMap<Topic, (Vec<String>, Vec<Place>)> = BTreeMap::new();
-    let mut told = |path: &str, entry: &Entry| {
+    let mut visit = |path: &str, entry: &Entry| {
         if is_told_elsewhere(path, &entry.key) {
             return;
         }
         let (names, places) = topics.entry(topic(path, &entry.key)).or_default();
-        // A key is a secret, and the words of a path tell enough.
+        // A key is a secret. The words of a path suffice.
         let value = match entry.key.as_str() {
             "key" => String::new(),
             _ => format!("={}", entry.value),
@@ -188,7 +188,7 @@ pub(super) fn remarks(top: &Section) -> Vec<Comment> {
         names.push(format!("{} {}{value}", path.replace('.', " "), entry.key));
         places.push(entry.place.clone());
     };
-    walk(top, "", &mut told);
+    walk(top, "", &mut visit);
     let remark = |(topic, (names, places)): (Topic, (Vec<String>, Vec<Place>))| {
         let (reason, remedy) = topic.say();
         joint(names.join(", ").trim().to_owned(), places, reason, remedy)
@@ -196,17 +196,17 @@ pub(super) fn remarks(top: &Section) -> Vec<Comment> {
     topics.into_iter().filter_map(remark).collect()
 }
 
-/// Calls `told` with the path of each setting below `section`.
-fn walk(section: &Section, path: &str, told: &mut impl FnMut(&str, &Entry)) {
+/// Calls `visit` with the path of each setting below `section`.
+fn walk(section: &Section, path: &str, visit: &mut impl FnMut(&str, &Entry)) {
     for entry in &section.entries {
-        told(path, entry);
+        visit(path, entry);
     }
     for inner in &section.sections {
         let path = match path {
             "" => inner.name.clone(),
             outer => format!("{outer}.{}", inner.name),
         };
-        walk(inner, &path, told);
+        walk(inner, &path, visit);
     }
 }
 

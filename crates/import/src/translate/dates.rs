@@ -1,5 +1,5 @@
-//! When a constraint holds: what has ended is void, what has begun for good holds always, and all
-//! else depends on a clock, which no constraint here does.
+//! The dates in constraints: a constraint that has ended is void, one that has begun for good
+//! always holds. Any other date depends on a clock, and no constraint here does.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use crate::{
     values,
 };
 
-/// Times without a zone are those of a place that is not known.
+/// Margin for times without a zone, whose zone is unknown.
 const ZONES: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Settles all dates that are not near `now`; without one, none.
+/// Settles all dates that are not near `now`; without `now`, none.
 pub(super) fn settle(model: &mut Model, now: Option<SystemTime>) {
     let lifetimes = model
         .colocations
@@ -39,8 +39,8 @@ fn settled(condition: &Condition, now: Option<SystemTime>) -> Condition {
     }
 }
 
-/// Terms that are joined by "or" if `ends` is true, by "and" if it is false: one that is `ends`
-/// decides, and its contrary says nothing.
+/// Terms that are joined by "or" if `ends` is true, by "and" if it is false. A term with the value
+/// `ends` decides; a term with the other value has no effect.
 fn joined(terms: &[Condition], now: Option<SystemTime>, ends: bool) -> Condition {
     let terms: Vec<Condition> = terms.iter().map(|term| settled(term, now)).collect();
     let decides = |term: &&Condition| matches!(term, Condition::Settled(is, _) if *is == ends);

@@ -1,5 +1,5 @@
-//! `rsc_defaults` and `op_defaults`, and what Pacemaker takes where they are silent, which is not
-//! what we take.
+//! `rsc_defaults` and `op_defaults`, and Pacemaker's own defaults where they are absent, which
+//! differ from ours.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
-    /// Of one resource: that of a group is the sum over its own.
+    /// The stickiness of one resource. A group's is the sum over its resources.
     pub(super) stickiness: Score,
-    /// 0 is never.
+    /// The number of failures; 0 means never.
     pub(super) threshold: u32,
-    /// `None` is for ever.
+    /// The time; `None` means for ever.
     pub(super) failure_timeout: Option<Duration>,
-    /// Of all operations.
+    /// The timeout of all operations.
     pub(super) timeout: Option<Duration>,
-    /// Where it is said that resources are not managed.
+    /// The place of the setting that resources are not managed.
     pub(super) unmanaged: Option<Place>,
-    /// Where it is said that resources are not to run.
+    /// The place of the setting that resources are stopped.
     pub(super) stopped: Option<Place>,
     comments: Vec<Comment>,
-    /// Whether there is anything that has defaults.
+    /// Whether any part of the output has defaults.
     needed: bool,
 }
 
-/// What `migration-threshold` means: 0, as Pacemaker has it too, is never.
+/// The value of `migration-threshold`; as in Pacemaker, 0 means never.
 pub(super) fn threshold(text: &str) -> Option<u32> {
     match values::score(text)? {
         Score::MUST => Some(0),
@@ -39,19 +39,19 @@ pub(super) fn threshold(text: &str) -> Option<u32> {
     }
 }
 
-/// The longest that our configuration takes.
+/// The longest time in our configuration.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What `failure-timeout` means: `Some(None)` is for ever.
+/// The value of `failure-timeout`: `Some(None)` means for ever.
 pub(super) fn failure_timeout(text: &str) -> Option<Option<Duration>> {
     let time = values::time(text)?;
-    // What is longer than our configuration takes is as good as for ever.
+    // A longer time than our configuration allows is as good as for ever.
     let time = Some(time).filter(|time| !time.is_zero() && *time <= LONGEST);
     Some(time.map(|time| time.max(Duration::from_secs(1))))
 }
 
-/// How our configuration writes it.
+/// The value in our configuration.
 pub(super) fn or_never(time: Option<Duration>) -> Value {
     time.map_or_else(|| Value::from("never"), Value::from)
 }
@@ -133,7 +133,7 @@ impl Defaults {
         });
     }
 
-    /// `[defaults]`, below what is said of the cluster's `properties`.
+    /// `[defaults]`, below the comments on the cluster's `properties`.
     pub(super) fn block(&self, properties: &[Comment]) -> Block {
         let mut block = Block::default();
         block.comments.extend_from_slice(properties);

@@ -1,5 +1,5 @@
-//! Resources that run on every node, to serve it or to look at it: a cloned service, `ping`,
-//! `ethmonitor`. Here systemd runs the service, and a `[[health]]` check says how the node is.
+//! Resources that run on every node to serve or to monitor it: a cloned service, `ping`,
+//! `ethmonitor`. Here systemd runs the service, and a `[[health]]` check reports the node's health.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -21,28 +21,29 @@ use crate::{
     values,
 };
 
-/// As many as heartbeats have bits for.
+/// The number of bits for checks in a heartbeat.
 const MAX_CHECKS: usize = 15;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// What is looked at on every node.
+/// The checks of every node.
 #[derive(Debug, Default)]
 pub(super) struct Everywhere {
     pub(super) blocks: Vec<Block>,
-    /// The checks that stand for each resource, clone or group that runs everywhere.
+    /// The checks that replace each resource, clone or group that runs everywhere.
     of: HashMap<String, Vec<String>>,
-    /// The attribute of nodes that a check stands for, and the check's name.
+    /// The node attribute that a check replaces, and the check's name.
     attributes: Vec<(String, String)>,
 }
 
 impl Everywhere {
-    /// The checks that stand for the resource `id`.
+    /// The checks that replace the resource `id`.
     pub(super) fn checks(&self, id: &str) -> Option<&[String]> {
         self.of.get(id).map(Vec::as_slice)
     }
 
-    /// The check that keeps the rule `text` with `score`, if that is all that the rule is about.
+    /// The check with the effect of the rule `text` with `score`, if the rule is about nothing
+    /// else.
     pub(super) fn keeps(&self, score: Option<&str>, text: &str) -> Option<&str> {
         let (_, check) = self.attributes.iter().find(|(attribute, _)| {
             Rule::read(text, attribute).is_some_and(|rule| rule.is_kept(score, attribute))
@@ -51,10 +52,10 @@ impl Everywhere {
     }
 }
 
-/// What one check is about.
+/// The subject of one check.
 struct Watched<'a> {
     primitive: &'a Primitive,
-    /// The clone that it runs everywhere by, and its group.
+    /// The clone that runs the resource everywhere, and its group.
     clone: Option<&'a crate::model::Clone>,
     group: Option<&'a crate::model::Group>,
 }
@@ -128,7 +129,7 @@ fn is_promotable(meta: &Attrs) -> bool {
     meta.get("promotable").and_then(values::truth) == Some(true)
 }
 
-/// Whether there is a check for it.
+/// Whether there is a check for the resource.
 fn is_watchable(primitive: &Primitive) -> bool {
     match resource::kind(primitive) {
         Ok(resource::Kind::Systemd(unit, _)) => unit.ends_with(".service"),
@@ -136,7 +137,7 @@ fn is_watchable(primitive: &Primitive) -> bool {
     }
 }
 
-/// Whether something must be where one of `ids` runs, or after it.
+/// Whether another resource must run on the same node as one of `ids`, or after it.
 fn is_needed(ids: &[&str], colocations: &Colocations, orders: &Orders) -> bool {
     let has = |id: &String| ids.contains(&id.as_str());
     let mut together = colocations.iter().flatten();
@@ -201,7 +202,7 @@ impl Everywhere {
     }
 }
 
-/// How often to look, and for how long, if the input says that.
+/// The interval and the timeout of the check, if the input has them.
 fn timing(primitive: &Primitive, slow: Duration, block: &mut Block) {
     let mut monitors = primitive.ops.iter().filter(|op| op.name == "monitor");
     let time = |attr: Option<&str>| attr.and_then(values::time).filter(|time| !time.is_zero());
@@ -220,7 +221,8 @@ fn timing(primitive: &Primitive, slow: Duration, block: &mut Block) {
     }
 }
 
-/// Remarks on what nothing comes of: meta attributes, and operations that systemd does now.
+/// Remarks on the settings without a counterpart: meta attributes, and operations that systemd runs
+/// now.
 fn left(watched: &Watched<'_>, block: &mut Block) {
     let primitive = watched.primitive;
     let mut owners = vec![(format!("resource {}", primitive.id), &primitive.settings)];

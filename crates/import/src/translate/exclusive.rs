@@ -1,5 +1,5 @@
-//! Groups with exclusive resources: whether they are run at all is for the operator to decide, so
-//! what accepts the danger is written as a comment, with the reasons.
+//! Groups with exclusive resources. The operator must decide whether they are run at all, so the
+//! line that accepts the danger is written as a comment, with the reasons.
 
 use heartbeat_config::{
     Ocf, ResourceKind,
@@ -12,12 +12,12 @@ use crate::{
     model::Primitive,
 };
 
-/// What the table of agents says of the resource that became `block`.
+/// The harm of the resource in `block`, according to the table of agents.
 pub(super) fn harm(block: &Block) -> Option<Harm> {
     by_table(&kind(block)?)
 }
 
-/// What `block` is once it is read.
+/// The kind of `block` in the configuration.
 fn kind(block: &Block) -> Option<ResourceKind> {
     let field = |key: &str| {
         let mut fields = block.fields.iter();
@@ -44,7 +44,7 @@ fn kind(block: &Block) -> Option<ResourceKind> {
     }))
 }
 
-/// What stands behind the name of a group with these exclusive resources; nothing without any.
+/// The lines after the name of a group with these exclusive resources; nothing without any.
 pub(super) fn decision(group: &str, found: &[(&Primitive, Harm)]) -> Vec<Comment> {
     let mut places = found.iter().map(|(primitive, _)| primitive.place.clone());
     let Some(first) = places.next() else {

@@ -1,4 +1,4 @@
-//! One group with its resources, and what is said of both: stickiness, failures, whether they run.
+//! One group with its resources, and their common settings: stickiness, failures, whether they run.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use crate::{
     model::Model,
 };
 
-/// The groups with their resources. `within` holds what is to be said of each unit's constraints.
+/// The groups with their resources. `within` has the comments on each unit's constraints.
 pub(super) fn blocks(
     model: &Model,
     plan: &Plan,
@@ -45,7 +45,7 @@ pub(super) fn blocks(
     blocks
 }
 
-/// The group that `unit` becomes, and its resources.
+/// The group for `unit`, and its resources.
 fn unit_blocks(
     model: &Model,
     unit: &Unit,
@@ -86,7 +86,7 @@ fn unit_blocks(
         let owner = format!("resource {}", primitive.id);
         let mut meta = Meta::read(&owner, &primitive.settings.meta, alone);
         let group = unit.group.map(|index| &model.groups[index]);
-        // What was tied to a group inherits nothing from it.
+        // A resource that was tied to a group inherits nothing from it.
         let heir = group.is_none_or(|group| group.members.contains(&primitive.id));
         if !heir {
             let threshold = own.threshold.map(|_| defaults.threshold);
@@ -99,7 +99,7 @@ fn unit_blocks(
         stickiness = stickiness + sticks;
         runs = match meta.runs {
             Some(false) => false,
-            // Alone it speaks for its group, which has said nothing.
+            // A single resource decides for its group, which has no setting of its own.
             Some(true) if alone && own.runs.is_none() => true,
             _ => runs,
         };

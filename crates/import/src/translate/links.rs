@@ -1,5 +1,5 @@
-//! The links: one for each ring. Corosync does not name interfaces, so they are those of the
-//! command line, of a virtual address in the ring's network, or a guess that is called one.
+//! The links: one for each ring. Corosync does not name interfaces. They come from the command
+//! line, from a virtual address in the ring's network, or from a guess that is marked as one.
 
 use std::net::IpAddr;
 
@@ -66,7 +66,7 @@ pub(super) fn translate(
             nodes.rings.len()
         )));
     }
-    // Rings that no node is on.
+    // Rings without a node.
     for section in interfaces {
         if nodes.rings.contains(&number_of(section)) {
             continue;
@@ -87,7 +87,7 @@ pub(super) fn translate(
     blocks
 }
 
-/// The interface of a link, and where it is known from.
+/// The interface of a link, and the source of its name.
 fn interface(
     link: usize,
     networks: &[IpAddr],

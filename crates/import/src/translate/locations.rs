@@ -1,4 +1,4 @@
-//! Which nodes a group likes: one `[[location]]` for each pair of a group and a node.
+//! The preferences of groups for nodes: one `[[location]]` for each pair of a group and a node.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
     values,
 };
 
-/// Points of a group for a node, and where they come from.
+/// Points of a group for a node, and the comments on their origin.
 type Points = BTreeMap<(usize, usize), (Score, Vec<Comment>)>;
 
 pub(super) fn translate(
@@ -60,7 +60,7 @@ pub(super) fn translate(
     blocks
 }
 
-/// In an opt-in cluster: every node that no location allows.
+/// Excludes, in an opt-in cluster, every node that no location allows.
 fn keep_out(plan: &Plan, nodes: &Nodes, place: &Place, points: &mut Points) {
     for (unit, _) in plan.groups() {
         for node in 0..nodes.list.len() {
@@ -78,17 +78,17 @@ fn keep_out(plan: &Plan, nodes: &Nodes, place: &Place, points: &mut Points) {
     }
 }
 
-/// What the locations become.
+/// The results of the locations.
 struct Out<'a> {
     points: &'a mut Points,
     exclusive: &'a mut Exclusive,
     rest: &'a mut Vec<Comment>,
 }
 
-/// By unit: the only nodes that it may be on, and where that is said.
+/// By unit: the only allowed nodes, and the place of that setting.
 type Exclusive = BTreeMap<usize, (BTreeSet<usize>, Place)>;
 
-/// Keeps units from all nodes that their exclusive locations do not name.
+/// Excludes units from all nodes that their exclusive locations do not name.
 fn confine(exclusive: &Exclusive, nodes: &Nodes, points: &mut Points) {
     for (unit, (allowed, place)) in exclusive {
         for node in (0..nodes.list.len()).filter(|node| !allowed.contains(node)) {
@@ -214,7 +214,7 @@ fn locate(
     }
 }
 
-/// The score of a preference, and the nodes that it is about; or why that cannot be told.
+/// The score of a preference and its nodes, or the reason why they are unknown.
 fn judged(
     preference: &Preference,
     nodes: &Nodes,
@@ -271,7 +271,7 @@ fn holds(condition: &Condition, node: &str) -> bool {
     }
 }
 
-/// The names of nodes that must exist for the condition to make sense.
+/// The names of nodes that must exist for a meaningful condition.
 fn named<'a>(condition: &'a Condition, names: &mut Vec<&'a str>) {
     match condition {
         Condition::Is(name) | Condition::IsNot(name) => names.push(name),

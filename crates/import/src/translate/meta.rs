@@ -1,4 +1,4 @@
-//! Settings that a group and a resource of Pacemaker have alike: meta attributes and rules.
+//! Settings that groups and resources of Pacemaker share: meta attributes and rules.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::{
 pub(super) struct Meta {
     pub(super) stickiness: Option<Score>,
     pub(super) threshold: Option<u32>,
-    /// `Some(None)` is for ever.
+    /// The time; `Some(None)` means for ever.
     pub(super) failure_timeout: Option<Option<Duration>>,
-    /// Whether it says that it runs, or that it is to be left alone.
+    /// Whether the owner is set to run, or to be left in maintenance.
     pub(super) runs: Option<bool>,
     pub(super) comments: Vec<Comment>,
 }
 
 impl Meta {
-    /// Reads the meta attributes of `owner`, which is `alone` if its group is all that it is.
+    /// Reads the meta attributes of `owner`. `alone`: the owner is its group's only resource.
     pub(super) fn read(owner: &str, attrs: &Attrs, alone: bool) -> Self {
         let mut meta = Self::default();
         let mut rest = Attrs::default();
@@ -101,7 +101,8 @@ impl Meta {
     }
 }
 
-/// What is said of a resource beside its type and its operations: rules, references, doubles.
+/// Remarks on a resource's other settings beside its type and its operations: rules, references,
+/// doubles.
 pub(super) fn asides(owner: &str, settings: &Settings) -> Vec<Comment> {
     let mut comments: Vec<Comment> = settings
         .opaque

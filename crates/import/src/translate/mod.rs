@@ -1,5 +1,5 @@
-//! Decides what becomes of what was read. Each part makes its tables with the comments that say
-//! where they came from, and a remark for all that they leave out.
+//! Translates the model. Each module makes its tables, with comments on their origin, and a remark
+//! on every part that it leaves out.
 
 mod amounts;
 mod constraints;
@@ -104,10 +104,10 @@ pub(super) fn translate(
     Document { blocks }
 }
 
-/// What a cluster is called that has no name.
+/// The name of a cluster without a name.
 const NAMELESS: &str = "cluster";
 
-/// `[cluster]`, and its name.
+/// `[cluster]`, and the cluster's name.
 fn cluster(
     corosync: Option<&Section>,
     properties: &properties::Properties,

@@ -1,11 +1,12 @@
-//! Constraints that name no resources, but whose names say which are meant: `ip_with_web`,
-//! `ip_before_web`. Tutorials show them so, and Pacemaker refuses them.
+//! Constraints that name no resources, but whose own names indicate them: `ip_with_web`,
+//! `ip_before_web`. Tutorials show such constraints, and Pacemaker refuses them.
 
 use std::collections::BTreeSet;
 
 use crate::model::{Chain, Member, Model};
 
-/// Gives them the members that their names tell; what they do not tell is refused later.
+/// Gives such constraints the members in their names. A constraint that stays without is refused
+/// later.
 pub(super) fn resolve(model: &mut Model) {
     let ids: BTreeSet<String> = model.ids().map(|(id, _)| id.to_owned()).collect();
     for colocation in &mut model.colocations {
@@ -36,8 +37,8 @@ fn pair(first: &str, second: &str) -> Chain {
     Chain::Pair(first, second)
 }
 
-/// The two different resources that stand around one of `words` in `name`; `None` if no split or
-/// more than one leaves two.
+/// The two different resources around one of `words` in `name`; `None` unless exactly one split
+/// gives two.
 fn split<'n>(name: &'n str, words: &[&str], ids: &BTreeSet<String>) -> Option<(&'n str, &'n str)> {
     let mut found = BTreeSet::new();
     for word in words {
@@ -86,7 +87,7 @@ mod tests {
         assert_eq!(with("ip_with-web", "ip web"), None);
         assert_eq!(with("ipwithweb", "ip web"), None);
         assert_eq!(with("_with_", "ip web"), None);
-        // Two ways to read it.
+        // The name can be read in two ways.
         assert_eq!(with("a_with_b_with_c", "a_with_b c a b_with_c"), None);
     }
 }

@@ -1,5 +1,5 @@
-//! Which nodes there are: those of corosync's nodelist, with the names that Pacemaker gives them,
-//! or, without a nodelist, those that Pacemaker knows.
+//! The nodes: those of corosync's nodelist with their names in Pacemaker, or, without a nodelist,
+//! Pacemaker's nodes.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -18,10 +18,10 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Node {
-    /// As Pacemaker knows it.
+    /// The name in Pacemaker.
     pub(super) name: String,
     id: u16,
-    /// One per ring; what stands there may be no address.
+    /// One address for each ring. The text may be no address.
     pub(super) addresses: Vec<Option<String>>,
     utilization: model::Attrs,
     capacity: Option<Value>,
@@ -33,7 +33,7 @@ pub(super) struct Nodes {
     pub(super) list: Vec<Node>,
     /// Numbers of the rings, which become links in this order.
     pub(super) rings: Vec<u32>,
-    /// Remarks on nodes that are none here.
+    /// Remarks on nodes that are no members here.
     comments: Vec<Comment>,
 }
 
@@ -153,7 +153,7 @@ pub(super) fn resolve(corosync: Option<&Section>, model: &mut Model, amounts: &A
     nodes
 }
 
-/// The rings that any node is on, or those that are configured, or one.
+/// The rings of the nodes, or the configured rings, or one.
 fn rings(corosync: Option<&Section>, listed: &[&Section]) -> Vec<u32> {
     let entries = listed.iter().flat_map(|node| &node.entries);
     let mut rings: BTreeSet<u32> = entries.filter_map(ring_of).collect();
@@ -174,7 +174,7 @@ fn ring_of(entry: &Entry) -> Option<u32> {
     number.parse().ok()
 }
 
-/// Which ring an interface section is about.
+/// The ring of an interface section.
 pub(super) fn number_of(interface: &Section) -> u32 {
     let number = interface
         .get("linknumber")
@@ -182,9 +182,9 @@ pub(super) fn number_of(interface: &Section) -> u32 {
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// Whether nothing but the order tells which of `known` the listed nodes are.
+/// Whether only the order assigns the names in `known` to the listed nodes.
 fn pairs_in_order(listed: &[&Section], known: &[model::Node]) -> bool {
-    let told = |section: &&&Section| {
+    let has_known_name = |section: &&&Section| {
         let names = ["name", "ring0_addr", "nodeid"].map(|key| section.get(key));
         known.iter().any(|node| {
             names[..2].contains(&Some(&node.name))
@@ -193,7 +193,7 @@ fn pairs_in_order(listed: &[&Section], known: &[model::Node]) -> bool {
     };
     listed.len() == known.len()
         && listed.iter().all(|section| section.get("name").is_none())
-        && listed.iter().filter(told).count() == 0
+        && listed.iter().filter(has_known_name).count() == 0
 }
 
 fn listed_node(
@@ -208,10 +208,10 @@ fn listed_node(
     let host = section
         .get("ring0_addr")
         .filter(|address| address.parse::<IpAddr>().is_err());
-    let told = section.get("name").or(host);
+    let given_name = section.get("name").or(host);
     let nodeid = section.get("nodeid");
     let same = |node: &model::Node| {
-        told == Some(node.name.as_str()) || (nodeid.is_some() && nodeid == node.id.as_deref())
+        given_name == Some(node.name.as_str()) || (nodeid.is_some() && nodeid == node.id.as_deref())
     };
     let found = if in_order {
         Some(0)
@@ -238,18 +238,19 @@ fn listed_node(
             "its id {given} is not between 1 and 65535, or taken: this is another"
         )));
     }
-    let name = match (&found, told) {
-        (Some(node), told) => {
+    let name = match (&found, given_name) {
+        (Some(node), given_name) => {
             if in_order {
                 comments.push(Comment::general(
                     "the nodelist gives no names: Pacemaker's nodes were taken in their order, so check that the addresses are this node's",
                 ));
             }
-            told.filter(|_| section.get("name").is_some())
+            given_name
+                .filter(|_| section.get("name").is_some())
                 .unwrap_or(&node.name)
                 .to_owned()
         }
-        (None, Some(told)) => told.to_owned(),
+        (None, Some(given_name)) => given_name.to_owned(),
         (None, None) => {
             comments.push(Comment::general(
                 "the input does not name this node: give it its host name, by which the agent finds itself in this file",
@@ -293,7 +294,7 @@ fn from_crm(node: model::Node, rings: usize, ids: &mut Ids, amounts: &Amounts) -
     }
 }
 
-/// The old style names addresses, but not whose they are.
+/// The remark on old-style addresses, whose owners are unknown.
 fn stray_addresses(corosync: Option<&Section>) -> Option<Comment> {
     let totems = corosync?.named("totem");
     let interfaces = totems.flat_map(|totem| totem.named("interface"));
@@ -311,7 +312,7 @@ fn stray_addresses(corosync: Option<&Section>) -> Option<Comment> {
     )
 }
 
-/// Remarks on what is said of a node.
+/// Remarks on the attributes of a node.
 fn attributes(name: &str, mut attrs: model::Attrs) -> Vec<Comment> {
     let mut comments = Vec::new();
     for (attribute, remedy) in [
@@ -346,7 +347,7 @@ fn attributes(name: &str, mut attrs: model::Attrs) -> Vec<Comment> {
     comments
 }
 
-/// Ids of nodes, each given once.
+/// Ids of nodes, each assigned once.
 #[derive(Default)]
 struct Ids {
     reserved: BTreeSet<u16>,
@@ -354,25 +355,25 @@ struct Ids {
 }
 
 impl Ids {
-    /// Keeps those that somebody has from being given to those that have none.
+    /// Reserves the given ids, so that no node without an id gets one of them.
     fn reserve<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
         self.reserved
             .extend(ids.filter_map(|id| id.parse::<u16>().ok()));
     }
 
-    fn of(&mut self, told: Option<&str>) -> u16 {
-        let told = told.and_then(|id| id.parse().ok());
-        let usable = told.filter(|id| *id != 0 && !self.given.contains(id));
+    fn of(&mut self, wanted: Option<&str>) -> u16 {
+        let wanted = wanted.and_then(|id| id.parse().ok());
+        let usable = wanted.filter(|id| *id != 0 && !self.given.contains(id));
         let mut free =
             (1..=u16::MAX).filter(|id| !self.given.contains(id) && !self.reserved.contains(id));
-        // With more nodes than ids `heartbeat check` refuses their number anyway.
+        // `heartbeat check` refuses more nodes than ids anyway.
         let id = usable.or_else(|| free.next()).unwrap_or(u16::MAX);
         self.given.insert(id);
         id
     }
 }
 
-/// The third voter that two nodes need, commented out.
+/// The third voter that two nodes need, as a comment.
 pub(super) fn witness(corosync: Option<&Section>, nodes: &Nodes, cluster: &str) -> Option<Block> {
     if nodes.list.len() != 2 {
         return None;

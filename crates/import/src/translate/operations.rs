@@ -1,4 +1,4 @@
-//! The operations of a resource: timeouts of start, stop and monitor, and how often to monitor.
+//! The operations of a resource: timeouts of start, stop and monitor, and the interval of monitor.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 /// The limits of our configuration.
 const SHORTEST: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3_600);
-/// What is refused along with its monitor.
+/// Attributes that are left out along with their monitor.
 const OF_MONITORS: [&str; 6] = [
     "interval",
     "timeout",
@@ -25,7 +25,7 @@ const OF_MONITORS: [&str; 6] = [
     "depth",
 ];
 
-/// Adds the fields that say what the operations of `primitive` say.
+/// Adds the fields for the operations of `primitive`.
 pub(super) fn translate(
     primitive: &Primitive,
     is_ocf: bool,
@@ -51,7 +51,7 @@ pub(super) fn translate(
                 if let Some(timeout) = reader.timeout(op, &mut attrs) {
                     timeouts[at] = Some(timeout);
                 }
-                // There is nothing else that it could be.
+                // A start or stop with an interval has no other meaning.
                 attrs.take("interval");
                 reader.rest(op, attrs);
             }
@@ -63,7 +63,7 @@ pub(super) fn translate(
             ),
         }
     }
-    // Of several, the most frequent; it is the first of those if two are alike.
+    // The most frequent monitor; of equals, the first.
     let chosen = (0..monitors.len()).min_by_key(|at| monitors[*at].0);
     let mut interval = None;
     let mut level = None;
@@ -105,17 +105,17 @@ pub(super) fn translate(
     match interval {
         Some(interval) => block.field("monitor_interval", interval),
         None if off => block.field("monitor_interval", "never"),
-        // As often as the agent's meta-data says, or as our own default.
+        // The interval is the one in the agent's meta-data, or our own default.
         None => {}
     }
 }
 
-/// Whether `op` is a monitor that was switched off on purpose.
+/// Whether `op` is a monitor that is switched off.
 fn is_off(op: &Op) -> bool {
     op.name == "monitor" && op.attrs.get("enabled").and_then(values::truth) == Some(false)
 }
 
-/// Reads the operations of one resource, and remarks.
+/// Reads the operations of one resource, and collects remarks.
 struct Reader<'a> {
     id: &'a str,
     comments: Vec<Comment>,
@@ -133,7 +133,7 @@ impl Reader<'_> {
         let subject = self.subject(op);
         self.comments
             .push(Remark::new(&op.place, subject, reason, remedy).into());
-        // What it says besides is named too.
+        // The other attributes are named too.
         let mut attrs = op.attrs.clone();
         attrs
             .0
@@ -156,7 +156,7 @@ impl Reader<'_> {
         timeout
     }
 
-    /// `time`, or the nearest that our configuration takes, up to `most`.
+    /// `time`, or the nearest value that our configuration allows, up to `most`.
     fn within(
         &mut self,
         op: &Op,
@@ -179,7 +179,7 @@ impl Reader<'_> {
         taken
     }
 
-    /// How often to monitor; `None` if this monitor is not for that.
+    /// The monitor's interval; `None` if this monitor has none.
     fn interval(&mut self, op: &Op) -> Option<Duration> {
         let role = op.attrs.get("role").map(str::to_ascii_lowercase);
         if let Some(role) = role.filter(|role| role != "started") {
@@ -211,11 +211,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Remarks on the attributes that nobody took.
+    /// Remarks on the remaining attributes.
     fn rest(&mut self, op: &Op, mut attrs: Attrs) {
         attrs.take("role");
         if let Some(attr) = attrs.take("on-fail") {
-            // What follows of a failure without it.
+            // The effect of a failure without `on-fail`.
             let usual = match op.name.as_str() {
                 "stop" => false,
                 _ => attr.value == "restart",

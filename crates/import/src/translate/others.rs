@@ -1,4 +1,4 @@
-//! Statements that nothing comes of, each with its reason.
+//! Statements without a translation, each with its reason.
 
 use super::remarks::NO_FENCING;
 use crate::{
@@ -22,7 +22,7 @@ pub(super) fn translate(model: &Model) -> impl Iterator<Item = Comment> {
     })
 }
 
-/// What stands in a statement and is none of its known parts, and what commands changed of others.
+/// Remarks on unknown parts of statements, and on changes by commands.
 pub(super) fn strays(model: &Model) -> Vec<Comment> {
     let strays = model.strays.iter().map(|stray| {
         Remark::new(

@@ -1,4 +1,4 @@
-//! Takes constraints apart: into pairs of resources, or a reason why there are none.
+//! Splits constraints into pairs of resources, or gives the reason why there are none.
 
 use heartbeat_core::placement::Score;
 
@@ -10,13 +10,14 @@ use crate::{
     values,
 };
 
-/// A constraint that can be translated as far as it alone tells.
+/// A constraint that can be translated, as far as its own content is concerned.
 #[derive(Debug)]
 pub(super) struct Ready<T> {
     pub(super) what: T,
-    /// In a colocation the first follows the second, in an order it goes before it.
+    /// The pairs. In a colocation the first follows the second, in an order it goes before the
+    /// second.
     pub(super) pairs: Vec<(String, String)>,
-    /// On what of it is left out.
+    /// Comments on the omitted parts.
     pub(super) comments: Vec<Comment>,
 }
 
@@ -24,23 +25,23 @@ pub(super) struct Ready<T> {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) remark: Remark,
-    /// On what it says that no constraint says.
+    /// Remarks on unknown attributes.
     pub(super) strange: Vec<Comment>,
-    /// What must not be without something else, by this constraint: the two of them.
+    /// The pairs of a dependent and its dependency.
     pub(super) depends: Vec<(String, String)>,
 }
 
-/// What an order wants.
+/// The kind of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) mandatory: bool,
     pub(super) symmetrical: bool,
 }
 
-/// Why a constraint cannot be translated, and what to do.
+/// The reason why a constraint cannot be translated, and the remedy.
 type Refusal = (String, &'static str);
 
-/// Remarks on attributes that are refused with no constraint, since none has them.
+/// Remarks on unknown attributes, which are reported apart from the constraint.
 fn strange(owner: &str, attrs: &Attrs) -> Vec<Comment> {
     let mut attrs = attrs.clone();
     for known in ["node-attribute", "symmetrical", "kind", "score"] {
@@ -174,7 +175,7 @@ fn colocation_of(colocation: &Colocation) -> Result<Ready<Score>, Refusal> {
     })
 }
 
-/// Refuses what holds no more, or at times only.
+/// Refuses a constraint that has ended, or that holds only at times.
 fn lasting(lifetime: Option<&Condition>, remedy: &'static str) -> Result<(), Refusal> {
     match lifetime {
         None | Some(Condition::Settled(true, _)) => Ok(()),
@@ -186,7 +187,8 @@ fn lasting(lifetime: Option<&Condition>, remedy: &'static str) -> Result<(), Ref
     }
 }
 
-/// That `chain` is taken from the name of `subject`: the first `does` something with the second.
+/// The comment that `chain` is taken from the name of `subject`: the first `does` something with
+/// the second.
 fn guessed(subject: &str, place: &Place, chain: &Chain, does: &str) -> Option<Comment> {
     let Chain::Pair(first, second) = chain else {
         return None;
@@ -214,7 +216,7 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
         "write an [[order]] if it is to hold always",
     )?;
     let mut attrs = order.attrs.clone();
-    // As crm and XML may both write it.
+    // crm and XML both allow this.
     let kind = order
         .kind
         .clone()
@@ -301,7 +303,7 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
     })
 }
 
-/// Remarks on what the sets of `owner` say that nobody took.
+/// Remarks on the remaining attributes of the sets of `owner`.
 fn of_sets(owner: &str, chain: &Chain) -> Vec<Comment> {
     let Chain::Sets(sets) = chain else {
         return Vec::new();
@@ -313,7 +315,7 @@ fn of_sets(owner: &str, chain: &Chain) -> Vec<Comment> {
         .collect()
 }
 
-/// The first member with a qualifier that is none of `harmless`.
+/// The first member with a qualifier that is not in `harmless`.
 fn with_qualifier<'a>(chain: &'a Chain, harmless: &[&str]) -> Option<&'a Member> {
     let has = |member: &&Member| match &member.qualifier {
         Some(text) => !harmless.contains(&text.to_ascii_lowercase().as_str()),
@@ -326,9 +328,9 @@ fn pair(first: &Member, second: &Member) -> (String, String) {
     (first.id.clone(), second.id.clone())
 }
 
-/// Who follows whom. Within a set each follows the one before it, between sets the members of one
-/// follow those of the next (Pacemaker Explained, "Colocation Sets"). Where they are `apart`, each
-/// keeps away from all before it.
+/// The pairs of a follower and its leader. Within a set each member follows the one before it; the
+/// members of a set follow those of the next set (Pacemaker Explained, "Colocation Sets"). If they
+/// are `apart`, each member keeps away from all members before it.
 fn colocation_pairs(chain: &Chain, apart: bool) -> Vec<(String, String)> {
     let sets = match chain {
         Chain::Named => return Vec::new(),
@@ -354,7 +356,7 @@ fn colocation_pairs(chain: &Chain, apart: bool) -> Vec<(String, String)> {
     within.chain(between).collect()
 }
 
-/// Who goes before whom: within a set in its order, and set after set.
+/// The pairs of an order: within a set by its order, and set by set.
 fn order_pairs(chain: &Chain) -> Vec<(String, String)> {
     let sets = match chain {
         Chain::Named => return Vec::new(),
@@ -372,7 +374,7 @@ fn order_pairs(chain: &Chain) -> Vec<(String, String)> {
     within.chain(between).collect()
 }
 
-/// The members that all others of the set depend on; all, if they do not depend on each other.
+/// The members on which all others of the set depend; all, if they do not depend on each other.
 fn first_of(set: &Set) -> &[Member] {
     let end = if set.sequential {
         set.members.len().min(1)

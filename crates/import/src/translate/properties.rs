@@ -1,4 +1,4 @@
-//! Pacemaker's cluster options: few have a counterpart, and each of the others a reason.
+//! Pacemaker's cluster options: few have a counterpart, the others get a remark with the reason.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Properties {
     pub(super) cluster_name: Option<Attr>,
-    /// Where it is said that the cluster is in maintenance.
+    /// The place of the setting that the cluster is in maintenance.
     pub(super) maintenance: Option<Place>,
-    /// Where it is said that resources may only be where a location lets them.
+    /// The place of the setting that resources may run only where a location allows it.
     pub(super) opt_in: Option<Place>,
-    /// How nodes are chosen.
+    /// The strategy of placement.
     pub(super) strategy: Option<Attr>,
     pub(super) comments: Vec<Comment>,
 }
 
-/// What options have in common.
+/// Topics of options.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
     Fencing,
@@ -110,7 +110,7 @@ pub(super) fn translate(model: &mut Model) -> Properties {
     let mut properties = Properties::default();
     let mut topics: BTreeMap<Topic, (Vec<String>, Vec<Place>)> = BTreeMap::new();
     for attr in std::mem::take(&mut model.properties).0 {
-        // Versions before 1.1 wrote underscores.
+        // Versions before 1.1 used underscores.
         let name = attr.name.replace('_', "-");
         if let Some(topic) = Topic::of(&name) {
             let (names, places) = topics.entry(topic).or_default();

@@ -1,4 +1,5 @@
-//! Agents that look at the node they run on, and tell by an attribute of it: `ping`, `ethmonitor`.
+//! Agents that monitor their node, and publish the result as a node attribute: `ping`,
+//! `ethmonitor`.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::{
     values,
 };
 
-/// The most hosts that one check asks, one after another.
+/// Number of hosts that one check probes, one after another.
 const MAX_HOSTS: usize = 16;
 
 /// The comments, the fields and the time of a check.
@@ -31,7 +32,7 @@ fn probe(primitive: &Primitive) -> Option<Probe> {
     }
 }
 
-/// Whether it only looks at its node.
+/// Whether the resource only monitors its node.
 pub(super) fn is_probe(primitive: &Primitive) -> bool {
     probe(primitive).is_some()
 }
@@ -40,7 +41,7 @@ fn param<'a>(primitive: &'a Primitive, name: &str) -> Option<&'a str> {
     primitive.settings.params.get(name)
 }
 
-/// The attribute of nodes by which it tells what it found.
+/// The node attribute with the agent's result.
 pub(super) fn attribute(primitive: &Primitive) -> String {
     let default = match probe(primitive) {
         Some(Probe::Interface) => {
@@ -54,8 +55,8 @@ pub(super) fn attribute(primitive: &Primitive) -> String {
     param(primitive, "name").map_or(default, str::to_owned)
 }
 
-/// The check that looks at the same, for which so many hosts must answer; `None` if the parameters
-/// do not tell what to look at.
+/// The equivalent check, for which `needed` hosts must answer; `None` if the parameters do not say
+/// what to probe.
 pub(super) fn fields(primitive: &Primitive, needed: u32) -> Option<Check> {
     match probe(primitive)? {
         Probe::Interface => {
@@ -116,7 +117,7 @@ fn ping(primitive: &Primitive, needed: u32) -> Option<Check> {
     ))
 }
 
-/// Remarks on parameters that are none of `taken`.
+/// Remarks on parameters that are not in `taken`.
 fn left(primitive: &Primitive, taken: &[&str]) -> Vec<Comment> {
     let rest = primitive.settings.params.0.iter();
     rest.filter(|attr| !taken.contains(&attr.name.as_str()))
@@ -132,7 +133,7 @@ fn left(primitive: &Primitive, taken: &[&str]) -> Vec<Comment> {
         .collect()
 }
 
-/// A rule of a location that is about one attribute alone.
+/// The rule of a location that is about a single attribute.
 pub(super) struct Rule {
     terms: Vec<Term>,
 }
@@ -140,13 +141,13 @@ pub(super) struct Rule {
 #[derive(Debug, PartialEq, Eq)]
 enum Term {
     Defined(bool),
-    /// The operation, and the number that the attribute is compared with.
+    /// The operation, and the number on its right.
     Compared(String, u32),
 }
 
 impl Rule {
-    /// Reads what the importer keeps of a condition that it does not understand: terms in the
-    /// order of the shell or of XML. `None` if one of them is not about `attribute`.
+    /// Parses the kept text of a condition that the importer does not interpret, with terms in the
+    /// order of the shell or of XML. `None` if a term is not about `attribute`.
     pub(super) fn read(text: &str, attribute: &str) -> Option<Self> {
         let text = text.replace(", ", " or ");
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -170,11 +171,11 @@ impl Rule {
         Some(Self { terms })
     }
 
-    /// Whether a check of the node does what the rule does with this score.
+    /// Whether a check of the node has the same effect as the rule with this score.
     pub(super) fn is_kept(&self, score: Option<&str>, attribute: &str) -> bool {
         let Some(text) = score else { return false };
         match values::score(text) {
-            // Where the attribute is low, the resource must not be.
+            // A low attribute keeps the resource away.
             Some(score) if score < Score::ZERO => self.terms.iter().all(|term| match term {
                 Term::Defined(is) => !is,
                 Term::Compared(op, number) => {
@@ -183,7 +184,7 @@ impl Rule {
                         || (op == "ne" && *number == 1)
                 }
             }),
-            // Where it is high, the resource likes to be.
+            // A high attribute attracts the resource.
             Some(score) if score > Score::ZERO && score != Score::MUST => {
                 self.terms.iter().all(|term| match term {
                     Term::Defined(is) => *is,
@@ -197,7 +198,7 @@ impl Rule {
         }
     }
 
-    /// How many of the hosts must answer.
+    /// Number of hosts that must answer.
     pub(super) fn needed(&self, primitive: &Primitive) -> u32 {
         let multiplier = param(primitive, "multiplier").and_then(|text| text.parse().ok());
         let multiplier: u32 = multiplier.unwrap_or(1).max(1);
@@ -214,7 +215,7 @@ impl Rule {
     }
 }
 
-/// The rules of locations that are about `attribute` alone, with their scores.
+/// The rules of locations about `attribute` alone, with their scores.
 pub(super) fn rules(model: &Model, attribute: &str) -> Vec<(Option<Score>, Rule)> {
     let preferences = model
         .locations
@@ -248,7 +249,7 @@ mod tests {
         assert!(kept("pingd lt number:100", "-500"));
         assert!(kept("defined pingd", "pingd"));
         assert!(kept("pingd gt 0", "100"));
-        // The contrary of what a check does, more than it knows, or a must.
+        // The opposite of a check, more than a check knows, or a firm rule.
         assert!(!kept("pingd gt 100", "-inf"));
         assert!(!kept("pingd lt 100", "100"));
         assert!(!kept("pingd gt 0", "inf"));

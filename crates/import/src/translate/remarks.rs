@@ -1,4 +1,4 @@
-//! Remarks and notes that several parts of the translation make.
+//! Remarks and notes of several modules of the translation.
 
 use crate::{
     emit::{Comment, Remark},
@@ -7,7 +7,7 @@ use crate::{
     values,
 };
 
-/// Why fencing devices are left out, and what to think of before.
+/// The reason why fencing devices are left out, and the consequences.
 pub(super) const NO_FENCING: (&str, &str) = (
     "no fencing device is needed for a built-in vip: its lease is granted by a majority of kernels, and its owner's \
      own kernel stops serving it before another may begin",
@@ -15,7 +15,7 @@ pub(super) const NO_FENCING: (&str, &str) = (
      databases) is not kept from it here, and stands in a comment \"to be decided\"",
 );
 
-/// `text` as a name of ours, and a word on what was changed.
+/// `text` as a name of ours, and a remark if it was changed.
 pub(super) fn renamed(text: &str) -> (String, String) {
     let name = values::usable_name(text);
     let changed = if name == text {
@@ -26,7 +26,7 @@ pub(super) fn renamed(text: &str) -> (String, String) {
     (name, changed)
 }
 
-/// Remarks on attributes that nobody took.
+/// Remarks on the remaining attributes.
 pub(super) fn left_over(kind: &str, owner: &str, attrs: Attrs) -> impl Iterator<Item = Comment> {
     attrs.0.into_iter().map(move |attr| {
         let subject = format!("{kind} {}={} of {owner}", attr.name, attr.value);
@@ -40,7 +40,7 @@ pub(super) fn left_over(kind: &str, owner: &str, attrs: Attrs) -> impl Iterator<
     })
 }
 
-/// One remark on several places, `None` without any.
+/// One remark on several places; `None` without any.
 pub(super) fn joint(
     subject: String,
     places: Vec<Place>,

@@ -1,4 +1,4 @@
-//! One resource: its type, parameters and failures. What its operations become is for `operations`.
+//! One resource: its type, parameters and failures. The operations are in `operations`.
 
 use super::{
     defaults::{Defaults, or_never},
@@ -14,18 +14,18 @@ use crate::{
     values,
 };
 
-/// What a resource becomes.
+/// The type of the translated resource.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The whole type.
+    /// The full name of the type.
     Ocf(String),
-    /// The unit, and what is to be said of it.
+    /// The unit, and a comment on it.
     Systemd(String, Option<&'static str>),
-    /// An init script, by its path.
+    /// An init script with this path.
     Script(String),
 }
 
-/// Agents of Pacemaker's that talk to its daemons.
+/// Pacemaker's agents that communicate with its daemons.
 const PACEMAKERS_OWN: [&str; 12] = [
     "ping",
     "pingd",
@@ -41,7 +41,7 @@ const PACEMAKERS_OWN: [&str; 12] = [
     "remote",
 ];
 
-/// What `primitive` becomes, or why it cannot be translated, and what to do.
+/// The type for `primitive`, or the reason why there is none, and the remedy.
 pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)> {
     let Some(Agent {
         class,
@@ -98,7 +98,7 @@ pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)
                 "the class \"service\" takes a unit of systemd if there is one, and so it is here",
             ),
         )),
-        // As a command it would not do: its `status` exits with 3 when it is stopped, not with 7.
+        // As a command it would fail: its `status` exits with 3 when it is stopped, not with 7.
         "lsb" => Ok(Kind::Systemd(
             suffixed(),
             Some(
@@ -177,7 +177,7 @@ pub(super) fn block(
                 .extend(left_over("parameter", &owner, params));
             false
         }
-        // The plan has none of these.
+        // The plan has no such resources.
         Err(_) => false,
     };
     operations::translate(primitive, is_ocf, defaults, &mut block);
@@ -192,8 +192,8 @@ pub(super) fn block(
     block
 }
 
-/// The fields that run the init script at `path`: its status says 3 for stopped, and `check` is to
-/// say 7.
+/// The fields for the init script at `path`. Its status exits with 3 when stopped, and `check` must
+/// exit with 7.
 fn script(path: &str, block: &mut Block) {
     block.comments.push(Comment::general(
         "an init script outside of /etc/init.d: systemd makes no unit of it, so its actions are the commands of an exec resource; a unit of its own would be better",
@@ -206,7 +206,7 @@ fn script(path: &str, block: &mut Block) {
     block.field("check", words(&["/bin/sh", "-c", status, path]));
 }
 
-/// The fields of an OCF agent of the type `of`, or of the `vip` in its place.
+/// The fields of an OCF agent of the type `of`, or of the `vip` that replaces it.
 fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, block: &mut Block) {
     if primitive.agent.as_ref().is_some_and(vip::is_address) {
         if options.keep_agents {

@@ -1,5 +1,5 @@
-//! Sets that say something of their own: a score in a colocation, a kind in an order. It is about
-//! the members of that set, so they get a constraint of their own.
+//! Sets with attributes of their own: a score in a colocation, a kind in an order. The attribute
+//! concerns only the members of the set, so they get a constraint of their own.
 
 use crate::model::{Attrs, Chain, Model, Set};
 
@@ -48,7 +48,7 @@ pub(super) fn split(model: &mut Model) {
     model.orders = orders;
 }
 
-/// Takes what the sets of `chain` say by the attribute `names`, with the sets that do.
+/// Removes and returns the sets with one of the attributes `names`, and their values.
 fn own(chain: &mut Chain, names: &[&str]) -> Vec<(Set, String)> {
     let Chain::Sets(sets) = chain else {
         return Vec::new();
@@ -65,7 +65,7 @@ fn own(chain: &mut Chain, names: &[&str]) -> Vec<(Set, String)> {
     found
 }
 
-/// Whether the chain still says anything.
+/// Whether the chain still has a pair.
 fn is_left(chain: &Chain) -> bool {
     match chain {
         Chain::Sets(sets) => sets.len() > 1 || sets.iter().any(|set| set.within),

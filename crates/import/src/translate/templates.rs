@@ -1,5 +1,4 @@
-//! Puts into each primitive what it has from elsewhere: from its template, and from monitors that
-//! stand apart.
+//! Completes each primitive from its template, and from monitors that are declared apart.
 
 use std::collections::HashMap;
 
@@ -8,7 +7,7 @@ use crate::{
     model::{Model, Op, Primitive},
 };
 
-/// Resolves templates and monitors; says what became of them.
+/// Resolves templates and monitors, and returns comments on them.
 pub(super) fn resolve(model: &mut Model) -> Vec<Comment> {
     let mut comments = Vec::new();
     let templates: HashMap<String, Primitive> = std::mem::take(&mut model.templates)
@@ -86,7 +85,8 @@ pub(super) fn resolve(model: &mut Model) -> Vec<Comment> {
     comments
 }
 
-/// Whether `ops` has one that replaces `op`: the same action, and for monitors the same interval.
+/// Whether `ops` has an operation that replaces `op`: the same action, and for monitors the same
+/// interval.
 fn stands_in(ops: &[Op], op: &Op) -> bool {
     ops.iter().any(|own| {
         own.name == op.name

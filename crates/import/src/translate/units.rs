@@ -1,5 +1,5 @@
-//! Which resources become one group. A group of Pacemaker is one; so are resources that a mandatory
-//! colocation and a mandatory order tie; every other primitive is a group of its own.
+//! The resources that become one group: the members of a Pacemaker group, and resources that a
+//! mandatory colocation and a mandatory order tie. Every other primitive is a group of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -16,34 +16,34 @@ use crate::{
     values,
 };
 
-/// A group to be.
+/// A future group.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) name: String,
-    /// Index of the group of Pacemaker that it is.
+    /// Index of the corresponding group of Pacemaker, if there is one.
     pub(super) group: Option<usize>,
     /// Indices of primitives, in the order in which they start.
     pub(super) members: Vec<usize>,
-    /// Indices of the colocations and orders that made it.
+    /// Indices of the colocations and orders that formed the unit.
     pub(super) ties: Vec<(usize, usize)>,
 }
 
-/// What becomes of each resource.
+/// The unit of each resource.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// What was joined to another is empty.
+    /// The units. A unit that was joined to another is empty.
     pub(super) units: Vec<Unit>,
     /// The unit of each primitive and of each group, by its id.
     of: HashMap<String, usize>,
-    /// Why a resource is in no unit.
+    /// The reason why a resource is in no unit.
     gone: HashMap<String, String>,
     pub(super) comments: Vec<Comment>,
-    /// Why a unit must not be served, by what it lacks.
+    /// The reasons why a unit must not be served: its missing parts.
     pub(super) held: HashMap<usize, Vec<Remark>>,
 }
 
 impl Plan {
-    /// The unit of a resource, or why it is in none.
+    /// The unit of a resource, or the reason why it has none.
     pub(super) fn unit_of(&self, id: &str) -> Result<usize, String> {
         self.of
             .get(id)
@@ -54,7 +54,7 @@ impl Plan {
             })
     }
 
-    /// Units that are groups of ours.
+    /// The units that become groups.
     pub(super) fn groups(&self) -> impl Iterator<Item = (usize, &Unit)> {
         let units = self.units.iter().enumerate();
         units.filter(|(_, unit)| !unit.members.is_empty())
@@ -120,7 +120,7 @@ impl Plan {
     }
 }
 
-/// Groups of Pacemaker, and primitives alone; nothing is tied yet.
+/// The units of Pacemaker's groups and of single primitives, before any ties.
 pub(super) fn plan(model: &Model, everywhere: &Everywhere) -> Plan {
     let mut plan = Plan::default();
     for (id, _) in model
@@ -225,7 +225,7 @@ type Colocations = [Result<Ready<Score>, Box<Refused>>];
 type Orders = [Result<Ready<Kind>, Box<Refused>>];
 
 impl Plan {
-    /// Joins what a mandatory colocation and a mandatory order tie, until nothing is left to join.
+    /// Joins the units that a mandatory colocation and a mandatory order tie, until none is left.
     pub(super) fn tie(&mut self, model: &Model, colocations: &Colocations, orders: &Orders) {
         let mut refused: HashSet<(usize, usize)> = HashSet::new();
         while let Some((units, tie)) = self.next_tie(colocations, orders, &refused) {
@@ -237,8 +237,8 @@ impl Plan {
             let last = members
                 .last()
                 .map(|last| model.primitives[*last].id.clone());
-            // The group's name is known to its operators; without one, it is that of what starts
-            // last.
+            // Operators know the name of the group. Without one, the name is that of the last
+            // resource to start.
             let keep = if self.units[other].group.is_some() {
                 other
             } else {
@@ -262,8 +262,8 @@ impl Plan {
         }
     }
 
-    /// Two units that are tied, and the colocation and the order that do it. Two groups of
-    /// Pacemaker stay two: their operators know both names.
+    /// Two tied units, with their colocation and their order. Two groups of Pacemaker are not
+    /// joined: their operators know both names.
     fn next_tie(
         &self,
         colocations: &Colocations,
@@ -312,7 +312,7 @@ impl Plan {
         Some((*self.of.get(one)?, *self.of.get(other)?))
     }
 
-    /// The members of both units in an order that keeps both groups' and all mandatory orders;
+    /// The members of both units in an order that satisfies both groups and all mandatory orders;
     /// `None` if there is none.
     fn joined(
         &self,
@@ -330,7 +330,7 @@ impl Plan {
             *waits.entry(*then).or_default() += 1;
         }
         let mut sorted = Vec::new();
-        // In the order of the file, as far as nothing else is said.
+        // Otherwise the order of the file applies.
         while let Some(next) = waits.iter().find(|(_, waits)| **waits == 0) {
             let next = *next.0;
             waits.remove(&next);
@@ -344,7 +344,7 @@ impl Plan {
         waits.is_empty().then_some(sorted)
     }
 
-    /// What must start before what, among `members`.
+    /// The pairs of predecessor and successor in the order of starting, among `members`.
     pub(super) fn edges(
         &self,
         members: &BTreeSet<usize>,
@@ -355,7 +355,7 @@ impl Plan {
             .iter()
             .map(|member| (model.primitives[*member].id.as_str(), *member))
             .collect();
-        // A group stands for its last member where it goes before, for its first where it follows.
+        // As a predecessor a group stands for its last member, as a successor for its first.
         let sequences: HashMap<&str, Vec<usize>> = model
             .groups
             .iter()

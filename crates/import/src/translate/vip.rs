@@ -1,4 +1,4 @@
-//! IPaddr2, which is either kept as an agent or becomes the built-in `vip`.
+//! IPaddr2, which either stays an agent or becomes the built-in `vip`.
 
 use std::net::IpAddr;
 
@@ -8,16 +8,16 @@ use crate::{
     values,
 };
 
-/// Whether it is one of the agents that add an address.
+/// Whether the agent is one of those that add an address.
 pub(super) fn is_address(agent: &Agent) -> bool {
     agent.class == "ocf"
         && agent.provider.as_deref() == Some("heartbeat")
         && ["IPaddr", "IPaddr2"].contains(&agent.kind.as_str())
 }
 
-/// Where a virtual address goes.
+/// The network place of a virtual address.
 pub(super) struct Place {
-    /// Its resource.
+    /// The id of the resource.
     pub(super) id: String,
     ip: IpAddr,
     prefix: u8,
@@ -25,7 +25,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// `None` if `primitive` is no address, or does not tell its nic and its network.
+    /// `None` if `primitive` is no address, or lacks a nic and a network.
     pub(super) fn of(primitive: &Primitive) -> Option<Self> {
         if !primitive.agent.as_ref().is_some_and(is_address) {
             return None;
@@ -75,7 +75,7 @@ fn nic(text: &str) -> Option<String> {
     values::is_interface(name).then(|| name.to_owned())
 }
 
-/// Parameters that the built-in vip can do without, and why.
+/// Parameters that the built-in vip does not need, and the reasons.
 const HARMLESS: [(&[&str], &str); 5] = [
     (
         &["iflabel"],
@@ -108,17 +108,17 @@ const HARMLESS: [(&[&str], &str); 5] = [
         "heartbeat watches the interface itself",
     ),
 ];
-/// Parameters that say nothing where they are switched off.
+/// Parameters without an effect when switched off.
 const SWITCHES: [&str; 3] = ["lvs_support", "unique_clone_address", "lvs_ipv6_addrlabel"];
 
-/// A `vip` that does what an agent did.
+/// A `vip` with the effect of an agent.
 pub(super) struct Fields {
     pub(super) fields: Vec<(&'static str, Value)>,
-    /// On what is dropped.
+    /// Comments on dropped parameters.
     pub(super) comments: Vec<Comment>,
 }
 
-/// The `vip` that does what the agent `owner` with `params` does, or why there is none.
+/// The `vip` with the effect of the agent `owner` with `params`, or the reason why there is none.
 pub(super) fn fields(owner: &str, params: &Attrs) -> Result<Fields, String> {
     let ip = params.get("ip").unwrap_or_default();
     let ip: IpAddr = ip

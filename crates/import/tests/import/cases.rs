@@ -1,5 +1,5 @@
-//! Inputs as they are found in the field, one for each thing that is easily lost: what each becomes,
-//! and that our own reader takes it once its advice is followed.
+//! Typical inputs, one for each part that is easily lost: the result of each, and its acceptance by
+//! our own reader once its remarks are followed.
 
 use std::{
     path::Path,
@@ -31,7 +31,7 @@ fn imported(name: &str) -> Imported {
     imported
 }
 
-/// The configuration, with what the operator fills in: addresses, a third node, decisions.
+/// The configuration after the operator's changes: addresses, a third node, decisions.
 fn accepted(imported: &Imported) -> Config {
     let mut text = String::new();
     for line in imported.text.lines() {
@@ -55,7 +55,7 @@ fn accepted(imported: &Imported) -> Config {
     }
 }
 
-/// What becomes of the fixture: its text, with the comments' lines joined, and the configuration.
+/// The result for the fixture: its text, with the comments' lines joined, and the configuration.
 fn become_of(name: &str) -> (String, Config) {
     let imported = imported(name);
     let config = accepted(&imported);
@@ -317,8 +317,8 @@ fn a_command_that_is_given_twice_counts_once() {
     assert_eq!(text.matches("[[group.resource]]").count(), 1, "{text}");
 }
 
-/// Each element and attribute that the schema does not have, or that the reader does not take, is
-/// named, wherever it stands.
+/// Each element and attribute that the schema does not have, or that the reader does not use, is
+/// named in a remark, at any place.
 #[test]
 fn what_is_strange_in_xml_is_named_wherever_it_stands() {
     for name in ["lifetimes.xml", "sets.xml", "discovery-exclusive.xml"] {
@@ -330,7 +330,7 @@ fn what_is_strange_in_xml_is_named_wherever_it_stands() {
                 .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
                 .next();
             let element = element.unwrap_or_default();
-            // What frames the configuration says nothing of the cluster.
+            // The outer elements of the configuration say nothing about the cluster.
             let frame = [
                 "",
                 "cib",
@@ -368,7 +368,7 @@ fn what_is_strange_in_xml_is_named_wherever_it_stands() {
     }
 }
 
-/// Whatever stands on a line of a shell, it is told of: by its line.
+/// Each line of a shell is reported by its number.
 #[test]
 fn every_line_of_a_shell_is_told_of() {
     for name in ["commands.sh", "typed.txt"] {

@@ -1,4 +1,4 @@
-//! What cannot be read is refused, with the file, the line, the text and a remedy.
+//! Unreadable inputs are refused, with the file, the line, the text and a remedy.
 
 use heartbeat_import::{ImportError, Inputs, Options, import};
 
@@ -12,7 +12,7 @@ fn corosync(text: &str) -> ImportError {
     import(&inputs, &Options::default()).expect_err("a bad input")
 }
 
-/// Line, message and text of what is said of bad resources.
+/// Line, message and text of the error for bad resources.
 #[track_caller]
 fn refused(text: &str, line: usize, message: &str, shown: &str) {
     let error = resources(text).expect_err("a bad input");

@@ -1,5 +1,5 @@
-//! Whole configurations and what becomes of them, as files side by side. `UPDATE=1` writes the
-//! expected files anew: read the difference before committing it.
+//! Whole configurations and their results, as files side by side. `UPDATE=1` writes the expected
+//! files anew: read the difference before committing it.
 
 use std::{fs, path::PathBuf};
 
@@ -41,7 +41,7 @@ fn golden(corosync: Option<&str>, resources: Option<&str>, options: &Options, ex
     );
 }
 
-/// It is TOML, its tables are ours, and the remarks in it are those that are reported.
+/// Checks that the text is TOML with our tables, and that its remarks are the reported ones.
 pub(super) fn well_formed(imported: &Imported) {
     let table = toml::de::DeTable::parse(&imported.text).expect("valid TOML");
     let known = [
@@ -72,7 +72,7 @@ pub(super) fn well_formed(imported: &Imported) {
             .matches("\n#accept_double_run = true\n")
             .count()
     );
-    // It is never decided for the operator.
+    // The operator must decide this.
     assert!(!imported.text.contains("\naccept_double_run"));
     assert!(
         !imported.text.contains("says nothing about it"),
@@ -114,7 +114,7 @@ fn the_tutorials_two_nodes_with_the_agents_kept() {
     );
 }
 
-/// As a tutorial tells people to type it, with constraints that name no resources.
+/// A typed tutorial, with constraints that name no resources.
 #[test]
 fn an_articles_shell_lines() {
     golden(
@@ -165,7 +165,7 @@ fn nodes_alone() {
     );
 }
 
-/// The example in the guide is what the tool reads and prints.
+/// The example in the guide is the tool's real input and output.
 #[test]
 fn the_guide_shows_the_tutorial_as_it_is() {
     let guide = include_str!("../../../../docs/migrate/pacemaker.md");
@@ -178,8 +178,8 @@ fn the_guide_shows_the_tutorial_as_it_is() {
     }
 }
 
-/// Our own parser takes what the tool writes, once its advice is followed: `changes` are what the
-/// operator does.
+/// Checks that our own parser accepts the tool's output after `changes`, which an operator would
+/// make.
 fn accepted(expected: &str, node: &str, changes: &[(&str, &str)]) {
     let mut text = read(expected);
     for (old, new) in changes {

@@ -1,5 +1,5 @@
-//! Files of keepalived: whole ones side by side with what becomes of them, single statements, and
-//! texts that nobody wrote on purpose. `UPDATE=1` writes the expected files anew.
+//! Files of keepalived: whole ones side by side with their results, single statements, and mutated
+//! texts. `UPDATE=1` writes the expected files anew.
 
 use std::{fs, path::PathBuf};
 
@@ -39,7 +39,7 @@ fn instance(lines: &str) -> String {
     )
 }
 
-/// Comments that go on in the next line are joined.
+/// Joins the lines of each comment.
 fn flat(text: &str) -> String {
     text.replace("\n#   ", " ").replace("\n# ", " ")
 }
@@ -55,7 +55,7 @@ fn says(text: &str, wanted: &str) {
     );
 }
 
-/// It is TOML, its tables are ours, and the remarks in it are those that are reported.
+/// Checks that the text is TOML with our tables, and that its remarks are the reported ones.
 fn well_formed(imported: &Imported) {
     let table = toml::de::DeTable::parse(&imported.text).expect("valid TOML");
     let known = [
@@ -82,7 +82,7 @@ fn well_formed(imported: &Imported) {
 }
 
 /// Every line that the comments name: `k:3, 4`.
-fn told_lines(text: &str, file: &str) -> Vec<usize> {
+fn reported_lines(text: &str, file: &str) -> Vec<usize> {
     let flat = flat(text);
     let mut told = Vec::new();
     for (at, _) in flat.match_indices(&format!("{file}:")) {
@@ -96,10 +96,11 @@ fn told_lines(text: &str, file: &str) -> Vec<usize> {
     told
 }
 
-/// Each line with a keyword is told of by its number, but for those that only open a block.
+/// Checks that each line with a keyword is reported by its number, except lines that only open a
+/// block.
 fn accounted(imported: &Imported, file: &str, text: &str) {
     well_formed(imported);
-    let told = told_lines(&imported.text, file);
+    let told = reported_lines(&imported.text, file);
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split(['#', '!']).next().unwrap_or_default().trim();
         let silent = line.is_empty() || line.ends_with('{') || line == "}" || line == "global_defs";
@@ -128,7 +129,7 @@ fn golden(imported: &Imported, expected: &str) -> String {
     expected
 }
 
-/// Our own parser takes `text`, once `changes` are made, which are what the operator does.
+/// Checks that our own parser accepts `text` after `changes`, which an operator would make.
 fn accepted(text: &str, node: &str, changes: &[(&str, &str)]) -> Config {
     let mut text = text.to_owned();
     for (old, new) in changes {
@@ -169,7 +170,7 @@ fn two_files_of_a_pair_become_one_configuration_with_scores() {
     let group = &config.groups[GroupIndex(0)];
     let scores: Vec<Score> = group.locations.iter().map(|(_, score)| *score).collect();
     assert_eq!(scores, [Score::new(110), Score::new(100)]);
-    // The weight outweighs the priorities' difference, as it did.
+    // The weight outweighs the priorities' difference, as in keepalived.
     assert_eq!(config.placement.degraded_points, 20);
     let [eth1, haproxy] = config.health.as_slice() else {
         panic!("{:?}", config.health);
@@ -208,7 +209,7 @@ fn one_file_with_nearly_everything_is_good_once_its_blanks_are_filled_in() {
     assert_eq!(groups, ["ROUTER", "third"]);
     assert_eq!(config.groups[GroupIndex(0)].resources.len(), 3);
     assert_eq!(config.groups[GroupIndex(0)].stickiness, Score::MUST);
-    // Three states of one script, and the masters' of another.
+    // Three states of one script, and the masters' states of another.
     assert_eq!(config.hooks.len(), 5);
 }
 
@@ -382,7 +383,7 @@ fn files_of_a_pair_that_differ_are_told_with_the_place() {
     );
     let other = WEB2.replace("interface eth0", "interface ens3");
     assert!(say(WEB1, &other).contains("interfaces = [\"ens3\"]"));
-    // The interface of a link stands for the link, whatever the node calls it; another does not.
+    // The interface of a link matches the link, whatever its name on the node; another does not.
     let second = |device: &str, interface: &str| {
         let second = instance("")
             .replace(" V ", " W ")
@@ -399,7 +400,7 @@ fn files_of_a_pair_that_differ_are_told_with_the_place() {
         said.contains("address 10.0.0.9 of vrrp_instance W (web2.keepalived:52): the files"),
         "{said}"
     );
-    // A node that does not have the instance never gets its group.
+    // A node without the instance never gets its group.
     let said = say(WEB1, "global_defs {\nrouter_id x\n}\n");
     assert!(said.contains("node = \"web2\"\nscore = \"-inf\""), "{said}");
 }
@@ -469,7 +470,7 @@ proptest! {
         }
     }
 
-    /// Words that mean something, in any order, in blocks or not.
+    /// Keywords in any order, in blocks or not.
     #[test]
     fn no_soup_of_words_panics_or_is_forgotten(
         lines in prop::collection::vec((0..WORDS.len(), 0..WORDS.len(), 0_u8..4), 1..40),

@@ -1,5 +1,5 @@
-//! `heartbeat import` on configurations as they are found in the field, on single statements, and
-//! on texts that nobody wrote on purpose. No network, no root.
+//! `heartbeat import` on typical configurations, on single statements, and on mutated texts. No
+//! network, no root.
 
 mod cases;
 mod errors;
@@ -26,7 +26,7 @@ fn resources(text: &str) -> Result<Imported, ImportError> {
     import(&inputs, &Options::default())
 }
 
-/// The text that `text` is translated to.
+/// The translation of `text`.
 fn translated(text: &str) -> String {
     resources(text).expect("a good input").text
 }

@@ -1,5 +1,5 @@
-//! No text, however mangled, makes the importer panic or write what is no TOML; and whatever it
-//! accepts, every statement and every setting is told of.
+//! No text, however mangled, makes the importer panic or write invalid TOML. Every statement and
+//! every setting of an accepted text is reported.
 
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ fn both(corosync: &str, resources: &str, keep_agents: bool) -> Option<Imported> 
     }
 }
 
-/// All that must hold of whatever was accepted.
+/// All properties of an accepted input.
 fn accounted(imported: &Imported, corosync: &str, statements: &[(usize, usize)]) {
     well_formed(imported);
     let text = &imported.text;
@@ -49,7 +49,7 @@ fn accounted(imported: &Imported, corosync: &str, statements: &[(usize, usize)])
         !text.contains("says nothing about it"),
         "a statement was forgotten:\n{text}"
     );
-    let told = told_lines(text);
+    let told = reported_lines(text);
     for (first, last) in statements {
         let crm = |(file, line): &(String, usize)| file == "crm" && (first..=last).contains(&line);
         assert!(
@@ -74,7 +74,7 @@ fn accounted(imported: &Imported, corosync: &str, statements: &[(usize, usize)])
 }
 
 /// Every place that the comments name: `crm:3`, `conf:4, 5`.
-fn told_lines(text: &str) -> Vec<(String, usize)> {
+fn reported_lines(text: &str) -> Vec<(String, usize)> {
     let flat = text.replace("\n#   ", " ").replace("\n# ", " ");
     let mut told = Vec::new();
     for file in ["crm", "conf"] {
@@ -124,7 +124,7 @@ fn every_statement_of_the_fixtures_is_told_of() {
     }
 }
 
-/// Each `name=value` that heartbeat has nothing for is named in a remark, wherever it stood.
+/// Each `name=value` without a counterpart is named in a remark, at any place.
 #[test]
 fn an_unknown_attribute_is_named_wherever_it_stands() {
     let lines: Vec<&str> = CRM.lines().collect();
@@ -141,7 +141,8 @@ fn an_unknown_attribute_is_named_wherever_it_stands() {
         let what = [words.next(), words.next()]
             .map(Option::unwrap_or_default)
             .join(" ");
-        // What is refused as a whole is refused with all that is said in it; so is what was cloned.
+        // A statement that is refused as a whole is refused with all its content, like a cloned
+        // one.
         let refused = plain.contains(&format!(
             "# not translated: {} ",
             what.trim_end_matches(':')
@@ -151,7 +152,7 @@ fn an_unknown_attribute_is_named_wherever_it_stands() {
         if refused || cloned || rule || keyword.starts_with('#') {
             continue;
         }
-        // The first line of several holds the name, behind which no attribute may stand yet.
+        // The first line of several holds the name, after which no attribute may stand yet.
         let begins = !line.starts_with('\t');
         if begins && line.ends_with('\\') {
             continue;
@@ -165,7 +166,7 @@ fn an_unknown_attribute_is_named_wherever_it_stands() {
         let Some(imported) = both(CONF, &text.join("\n"), false) else {
             panic!("{mangled} is not accepted");
         };
-        // Parameters of agents are kept, all else is remarked upon.
+        // Parameters of agents are kept, all others get a remark.
         assert!(
             imported.text.contains(&format!("zz{at}")),
             "{mangled}\n{}",
@@ -279,7 +280,7 @@ proptest! {
         }
     }
 
-    /// Words that mean something, in any order.
+    /// Keywords in any order.
     #[test]
     fn no_soup_of_words_panics_or_is_forgotten(words in prop::collection::vec(0..WORDS.len(), 1..60)) {
         let words: Vec<&str> = words.into_iter().map(|word| WORDS[word]).collect();
@@ -289,7 +290,7 @@ proptest! {
         }
     }
 
-    /// A text of a shell is never refused, and each of its statements is told of.
+    /// A text of a shell is never refused, and each of its statements is reported.
     #[test]
     fn no_soup_of_a_shell_is_refused_or_forgotten(
         words in prop::collection::vec(0..SHELL.len(), 1..60),

@@ -2,8 +2,8 @@
 //! the new one.
 //!
 //! A disk may hang for ever. While the agent runs, only the thread of a [`Writer`] waits for the
-//! disk: never a thread that shows others that it lives, never a thread with a lock that such a one
-//! takes.
+//! disk. A thread whose progress peers can see never does, nor does a thread with a lock that such
+//! a thread takes.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{sync::oneshot, time::timeout};
 
-/// Replaces the file at `path`, or makes it, for nobody but root to read. It is on disk before this
+/// Replaces the file at `path`, or makes it, readable by root only. The file is on disk when this
 /// returns; on a failure nothing has changed.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
@@ -41,20 +41,20 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// How long a command waits for the disk.
+/// Time for which a command waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long an agent that ends does.
+/// Time for which an agent that ends waits for the disk.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// One thread that writes, in the order in which it was told to. Each handle is of the same thread,
-/// which ends with the last of them.
+/// One thread that writes, in the order of the jobs. All handles share the thread, which ends with
+/// the last of them.
 #[derive(Clone, Debug)]
 pub struct Writer(Sender<Job>);
 
-/// What comes of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub struct Written<T>(oneshot::Receiver<T>);
 
@@ -68,57 +68,57 @@ impl Writer {
         Ok(Self(jobs))
     }
 
-    /// Has `job` done, after all that was given before. It is done whether anybody waits for it or
-    /// not.
+    /// Runs `job` in the thread, after all earlier jobs. The job runs whether anybody waits for it
+    /// or not.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Written<T> {
         let (done, written) = oneshot::channel();
-        // The thread ends after the last handle, and the job may have nobody who waits for it.
+        // The thread ends after the last handle. The caller may have dropped the receiver.
         let _ = self.0.send(Box::new(move || drop(done.send(job()))));
         Written(written)
     }
 
-    /// Waits until all that was given so far is written, for as long as an agent that ends may wait
-    /// for its disk.
+    /// Waits until all earlier jobs are done, for as long as an agent that ends may wait for its
+    /// disk.
     pub fn finish(&self) {
         let (done, written) = channel();
         drop(self.run(move || done.send(())));
         if written.recv_timeout(FAREWELL).is_err() {
             log::warn!(
-                "the disk does not answer: what was decided last on other nodes may be missing here"
+                "the disk does not respond: the last decisions of other nodes may not be saved here"
             );
         }
     }
 }
 
 impl<T: Send + 'static> Written<Result<T>> {
-    /// Has `interface_monitor` done once the job has succeeded, whether anybody waits for it or not. Must be
-    /// called inside a tokio runtime.
-    pub fn then(self, follow: impl FnOnce() + Send + 'static) -> Self {
+    /// Calls `next` once the job has succeeded, whether anybody waits for it or not. Must be called
+    /// inside a tokio runtime.
+    pub fn then(self, next: impl FnOnce() + Send + 'static) -> Self {
         let (done, written) = oneshot::channel();
         tokio::spawn(async move {
             if let Ok(result) = self.0.await {
-                let result = result.inspect(|_| follow());
-                // Nobody may wait any more.
+                let result = result.inspect(|_| next());
+                // The receiver may be gone.
                 let _ = done.send(result);
             }
         });
         Self(written)
     }
 
-    /// Waits for the disk as long as a command may.
+    /// Waits for the job as long as a command may wait for the disk.
     pub async fn in_time(self) -> Result<T> {
         match timeout(PATIENCE, self.0).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => anyhow::bail!("the thread that writes the state directory has ended"),
             Err(_) => anyhow::bail!(
-                "the state directory has not taken it within {} s: the disk may be slow, or hang. \
-                It takes effect once it is written; until then nothing has changed",
+                "not written to the state directory within {} s: the disk may be slow, or hang. \
+                The command takes effect once it is written; until then nothing has changed",
                 PATIENCE.as_secs()
             ),
         }
     }
 
-    /// Waits for the disk for as long as it takes: not for a task of the agent.
+    /// Waits for the job without a limit. No task of the agent may call this.
     pub fn wait(self) -> Result<T> {
         self.0.blocking_recv()?
     }
@@ -162,7 +162,7 @@ mod tests {
         let new = path.with_extension("new");
         for round in 1..=20 {
             let (mut told, mut tell) = io::pipe().unwrap();
-            // SAFETY: the child writes files and its end of the pipe until it is killed. It
+            // SAFETY: the child writes files and its end of the pipe until it is killed. The child
             // allocates nothing, so it needs no lock that another thread of this process may have
             // held.
             match unsafe { fork() }.unwrap() {
@@ -190,7 +190,7 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("file");
         replace(&path, b"old").unwrap();
-        // As good as a full disk.
+        // /dev/full behaves like a full disk.
         std::os::unix::fs::symlink("/dev/full", path.with_extension("new")).unwrap();
         let error = replace(&path, b"new").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

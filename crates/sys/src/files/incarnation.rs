@@ -13,8 +13,8 @@ use heartbeat_common::wire::Incarnation;
 use super::atomic_file;
 use crate::host::clock;
 
-/// Takes the next incarnation: the wall clock in nanoseconds, or one more than the last one used,
-/// whichever is greater. It is on disk before it is returned.
+/// Takes the next incarnation: the wall clock in nanoseconds, or the last incarnation plus one,
+/// whichever is greater. The number is on disk when this returns.
 pub fn next(state_dir: &Path) -> Result<Incarnation> {
     fs::create_dir_all(state_dir)
         .with_context(|| format!("could not make the state directory {}", state_dir.display()))?;
@@ -23,14 +23,14 @@ pub fn next(state_dir: &Path) -> Result<Incarnation> {
     let next = clock::wall().max(last.saturating_add(1));
     write(&path, next).with_context(|| {
         format!(
-            "could not write {}, by which peers tell this start of the agent from the one before",
+            "could not write {}, which tells peers that this agent has started anew",
             path.display()
         )
     })?;
     Ok(Incarnation(next))
 }
 
-/// Lets the next incarnation exceed `heard`, which others have heard of this node.
+/// Makes the next incarnation exceed `heard`, which peers have received from this node.
 pub fn exceed(state_dir: &Path, heard: u64) -> Result<()> {
     let path = state_dir.join("incarnation");
     if read(&path)? >= heard {
@@ -39,7 +39,7 @@ pub fn exceed(state_dir: &Path, heard: u64) -> Result<()> {
     write(&path, heard).with_context(|| format!("could not write {}", path.display()))
 }
 
-/// The last incarnation used; 0 if there was none or the file is damaged.
+/// The last incarnation; 0 if there was none or the file is damaged.
 fn read(path: &Path) -> Result<u64> {
     let text = match fs::read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -50,16 +50,16 @@ fn read(path: &Path) -> Result<u64> {
     };
     Ok(text.trim().parse().unwrap_or_else(|_| {
         log::warn!(
-            "{} is damaged and is written anew; if the clock of this host was set back, peers refuse its \
-             heartbeats, and the status says so",
+            "{} is damaged and is written anew; if the clock of this host was set back, peers \
+             reject its heartbeats, and the status shows that",
             path.display()
         );
         0
     }))
 }
 
-/// On a full disk, which must not keep an agent from starting, the new number takes the place of
-/// the old one, which has as many bytes.
+/// Writes the number. A full disk must not keep an agent from starting: then the new number
+/// overwrites the old one, which has as many bytes.
 fn write(path: &Path, incarnation: u64) -> io::Result<()> {
     let text = format!("{incarnation}\n");
     match atomic_file::replace(path, text.as_bytes()) {
@@ -82,7 +82,8 @@ fn write(path: &Path, incarnation: u64) -> io::Result<()> {
     }
 }
 
-/// Needs no room if the file has as many bytes already. So few of them are written as a whole.
+/// Overwrites the file in place. This needs no room if the file has as many bytes already. So few
+/// bytes are written as a whole.
 fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     file.write_all_at(text.as_bytes(), 0)?;

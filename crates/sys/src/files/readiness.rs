@@ -1,13 +1,13 @@
-//! Descriptors that a task waits for.
+//! Descriptors whose readability a task waits for.
 
 use std::{io, os::fd::OwnedFd};
 
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Has tokio tell when `fd` can be read.
+/// Registers `fd` with tokio for readability.
 ///
 /// # Panics
-/// Outside a tokio runtime.
+/// Panics outside a tokio runtime.
 pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives, and the
     // registration owns it.

@@ -1,7 +1,8 @@
-//! Where the hierarchy of control groups of version 2 is mounted.
+//! The mount point of the control group hierarchy of version 2.
 //!
-//! Distributions mount it at `/sys/fs/cgroup`, or at `/sys/fs/cgroup/unified` beside version 1.
-//! Where nobody has, it is mounted at a place of our own: one hierarchy is the same everywhere.
+//! Distributions mount the hierarchy at `/sys/fs/cgroup`, or at `/sys/fs/cgroup/unified` beside
+//! version 1. On other hosts it is mounted at a path of our own: one hierarchy is the same
+//! everywhere.
 
 use std::{
     fs,
@@ -13,12 +14,12 @@ use nix::mount::{MsFlags, mount};
 
 use super::mounts::{self, Mount};
 
-/// Where the hierarchy is mounted if it is mounted nowhere.
+/// The mount point of our own, for a host where the hierarchy is not mounted.
 const OWN: &str = "/run/heartbeat/cgroup2";
 /// The kernel's name of the file system.
 const KIND: &str = "cgroup2";
 
-/// The root of the hierarchy, mounted first where nobody has.
+/// Returns the root of the hierarchy, and mounts it first if necessary.
 pub fn mount_point() -> Result<PathBuf> {
     if let Some(found) = find()? {
         return Ok(found);
@@ -33,15 +34,15 @@ pub fn find() -> Result<Option<PathBuf>> {
     Ok(choose(&mounts, Path::is_dir))
 }
 
-/// Whether `root` is the root of the host's whole hierarchy. In a cgroup namespace of its own a
-/// process sees a part of it as if it were all.
+/// Whether `root` is the root of the host's whole hierarchy. A process in a cgroup namespace sees a
+/// part of the hierarchy as if it were the whole.
 pub fn is_whole(root: &Path) -> bool {
     // Every cgroup but the first has this file (Documentation/admin-guide/cgroup-v2.rst).
     !root.join("cgroup.events").exists()
 }
 
-/// A mount of the hierarchy's root that can be reached. Of several at one place the last hides the
-/// others.
+/// Returns a reachable mount of the hierarchy's root. The last of several mounts at one path hides
+/// the others.
 fn choose(mounts: &[Mount], can_be_reached: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let is_top = |mount: &&Mount| {
         let mut same = mounts.iter().filter(|other| other.point == mount.point);

@@ -1,4 +1,4 @@
-//! The one clock of the agent, and the one that people have.
+//! The clock of the agent, and the wall clock.
 
 use std::{
     fs,
@@ -10,24 +10,24 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
 use nix::time::{ClockId, clock_gettime};
 
-/// What the clocks of a time namespace are ahead of the kernel's, time_namespaces(7).
+/// The offsets of a time namespace's clocks from the kernel's, time_namespaces(7).
 const OFFSETS: &str = "/proc/self/timens_offsets";
 
-/// `CLOCK_BOOTTIME`, the clock that the kernel programs stamp with.
+/// `CLOCK_BOOTTIME`, which the kernel programs use for their stamps.
 pub fn now() -> Boottime {
     match clock_gettime(ClockId::CLOCK_BOOTTIME) {
         Ok(time) => {
             let nanos = time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64;
             Boottime::from_nanos(nanos)
         }
-        // The clock exists since Linux 2.6.39 and the kernel programs need a far later one.
+        // The clock exists since Linux 2.6.39, and the kernel programs need a far later version.
         Err(error) => unreachable!("CLOCK_BOOTTIME cannot be read: {error}"),
     }
 }
 
-/// Nanoseconds since 1970 by the wall clock, which somebody may set at any time, forwards and back.
-/// For people to read, and as the beginning of numbers that must grow: such a caller keeps its last
-/// number, too.
+/// Nanoseconds since 1970 by the wall clock, which may be set at any time, forwards and back. Use
+/// this only for people to read, and as the start of numbers that must grow. A caller with such a
+/// number also keeps its last value.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where everybody else has it from"
@@ -37,12 +37,12 @@ pub fn wall() -> u64 {
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
-/// Fails where [`now`] is not the clock that the kernel programs stamp with: in a time namespace
-/// that sets it off.
-pub fn must_be_the_kernel_s() -> Result<()> {
+/// Fails where [`now`] differs from the clock of the kernel programs: in a time namespace with an
+/// offset.
+pub fn must_have_no_offset() -> Result<()> {
     let offsets = match fs::read_to_string(OFFSETS) {
         Ok(offsets) => offsets,
-        // A kernel without such namespaces.
+        // The kernel has no time namespaces.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("could not read {OFFSETS}")),
     };
@@ -57,7 +57,7 @@ pub fn must_be_the_kernel_s() -> Result<()> {
     Ok(())
 }
 
-/// Seconds and nanoseconds.
+/// Seconds and nanoseconds of the offset.
 fn boottime_offset(offsets: &str) -> Option<(i64, i64)> {
     offsets.lines().find_map(|line| {
         let mut words = line.split_whitespace();
@@ -89,6 +89,6 @@ mod tests {
 
     #[test]
     fn this_process_has_the_kernel_s_clock() {
-        must_be_the_kernel_s().unwrap();
+        must_have_no_offset().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! What this host is: its clocks, its mounts, its control groups.
+//! The clocks, mounts and control groups of this host.
 
 pub mod cgroup;
 pub mod clock;

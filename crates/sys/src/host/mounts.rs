@@ -1,4 +1,4 @@
-//! The mounts that a process sees, from its `mountinfo` (proc_pid_mountinfo(5)).
+//! The mounts that are visible to a process, from its `mountinfo` (proc_pid_mountinfo(5)).
 
 use std::{
     ffi::OsString,
@@ -10,31 +10,31 @@ use std::{
 /// A line of `mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Major and minor number of the file system's device: one for each superblock.
+    /// Major and minor number of the file system's device, which are unique to each superblock.
     pub device: (u32, u32),
-    /// The directory of that file system that is seen at `point`.
+    /// The directory of that file system that is mounted at `point`.
     pub root: PathBuf,
     pub point: PathBuf,
     /// The type of the file system.
     pub kind: String,
 }
 
-/// The mounts that this process sees, in the order in which they were made.
+/// The mounts that are visible to this process, in the order of their creation.
 pub fn own() -> io::Result<Vec<Mount>> {
     read(Path::new("/proc/self/mountinfo"))
 }
 
-/// The mounts that the first process of this pid namespace sees.
+/// The mounts that are visible to the first process of this pid namespace.
 pub fn of_init() -> io::Result<Vec<Mount>> {
     read(Path::new("/proc/1/mountinfo"))
 }
 
 fn read(path: &Path) -> io::Result<Vec<Mount>> {
-    // A mount point is any sequence of bytes.
+    // A mount point may contain any bytes.
     Ok(parse(&fs::read(path)?))
 }
 
-/// Lines that are none are left out.
+/// Parses `mountinfo`. Malformed lines are skipped.
 fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
@@ -55,7 +55,7 @@ fn line(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// The kernel writes space, tab, line feed and backslash of a path as three octal digits.
+/// Decodes a path. The kernel writes space, tab, line feed and backslash as three octal digits.
 fn path(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -1,7 +1,7 @@
-//! Tells when an address of this host comes or goes.
+//! Reports when an address of this host appears or disappears.
 //!
-//! It listens to the kernel's announcements (rtnetlink(7), RTMGRP_IPV4_IFADDR and its like for
-//! IPv6) and changes nothing.
+//! The watch receives the kernel's announcements (rtnetlink(7), RTMGRP_IPV4_IFADDR and its IPv6
+//! counterpart) and changes nothing.
 
 use std::{
     net::IpAddr,
@@ -21,19 +21,19 @@ const GROUPS: Groups = Groups {
     bits: 0x10 | 0x100,
     of: "addresses",
 };
-/// `RTM_NEWADDR` and `RTM_DELADDR`, there.
+/// `RTM_NEWADDR` and `RTM_DELADDR`, in the same file.
 const NEW_ADDRESS: u16 = 20;
 const DELETED_ADDRESS: u16 = 21;
 /// `IFA_ADDRESS` and `IFA_LOCAL`, include/uapi/linux/if_addr.h.
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const HEADER_LEN: usize = 16;
-/// Of `struct ifaddrmsg`.
+/// Length of `struct ifaddrmsg`.
 const BODY_LEN: usize = 8;
-/// For hosts where addresses of containers come and go by the thousand.
+/// Size of the receive buffer, for hosts where addresses of containers come and go by the thousand.
 const BUFFER: usize = 1 << 20;
 
-/// An address came to an interface, changed there, or went.
+/// A change of an address: it was added to an interface, changed there, or was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressChange {
     /// Index of the interface.
@@ -42,11 +42,11 @@ pub struct AddressChange {
     pub gone: bool,
 }
 
-/// What was announced since the last look.
+/// The announcements since the last call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub list: Vec<AddressChange>,
-    /// Some announcements found no room: anything may have changed.
+    /// Whether the buffer overflowed: any address may have changed.
     pub lost: bool,
 }
 
@@ -57,16 +57,16 @@ pub struct AddressWatch {
 }
 
 impl AddressWatch {
-    /// Listens in the network namespace of the calling thread.
+    /// Subscribes in the network namespace of the calling thread.
     pub fn open() -> Result<Self> {
         Ok(Self {
-            // What is lost is looked for.
+            // The caller handles lost announcements.
             socket: multicast::listen(GROUPS, Some(BUFFER))?,
             buffer: vec![0; 16 * 1024],
         })
     }
 
-    /// What was announced by now, `most` datagrams at most. Never waits.
+    /// The announcements so far, at most `most` datagrams. This never waits.
     pub fn changes(&mut self, most: usize) -> Result<Changes> {
         let mut changes = Changes::default();
         for _ in 0..most {
@@ -88,7 +88,7 @@ impl AsFd for AddressWatch {
     }
 }
 
-/// Adds what one datagram tells.
+/// Adds the changes in one datagram.
 fn read(mut datagram: &[u8], list: &mut Vec<AddressChange>) {
     while let Some(length) = datagram.first_chunk().copied().map(u32::from_ne_bytes) {
         let length = (length as usize).max(HEADER_LEN);
@@ -108,7 +108,7 @@ fn change(message: &[u8]) -> Option<AddressChange> {
     let body = message.get(HEADER_LEN..)?;
     let interface = u32::from_ne_bytes(*body.get(4..8)?.first_chunk()?);
     let attributes = body.get(BODY_LEN..)?;
-    // On a point-to-point link the first is the other side's.
+    // On a point-to-point link `IFA_ADDRESS` is the other side's address.
     let address = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS));
     Some(AddressChange {
         interface,

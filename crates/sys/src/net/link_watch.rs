@@ -1,6 +1,7 @@
-//! Tells when an interface of this host gets its carrier back, or when anything changes about one.
+//! Reports when an interface of this host gets its carrier back, or when anything about one
+//! changes.
 //!
-//! It listens to the kernel's announcements (rtnetlink(7), RTMGRP_LINK) and changes nothing.
+//! The watch receives the kernel's announcements (rtnetlink(7), RTMGRP_LINK) and changes nothing.
 
 use std::{
     collections::HashMap,
@@ -22,26 +23,26 @@ const GROUP: Groups = Groups {
     bits: 1,
     of: "links",
 };
-/// `RTM_NEWLINK`, there.
+/// `RTM_NEWLINK`, in the same file.
 const NEW_LINK: u16 = 16;
-/// `RTM_DELLINK`, there.
+/// `RTM_DELLINK`, in the same file.
 const DEL_LINK: u16 = 17;
-/// `IFF_LOWER_UP`, include/uapi/linux/if.h: there is a carrier.
+/// `IFF_LOWER_UP`, include/uapi/linux/if.h: the interface has a carrier.
 const LOWER_UP: u32 = 1 << 16;
 const HEADER_LEN: usize = 16;
 
 #[derive(Debug)]
 pub struct LinkWatch {
-    /// Until tokio takes it over.
+    /// The socket before its registration with tokio.
     fresh: Option<OwnedFd>,
     socket: Option<AsyncFd<OwnedFd>>,
-    /// By interface index: whether it had a carrier when last heard of.
+    /// By interface index: whether the last announcement showed a carrier.
     carriers: HashMap<u32, bool>,
     buffer: Vec<u8>,
 }
 
 impl LinkWatch {
-    /// Listens in the network namespace of the calling thread.
+    /// Subscribes in the network namespace of the calling thread.
     pub fn open() -> Result<Self> {
         Ok(Self {
             fresh: Some(multicast::listen(GROUP, None)?),
@@ -51,20 +52,22 @@ impl LinkWatch {
         })
     }
 
-    /// Ends when something changes about an interface, or may have; with the index of one that gets
-    /// its carrier back, if that is what changed. Can be dropped at any await.
+    /// Returns when something about an interface changes, or may have changed. The value is the
+    /// index of an interface that got its carrier back, if that is the change. The future can be
+    /// dropped at any await.
     pub async fn next(&mut self) -> Result<Option<u32>> {
-        // If some announcements were lost, whatever came up among them is announced late.
+        // After lost announcements, a carrier among them is reported late.
         let len = self.announcement().await?;
         Ok(len.and_then(|len| came_up(&self.buffer[..len], &mut self.carriers)))
     }
 
-    /// Ends when something changes about an interface, or may have. Can be dropped at any await.
+    /// Returns when something about an interface changes, or may have changed. The future can be
+    /// dropped at any await.
     pub async fn changed(&mut self) -> Result<()> {
         self.announcement().await.map(drop)
     }
 
-    /// Length of the next datagram, which is in the buffer; `None` if some were lost.
+    /// The length of the next datagram in the buffer; `None` if some were lost.
     async fn announcement(&mut self) -> Result<Option<usize>> {
         if let Some(fresh) = self.fresh.take() {
             self.socket = Some(readable(fresh)?);
@@ -96,7 +99,7 @@ fn came_up(mut datagram: &[u8], carriers: &mut HashMap<u32, bool>) -> Option<u32
             u32_at(datagram, HEADER_LEN + 4),
             u32_at(datagram, HEADER_LEN + 8),
         );
-        // Of a port that leaves a bridge the bridge says the same, with its own family.
+        // When a port leaves a bridge, the bridge sends the same message with its own family.
         let is_link = datagram.get(HEADER_LEN) == Some(&0);
         match (kind, index, flags) {
             (Some(NEW_LINK), Some(index), Some(flags)) => {
@@ -162,7 +165,7 @@ mod tests {
             came_up(&message(DEL_LINK, index, 1), &mut carriers);
         }
         assert!(carriers.is_empty(), "{carriers:?}");
-        // One that only leaves a bridge is still there.
+        // An interface that only leaves a bridge still exists.
         came_up(&message(NEW_LINK, 7, 1), &mut carriers);
         let mut leaves = message(DEL_LINK, 7, 1);
         leaves[HEADER_LEN] = 7;

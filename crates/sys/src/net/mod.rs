@@ -1,6 +1,6 @@
-//! Addresses, announcements and probes on this host's interfaces, without shelling out.
+//! Addresses, announcements and probes on this host's interfaces, without calls of shell commands.
 //!
-//! Everything here is synchronous and keeps its sockets open. It carries out what others decide.
+//! Everything here is synchronous and keeps its sockets open. The callers make the decisions.
 
 mod address_watch;
 mod announce;

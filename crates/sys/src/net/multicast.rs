@@ -1,4 +1,4 @@
-//! Opens rtnetlink sockets that hear the kernel's announcements (rtnetlink(7)). They ask nothing.
+//! Opens rtnetlink sockets that receive the kernel's announcements (rtnetlink(7)) and send nothing.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -12,14 +12,14 @@ use nix::sys::socket::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Groups {
     pub(super) bits: u32,
-    /// What they are announcements of, in words.
+    /// The subject of the announcements, for messages.
     pub(super) of: &'static str,
 }
 
-/// Listens to `groups` in the network namespace of the calling thread. Reading never waits.
+/// Subscribes to `groups` in the network namespace of the calling thread. A read never waits.
 ///
-/// `room` is for what is announced between two reads, in bytes; without it the socket has the
-/// system's default. The kernel gives as much as it may; with less, more announcements are lost.
+/// `room` is the size of the receive buffer, in bytes; without it the socket has the system's
+/// default. The kernel may give less. With a smaller buffer more announcements are lost.
 pub(super) fn listen(groups: Groups, room: Option<usize>) -> Result<OwnedFd> {
     let socket = socket(
         AddressFamily::Netlink,

@@ -1,4 +1,4 @@
-//! The network namespace that this thread is in.
+//! The network namespace of this thread.
 
 use std::{io, path::Path};
 
@@ -6,7 +6,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::option;
 
-/// Only the initial network namespace has it (`net_core_table` in the kernel's
+/// A file that only the initial network namespace has (`net_core_table` in the kernel's
 /// net/core/sysctl_net_core.c): a process sees the settings of its own namespace.
 const ONLY_IN_THE_INITIAL_ONE: &str = "/proc/sys/net/core/netdev_budget";
 
@@ -21,7 +21,7 @@ pub fn cookie() -> io::Result<u64> {
     option::get(&any, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE)
 }
 
-/// Whether it is the one that the host began with.
+/// Whether this is the namespace that exists since the boot of the host.
 pub fn is_initial() -> bool {
     Path::new(ONLY_IN_THE_INITIAL_ONE).exists()
 }

@@ -5,10 +5,11 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-/// A C type that an option may have: plain data in which every bit counts.
+/// A C type of a socket option: plain data in which every bit counts.
 ///
 /// # Safety
-/// The kernel reads the value's bytes: it must have no padding, and its pointers must be good.
+/// The kernel reads the value's bytes: the value must have no padding, and its pointers must be
+/// valid.
 pub(super) unsafe trait Value {}
 
 // SAFETY: an integer.
@@ -41,7 +42,7 @@ pub(super) fn set<T: Value>(
     }
 }
 
-/// Reads an option of a type of which every bit pattern is a value.
+/// Reads an option of a type for which every bit pattern is a value.
 pub(super) fn get<T: Value + Default>(
     socket: impl AsFd,
     level: libc::c_int,

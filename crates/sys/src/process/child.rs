@@ -1,6 +1,6 @@
-//! What a child does between fork and exec, by system calls that neither std nor nix offer.
+//! The steps of a child between fork and exec, by system calls that neither std nor nix offer.
 //!
-//! Everything unsafe about running programs is here.
+//! Everything unsafe about starting programs is here.
 
 use std::{
     ffi::CString,
@@ -16,22 +16,23 @@ use std::{
 
 use nix::errno::Errno;
 
-/// The descriptors from this one on are not standard input, output and error.
+/// The descriptors from this one on are neither standard input, nor output, nor error.
 const FIRST_OTHER_FD: libc::c_uint = 3;
 /// The highest signal number.
 const LAST_SIGNAL: libc::c_int = 64;
-/// The kernel's `struct sigaction` that says SIG_DFL: nothing but zeros, and no longer than this.
+/// The kernel's `struct sigaction` for SIG_DFL: nothing but zeros, and no longer than this.
 const DEFAULT_ACTION: [u64; 4] = [0; 4];
 /// The kernel's `sigset_t`, in bytes.
 const SIGSET_SIZE: usize = 8;
 const UMASK: libc::mode_t = 0o022;
-/// What the kernel adds to a process' share of memory when it looks for one to kill, in text.
+/// The file with the OOM score adjustment of a process. The kernel adds it to the process' share of
+/// memory when it chooses a process to kill.
 const OOM_SCORE_ADJ: &std::ffi::CStr = c"/proc/self/oom_score_adj";
 /// Room for a line of /proc/PID/stat.
 const STAT_ROOM: usize = 1024;
 
-/// A file in which a child registers itself before it becomes the program: its /proc/self/stat is
-/// added to what the file holds, then the file is given its name.
+/// A file in which a child registers itself before it executes the program. The child appends its
+/// /proc/self/stat to the file, then renames the file to its final name.
 #[derive(Debug)]
 pub struct Register {
     file: OwnedFd,
@@ -50,15 +51,15 @@ impl Register {
     }
 }
 
-/// The user, the groups and the limits that a child takes on last, when nothing that needs root's
-/// rights is left to do.
+/// The user, the groups and the limits that a child sets last, when no further step needs root's
+/// rights.
 #[derive(Clone, Debug, Default)]
 pub struct Confines {
     pub identity: Option<Identity>,
     pub limits: Vec<Limit>,
 }
 
-/// Whose rights a child has.
+/// The user and the groups of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub user: libc::uid_t,
@@ -72,12 +73,12 @@ pub struct Identity {
 pub struct Limit {
     /// `RLIMIT_…`
     pub resource: libc::c_int,
-    /// `None` is without a bound.
+    /// The value; `None` means no limit.
     pub value: Option<u64>,
 }
 
-/// A step that a child could not take. Only a number comes back from there: the number of the error,
-/// and in its upper half that of the step.
+/// The steps that may fail in a child. The child can return only a number: the number of the error,
+/// and in its upper half the index of the step.
 const STEPS: [&str; 4] = [
     "set a limit",
     "take on its group",
@@ -86,7 +87,8 @@ const STEPS: [&str; 4] = [
 ];
 const STEP_SHIFT: i32 = 16;
 
-/// The error of a spawn in words, if the child could not take on its [`Confines`]; else as it is.
+/// Describes the error of a spawn, if the child could not apply its [`Confines`]; otherwise returns
+/// the error unchanged.
 pub fn spawn_error(error: io::Error) -> io::Error {
     let code = error.raw_os_error().unwrap_or(0);
     let step = usize::try_from((code >> STEP_SHIFT) - 1).ok();
@@ -99,11 +101,11 @@ pub fn spawn_error(error: io::Error) -> io::Error {
     }
 }
 
-/// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with
-/// ordinary scheduling, default signals, no exemption from the kernel's search for memory, and no
-/// descriptors but the first three. One that does not register itself is killed when we are: it
-/// must not go on starting what another node is about to start. `entrance` is that of the control
-/// group that it is to be in. It takes on its `confines` when all that is done.
+/// Makes `command` start like a daemon: in a session of its own without a terminal, with ordinary
+/// scheduling, default signals, no exemption from the OOM killer, and only the first three
+/// descriptors. A child that does not register itself is killed when this process ends: otherwise
+/// it could start something that another node is about to start. `entrance` is the entrance of the
+/// child's control group. The `confines` are applied after all of that.
 pub fn make_independent(
     command: &mut Command,
     entrance: Option<OwnedFd>,
@@ -119,21 +121,21 @@ pub fn make_independent(
             enter(register)?;
         }
         confine(&confines)?;
-        // The kernel forgets it with a change of user.
+        // The kernel resets this setting with a change of user.
         match &register {
             Some(_) => Ok(()),
             None => end_with_parent(),
         }
     };
     // SAFETY: runs in the forked child of a process with threads, so it may only make
-    // async-signal-safe calls and must not allocate: these functions make nothing but system calls,
-    // on memory that was there before the fork.
+    // async-signal-safe calls and must not allocate. These functions only make system calls, on
+    // memory from before the fork.
     unsafe { command.pre_exec(prepare) };
 }
 
 fn independent() -> io::Result<()> {
     let ordinary = libc::sched_param { sched_priority: 0 };
-    // SAFETY: none keeps a pointer; `ordinary` outlives its call.
+    // SAFETY: no call keeps a pointer; `ordinary` outlives its call.
     unsafe {
         Errno::result(libc::setsid())?;
         Errno::result(libc::sched_setscheduler(
@@ -141,11 +143,11 @@ fn independent() -> io::Result<()> {
             libc::SCHED_OTHER,
             &raw const ordinary,
         ))?;
-        // To be nicer than before is always allowed; the other way needs a right, without which it
-        // stays as it was.
+        // A higher nice value is always allowed. A lower one needs a right; without it the value
+        // stays.
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
-        // std has emptied the mask already. Not by the C library, which refuses the two that it
-        // uses itself; two others the kernel refuses, and they cannot be set.
+        // std has emptied the mask already. The C library refuses the two signals that it uses
+        // itself, so this is a system call. The kernel refuses two others, which cannot be set.
         for signal in 1..=LAST_SIGNAL {
             libc::syscall(
                 libc::SYS_rt_sigaction,
@@ -157,7 +159,8 @@ fn independent() -> io::Result<()> {
         }
         libc::umask(UMASK);
         give_up_exemption();
-        // Closed by exec, not at once: std reports a failed exec through one of them.
+        // The descriptors are closed by exec, not at once: std reports a failed exec through one of
+        // them.
         Errno::result(libc::syscall(
             libc::SYS_close_range,
             FIRST_OTHER_FD,
@@ -168,7 +171,7 @@ fn independent() -> io::Result<()> {
     Ok(())
 }
 
-/// Takes on limits, which may be above root's own, and then, for good, the identity.
+/// Sets the limits, which may be above root's own, and then, for good, the identity.
 fn confine(confines: &Confines) -> io::Result<()> {
     for Limit { resource, value } in &confines.limits {
         let value = value.unwrap_or(libc::RLIM64_INFINITY);
@@ -177,8 +180,9 @@ fn confine(confines: &Confines) -> io::Result<()> {
             rlim_max: value,
         };
         let resource = *resource;
-        // SAFETY: the limit outlives the call, the old one is not asked for; process 0 is the
-        // caller. Not by the C library's function, whose first argument differs between libraries.
+        // SAFETY: the limit outlives the call, and the old one is not requested; process 0 is the
+        // caller. The first argument of the C library's function differs between libraries, so this
+        // is a system call.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_prlimit64,
@@ -194,7 +198,8 @@ fn confine(confines: &Confines) -> io::Result<()> {
         return Ok(());
     };
     // SAFETY: the list outlives its call, and its length is given. There is one thread, so that the
-    // system calls change the whole process; the C library would ask the threads that the parent had.
+    // system calls change the whole process. The C library would signal the threads that the parent
+    // had.
     unsafe {
         step(1, libc::syscall(libc::SYS_setgid, identity.group))?;
         let groups = identity.groups.as_ptr();
@@ -215,18 +220,19 @@ fn step(index: i32, result: libc::c_long) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(code))
 }
 
-/// One that is refused is ended by its process group, as where there are no control groups.
+/// Enters the control group. A child that is refused is ended by its process group, as on hosts
+/// without control groups.
 fn enter_group(entrance: &OwnedFd) {
     // SAFETY: the byte outlives the call.
     unsafe { libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1) };
 }
 
-/// The agent may be exempt from being killed for want of memory (`OOMScoreAdjust=`). What it runs
-/// is not.
+/// Ends the exemption from the OOM killer, which the agent may have (`OOMScoreAdjust=`) and its
+/// programs must not.
 fn give_up_exemption() {
     let mut score = [0_u8; 1];
-    // SAFETY: the buffers outlive the calls, and their lengths are given. Whatever fails leaves the
-    // score as it is; to raise it is always allowed.
+    // SAFETY: the buffers outlive the calls, and their lengths are given. A failure leaves the
+    // score as it is; a higher score is always allowed.
     unsafe {
         let file = libc::open(OOM_SCORE_ADJ.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
         if libc::read(file, score.as_mut_ptr().cast(), 1) == 1 && score == *b"-" {
@@ -244,8 +250,8 @@ fn end_with_parent() -> io::Result<()> {
 
 fn enter(register: &Register) -> io::Result<()> {
     let mut stat = [0_u8; STAT_ROOM];
-    // SAFETY: the buffer and the names outlive the calls; the length is the buffer's, or what was
-    // read into it.
+    // SAFETY: the buffer and the names outlive the calls; the length is the buffer's, or the number
+    // of bytes that were read into it.
     unsafe {
         let own = Errno::result(libc::open(
             c"/proc/self/stat".as_ptr(),
@@ -270,7 +276,7 @@ mod tests {
         nix::unistd::geteuid().is_root()
     }
 
-    /// What a shell that is confined so says.
+    /// The output of a shell with these confines.
     fn said(script: &str, confines: Confines) -> io::Result<String> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
@@ -323,7 +329,7 @@ mod tests {
             identity: Some(identity),
             limits: Vec::new(),
         };
-        // The thread that forked is its parent: the kernel kills it when that ends.
+        // The thread that forked is the parent: the kernel kills the child when that thread ends.
         let mut command = Command::new("/bin/sleep");
         command.arg("600");
         make_independent(&mut command, None, None, confines);
@@ -347,7 +353,7 @@ mod tests {
             ],
         };
         let limits = said("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc", confines);
-        // The shell shows cores in blocks of 512 bytes.
+        // The shell shows the core limit in blocks of 512 bytes.
         assert_eq!(limits.unwrap(), "77\n77\n8\n8");
     }
 

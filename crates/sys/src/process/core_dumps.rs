@@ -2,7 +2,7 @@
 
 use nix::sys::prctl;
 
-/// Has the kernel write no memory of this process to a core dump, and show it to no process without
+/// Excludes the memory of this process from core dumps, and hides it from every process without
 /// `CAP_SYS_PTRACE`. A program that this process starts is not affected: `execve` makes it dumpable
 /// again.
 pub fn disable() {

@@ -1,4 +1,4 @@
-//! This process and others: how they are started, scheduled and watched, and what they may do.
+//! Processes: their start, scheduling, supervision and privileges.
 
 pub mod child;
 pub mod confinement;

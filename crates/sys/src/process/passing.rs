@@ -1,5 +1,5 @@
-//! Hands connections through a socket that both ends inherited, so that each question has one of
-//! its own and nobody else can ask (SCM_RIGHTS, unix(7)).
+//! Passes connections through a socket that both ends inherited (SCM_RIGHTS, unix(7)). So each
+//! request has a connection of its own, and no other process can send requests.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -17,7 +17,7 @@ use nix::{
     },
 };
 
-/// The two ends; whole messages, and the end of one is heard at the other.
+/// The two ends. They carry whole messages, and each end notices the close of the other.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
     Ok(socketpair(
@@ -28,7 +28,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// Never waits: `EAGAIN` if too many are on their way.
+/// Sends a connection. This never waits: `EAGAIN` if too many are on their way.
 pub fn send(through: impl AsFd, connection: &UnixStream) -> nix::Result<()> {
     let rights = [connection.as_raw_fd()];
     sendmsg::<()>(
@@ -41,7 +41,7 @@ pub fn send(through: impl AsFd, connection: &UnixStream) -> nix::Result<()> {
     .map(drop)
 }
 
-/// `None` at the end; `EAGAIN` if there is none now.
+/// Receives a connection: `None` at the end; `EAGAIN` if there is none at present.
 pub fn receive(through: impl AsFd) -> nix::Result<Option<UnixStream>> {
     let mut byte = [0];
     let mut parts = [IoSliceMut::new(&mut byte)];

@@ -1,10 +1,10 @@
-//! What the agent may do, and that it may do no more than that.
+//! The privileges of the agent, and their reduction to the necessary ones.
 //!
-//! All rights are there at the start, when programs are loaded and the helper is started. Then the
-//! one thread that there is gives up for good what is not needed any more. The right to ask for
-//! real-time scheduling goes last: only the thread of a
-//! [`Granter`](super::scheduling::Granter) has it, until the real-time threads have asked.
-//! `docs/operate/privileges.md` has the reasons one by one.
+//! The agent starts with all privileges, loads the programs and starts the helper. Then its only
+//! thread gives up for good the privileges that are no longer needed. The privilege to request
+//! real-time scheduling is given up last: only the thread of a
+//! [`Granter`](super::scheduling::Granter) keeps it, until the real-time threads have their
+//! policies. `docs/operate/privileges.md` has the reasons one by one.
 
 use std::io;
 
@@ -13,17 +13,17 @@ use nix::{
     sys::resource::{RLIM_INFINITY, Resource, setrlimit},
 };
 
-/// One of the kernel's rights, a capability; capabilities(7).
+/// A capability of the kernel, capabilities(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Right {
     pub name: &'static str,
-    /// include/uapi/linux/capability.h
+    /// The number in include/uapi/linux/capability.h.
     number: u32,
-    /// What is lost without it.
+    /// The loss without the capability.
     lost: &'static str,
 }
 
-/// What the agent keeps.
+/// The capabilities that the agent keeps.
 pub const KEPT: [Right; 3] = [
     Right {
         name: "CAP_NET_BIND_SERVICE",
@@ -42,7 +42,7 @@ pub const KEPT: [Right; 3] = [
     },
 ];
 
-/// The right to lock memory beyond the limit on that.
+/// The capability to lock memory beyond the limit.
 const LOCKING: Right = Right {
     name: "CAP_IPC_LOCK",
     number: 14,
@@ -50,21 +50,22 @@ const LOCKING: Right = Right {
     enough",
 };
 
-/// The right to real-time scheduling.
+/// The capability for real-time scheduling.
 const SCHEDULING: Right = Right {
     name: "CAP_SYS_NICE",
     number: 23,
     lost: "there is no real-time scheduling unless the limit on it (LimitRTPRIO) allows it",
 };
 
-/// What it has only until the programs are loaded, and its real-time threads run.
+/// The capabilities that the agent has only until the programs are loaded and its real-time threads
+/// run.
 const AT_START: [Right; 5] = [
     LOCKING,
     SCHEDULING,
     Right {
         name: "CAP_SETPCAP",
         number: 8,
-        lost: "what programs of the agent's could be given cannot be limited",
+        lost: "the capabilities of the agent's programs cannot be limited",
     },
     Right {
         name: "CAP_PERFMON",
@@ -78,16 +79,16 @@ const AT_START: [Right; 5] = [
     },
 ];
 
-/// More than any kernel has.
+/// A range with more numbers than any kernel has capabilities.
 const NUMBERS: std::ops::Range<u32> = 0..64;
-/// Two words of 32 bits each (`_LINUX_CAPABILITY_VERSION_3`).
+/// The version with two words of 32 bits each (`_LINUX_CAPABILITY_VERSION_3`).
 const VERSION: u32 = 0x2008_0522;
 
 /// The kernel's `struct __user_cap_header_struct`.
 #[repr(C)]
 struct Header {
     version: u32,
-    /// 0 is the calling thread.
+    /// The thread; 0 is the calling one.
     pid: i32,
 }
 
@@ -100,12 +101,12 @@ struct Word {
     inheritable: u32,
 }
 
-/// Says what is missing of what the agent needs, one line each.
+/// Logs each capability that the agent needs and does not have, in one line.
 pub fn report_missing() {
     let permitted = match read() {
         Ok(words) => permitted(words),
         Err(error) => {
-            log::warn!("could not find out what this process may do: {error}");
+            log::warn!("could not read the capabilities of this process: {error}");
             return;
         }
     };
@@ -116,14 +117,14 @@ pub fn report_missing() {
     }
 }
 
-/// Gives up all rights of the calling thread, and of all that it starts from now on, but those in
-/// [`KEPT`] that it has, and the right to real-time scheduling, which [`give_up_scheduling`] gives
-/// up. No program that it runs has more, not even by a set-user-ID bit. What cannot be given up is
-/// said in the log.
+/// Gives up all capabilities of the calling thread, and of all threads that it starts from now on.
+/// Exceptions are those in [`KEPT`] and the capability for real-time scheduling, which
+/// [`give_up_scheduling`] gives up. No program that the thread starts has more, not even by a
+/// set-user-ID bit. A capability that cannot be given up is logged.
 ///
-/// The process may lock memory without limit afterwards. Where that limit cannot be raised, the
-/// right to lock memory is kept: a process that locks all its memory, also what comes later, gets no
-/// memory beyond the limit without that right.
+/// The process may lock memory without limit afterwards. If that limit cannot be raised, the
+/// capability to lock memory is kept. Without it, a process that locks its present and future
+/// memory gets no memory beyond the limit.
 pub fn keep_few() {
     let kept = match allow_locking() {
         Ok(()) => kept(),
@@ -135,22 +136,22 @@ pub fn keep_few() {
             kept() | 1 << LOCKING.number
         }
     };
-    tell("limit what its programs could be given", bound(kept));
+    log_failure("limit the capabilities of its programs", bound(kept));
     let for_now = kept | 1 << SCHEDULING.number;
-    tell("give up what it does not need", give_up(for_now));
-    tell("renounce new rights", renounce());
+    log_failure("give up unneeded capabilities", give_up(for_now));
+    log_failure("set no_new_privs", renounce());
 }
 
-/// Gives up the right to real-time scheduling, of the calling thread and of all that it starts from
-/// now on. A thread keeps the policy that it has.
+/// Gives up the capability for real-time scheduling, of the calling thread and of all threads that
+/// it starts from now on. A thread keeps its present policy.
 pub fn give_up_scheduling() {
     let given_up = give_up(!(1 << SCHEDULING.number));
-    tell("give up the right to real-time scheduling", given_up);
+    log_failure("give up CAP_SYS_NICE", given_up);
 }
 
-fn tell(what: &str, done: io::Result<()>) {
+fn log_failure(what: &str, done: io::Result<()>) {
     if let Err(error) = done {
-        log::warn!("the agent could not {what} ({error}): going on with more rights than it needs");
+        log::warn!("the agent could not {what} ({error}): it keeps more rights than it needs");
     }
 }
 
@@ -168,10 +169,10 @@ const fn kept() -> u64 {
     mask
 }
 
-/// The bounding set: what a program may have at most, whoever it belongs to.
+/// Reduces the bounding set, which limits the capabilities of every program, whoever owns it.
 fn bound(kept: u64) -> io::Result<()> {
     for number in NUMBERS.filter(|number| kept & 1 << number == 0) {
-        // Not known to the kernel, or gone already.
+        // Otherwise the kernel does not have the capability, or it is gone already.
         if control(libc::PR_CAPBSET_READ, number, 0) == Ok(1) {
             control(libc::PR_CAPBSET_DROP, number, 0)?;
         }
@@ -179,7 +180,7 @@ fn bound(kept: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// All but `kept`.
+/// Gives up all capabilities but `kept`.
 fn give_up(kept: u64) -> io::Result<()> {
     control(
         libc::PR_CAP_AMBIENT,
@@ -206,7 +207,7 @@ fn permitted(words: [Word; 2]) -> u64 {
 
 fn control(option: libc::c_int, second: u32, third: u32) -> nix::Result<libc::c_int> {
     let zero: libc::c_ulong = 0;
-    // SAFETY: none of the options used here takes a pointer.
+    // SAFETY: no option that is used here takes a pointer.
     Errno::result(unsafe {
         libc::prctl(
             option,

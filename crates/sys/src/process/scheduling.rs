@@ -1,4 +1,4 @@
-//! Asks the kernel for punctuality: real-time scheduling and memory that is never paged out.
+//! Requests real-time scheduling, and memory that is never paged out.
 
 use std::{
     fmt, io,
@@ -9,7 +9,7 @@ use std::{
 use heartbeat_common::units::Short;
 use nix::unistd::{Pid, gettid};
 
-/// The policies before which a thread is run, from the strongest on.
+/// The scheduling policies of a thread, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheduling {
     /// SCHED_DEADLINE: `runtime` of each `period`, before every other task of the host, SCHED_FIFO
@@ -21,35 +21,35 @@ pub enum Scheduling {
     Ordinary,
 }
 
-/// A policy that the kernel refused, and why.
+/// A policy that the kernel refused, and the reason.
 #[derive(Debug)]
 pub struct Refusal {
     pub policy: &'static str,
     pub error: io::Error,
 }
 
-/// The policy that a thread has, and the stronger ones that the kernel refused before.
+/// The policy of a thread, and the stronger ones that the kernel refused before.
 #[derive(Debug)]
 pub struct Granted {
     pub scheduling: Scheduling,
     pub refusals: Vec<Refusal>,
 }
 
-/// The share of a processor that a thread reserves: `runtime` of each `period`.
+/// The share of a CPU that a thread reserves: `runtime` of each `period`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
     pub runtime: Duration,
     pub period: Duration,
 }
 
-/// The longest period that is of use: a thread that wakes for a vote must not wait for a budget of
-/// long ago.
+/// The longest useful period: a thread that wakes for a vote must not wait until an exhausted
+/// budget is refilled.
 const LONGEST_PERIOD: Duration = Duration::from_millis(100);
 /// The kernel's own lower bound of a period is 100 us (`sched_deadline_period_min_us`).
 const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 
 impl Reservation {
-    /// One part in `share` of a period, which is `interval` or as near to it as is of use.
+    /// One part in `share` of a period. The period is `interval`, or the nearest useful value.
     pub fn share(interval: Duration, share: u32) -> Self {
         let period = interval.clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
         Self {
@@ -59,43 +59,45 @@ impl Reservation {
     }
 }
 
-/// Asks the kernel on behalf of other threads: a thread that keeps the right to ask (CAP_SYS_NICE)
-/// for as long as a handle lives, while all others give that right up.
+/// A thread that requests policies on behalf of other threads. It keeps the capability
+/// (CAP_SYS_NICE) as long as a handle lives, while all other threads give the capability up.
 #[derive(Clone, Debug)]
 pub struct Granter(Sender<Job>);
 
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Granter {
-    /// Starts the thread, with the rights that the caller has.
+    /// Starts the thread, with the capabilities of the caller.
     pub fn start() -> io::Result<Self> {
         let (jobs, inbox) = channel::<Job>();
         std::thread::Builder::new()
             .name("granter".to_owned())
             .spawn(move || {
-                // Real-time threads wait for it, on a machine that may be busy.
+                // Real-time threads wait for this thread, on a machine that may be busy.
                 let _urgency = Urgency::begin();
                 inbox.into_iter().for_each(|job| job());
             })?;
         Ok(Self(jobs))
     }
 
-    /// Has the calling thread put before all others: by SCHED_DEADLINE, else by SCHED_FIFO with
-    /// `priority`. What it starts is scheduled as usual. A refusal leaves the thread as it was.
+    /// Schedules the calling thread before all others: by SCHED_DEADLINE, or else by SCHED_FIFO
+    /// with `priority`. The threads and processes that it starts are scheduled as usual. A refusal
+    /// leaves the thread as it was.
     pub fn ask(&self, reservation: Reservation, priority: u8) -> Granted {
         let thread = gettid();
         self.have(move || grant(thread, reservation, priority))
             .unwrap_or_else(|| grant(thread, reservation, priority))
     }
 
-    /// Has the calling thread made SCHED_FIFO with `priority`. What it starts is scheduled as usual.
+    /// Gives the calling thread SCHED_FIFO with `priority`. The threads and processes that it
+    /// starts are scheduled as usual.
     pub fn fifo(&self, priority: u8) -> io::Result<()> {
         let thread = gettid();
         self.have(move || set_fifo(thread, priority))
             .unwrap_or_else(|| set_fifo(thread, priority))
     }
 
-    /// What comes of `work`; nothing if the thread is gone.
+    /// The result of `work`; nothing if the thread is gone.
     fn have<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (done, answer) = channel();
         self.0
@@ -105,7 +107,7 @@ impl Granter {
     }
 }
 
-/// Puts a thread before all others.
+/// Gives a thread the strongest policy that the kernel grants.
 fn grant(thread: Pid, reservation: Reservation, priority: u8) -> Granted {
     let mut refusals = Vec::new();
     let Reservation { runtime, period } = reservation;
@@ -165,7 +167,7 @@ impl Scheduling {
 }
 
 impl Granted {
-    /// Why the kernel refused the stronger policies, in words; empty where it refused none.
+    /// The reasons why the kernel refused the stronger policies; empty if it refused none.
     pub fn reason(&self) -> String {
         let words = self.refusals.iter().map(ToString::to_string);
         words.collect::<Vec<_>>().join("; ")
@@ -205,9 +207,9 @@ impl fmt::Display for Scheduling {
     }
 }
 
-/// Makes a thread SCHED_DEADLINE. Its children start without it. Where no other task has
-/// reserved the rest of a processor, the thread may use that, too (`SCHED_FLAG_RECLAIM`): a round
-/// that takes longer than reserved is not cut off.
+/// Gives a thread SCHED_DEADLINE. Its children start without it. If no other task has reserved the
+/// rest of a CPU, the thread may use that, too (`SCHED_FLAG_RECLAIM`): a round that takes longer
+/// than reserved is not cut off.
 fn set_deadline(thread: Pid, reservation: Reservation) -> io::Result<()> {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let attributes = libc::sched_attr {
@@ -221,7 +223,7 @@ fn set_deadline(thread: Pid, reservation: Reservation) -> io::Result<()> {
         sched_period: nanos(reservation.period),
     };
     let no_flags: libc::c_uint = 0;
-    // SAFETY: the kernel only reads the attributes, which outlive the call and say their size.
+    // SAFETY: the kernel only reads the attributes, which outlive the call and contain their size.
     let result = unsafe {
         libc::syscall(
             libc::SYS_sched_setattr,
@@ -237,7 +239,7 @@ fn set_deadline(thread: Pid, reservation: Reservation) -> io::Result<()> {
     }
 }
 
-/// Makes a thread SCHED_FIFO with `priority`. Its children start without it.
+/// Gives a thread SCHED_FIFO with `priority`. Its children start without it.
 fn set_fifo(thread: Pid, priority: u8) -> io::Result<()> {
     let parameters = libc::sched_param {
         sched_priority: priority.into(),
@@ -269,14 +271,14 @@ pub fn lock_memory() -> io::Result<()> {
     }
 }
 
-/// The calling thread goes before all that is not real-time for as long as this lives, if the
-/// kernel allows it; its children do not.
+/// A guard value during whose life the calling thread runs before all that is not real-time, if the
+/// kernel allows it. Its children are scheduled as usual.
 #[derive(Debug)]
 pub struct Urgency(());
 
 impl Urgency {
     pub fn begin() -> Self {
-        // Who may not goes on as before: the pulse tells of it.
+        // A thread without the right continues as before: the pulse reports that.
         let _ = set_fifo(gettid(), 1);
         Self(())
     }
@@ -285,9 +287,9 @@ impl Urgency {
 impl Drop for Urgency {
     fn drop(&mut self) {
         let parameters = libc::sched_param { sched_priority: 0 };
-        // To take the flag back would need a right that the thread may have given up by now.
+        // Clearing the flag would need a right that the thread may have given up by now.
         let policy = libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK;
-        // SAFETY: as above. It takes nothing that has to be granted.
+        // SAFETY: as above. The call needs no privilege.
         unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
     }
 }
@@ -315,7 +317,7 @@ mod tests {
         assert!(said(libc::ENOSYS).contains("os error 38"));
     }
 
-    /// Of the calling thread.
+    /// The policy of the calling thread.
     fn policy() -> libc::c_int {
         // SAFETY: takes no pointer; thread id 0 is the caller.
         let policy = unsafe { libc::sched_getscheduler(0) };
@@ -330,10 +332,10 @@ mod tests {
             privileges::keep_few();
             let urgency = Urgency::begin();
             privileges::give_up_scheduling();
-            // It goes back without the right.
+            // The policy is reset without the right.
             drop(urgency);
             assert_eq!(policy(), libc::SCHED_OTHER);
-            // By the limit on it that user may go on where there is one.
+            // Where the user's RLIMIT_RTPRIO allows it, the request succeeds.
             let alone = set_fifo(gettid(), 59).is_ok();
             let granted = granter.fifo(59).is_ok();
             assert_eq!(granted, may || alone);
@@ -356,7 +358,7 @@ mod tests {
             Scheduling::Ordinary => (libc::SCHED_OTHER, 2),
             other => panic!("{other:?}"),
         };
-        // The tests themselves may be run by another policy than SCHED_OTHER.
+        // The tests themselves may run under another policy than SCHED_OTHER.
         assert!(policy == wanted || refusals == 2, "{policy} {granted:?}");
         assert_eq!(granted.refusals.len(), refusals, "{granted:?}");
     }

@@ -59,7 +59,7 @@ fn an_address_is_usable_at_once() {
             shown.contains("deprecated") && shown.contains("valid_lft forever"),
             "{shown}"
         );
-        // Whether or not the kernel's own route has come yet.
+        // The kernel's own route may exist already or not.
         let bridge = "local fd09::100 dev hb0 proto static metric 1 expires";
         assert!(ip("-6 route show table local").contains(bridge));
         netlink.remove_address(index, address("fd09::100")).unwrap();
@@ -73,7 +73,8 @@ fn the_nodes_own_connections_never_come_from_the_address() {
     rig.node.run(|| {
         let mut netlink = Netlink::open().unwrap();
         let index = netlink.interface("hb0").unwrap().index;
-        // A secondary; one whose subnet lies within the node's; one with no subnet; and IPv6.
+        // A secondary address, one whose subnet lies within the node's, one with no subnet, and
+        // IPv6.
         for (vip, peer, own) in [
             ("10.9.0.100/24", "10.9.0.2", "10.9.0.1"),
             ("10.9.0.100/28", "10.9.0.97", "10.9.0.1"),
@@ -147,7 +148,7 @@ fn an_address_that_became_primary_steps_back_behind_the_nodes_own() {
         for promote in ["0", "1"] {
             fs::write("/proc/sys/net/ipv4/conf/all/promote_secondaries", promote).unwrap();
             fs::write("/proc/sys/net/ipv4/conf/hb0/promote_secondaries", promote).unwrap();
-            // Behind a larger subnet, a smaller one is no source either.
+            // A smaller subnet behind a larger one is no source either.
             for own in ["10.9.0.1/24", "10.9.0.1/16"] {
                 ip("-4 address flush dev hb0");
                 netlink.add_address(index, vip).unwrap();
@@ -158,7 +159,7 @@ fn an_address_that_became_primary_steps_back_behind_the_nodes_own() {
                 );
                 ip(&format!("address add {own} dev hb0"));
                 assert_eq!(source_towards(peer), vip.address, "what there is to mend");
-                // One after the other: the second becomes primary when the first steps back.
+                // The second address becomes primary when the first steps back.
                 for _ in 0..2 {
                     for one in [vip, other] {
                         netlink.step_back(index, one, &ours).unwrap();
@@ -191,7 +192,7 @@ fn an_address_is_removed_from_wherever_it_is() {
             for interface in ["hb0", "hb5", "hb6"] {
                 ip(&format!("address add {vip} dev {interface}"));
             }
-            // As for direct routing: that is the administrator's.
+            // An address on loopback, as for direct routing, belongs to the administrator.
             ip(&format!("address add {}/{alone} dev lo", vip.address));
             let mut removed = netlink.remove_from_all(vip.address, Some(index)).unwrap();
             removed.sort();
@@ -240,7 +241,7 @@ fn an_interface_is_described() {
             up: true,
             carrier: true,
             mtu: 1500,
-            // Its other end is in another namespace.
+            // The other end is in another namespace.
             link: None,
             master: None,
             xdp: None,
@@ -291,8 +292,8 @@ fn refusals_say_what_and_why() {
             "{told}"
         );
 
-        // This thread alone, which ends after the test; libc's own call would change every thread.
-        // SAFETY: no pointers.
+        // This changes only this thread, which ends after the test; libc's own call would change
+        // every thread. SAFETY: no pointers.
         let result = unsafe { libc::syscall(libc::SYS_setresuid, -1, 65_534, -1) };
         assert_eq!(result, 0);
         let told = Netlink::open()

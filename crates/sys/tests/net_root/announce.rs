@@ -1,4 +1,4 @@
-//! Announcements, as the neighbour sees them.
+//! Announcements, seen by the neighbour.
 
 use heartbeat_sys::net::{Announcer, Netlink};
 
@@ -43,7 +43,7 @@ fn an_announcement_reaches_the_neighbour() {
     assert_eq!(advertisement[22..38], vip.octets(), "source");
     assert_eq!(advertisement[62..78], vip.octets(), "target");
 
-    // The neighbour's kernel checks the checksum and the hop limit before it believes.
+    // The neighbour's kernel checks the checksum and the hop limit first.
     rig.peer.run(|| {
         for vip in ["10.9.0.100", "fd09::100"] {
             eventually(&format!("the neighbour knows where {vip} is"), || {

@@ -69,7 +69,7 @@ fn a_destination_that_fails_keeps_no_other_back() {
     let receiver = rig.peer.run(move || UdpSocket::bind(good).unwrap());
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     rig.node.run(move || {
-        // Broadcast was not allowed on this socket; and it speaks no IPv6.
+        // Broadcast was not allowed on this socket, and the socket has no IPv6.
         let broadcast: SocketAddr = "255.255.255.255:694".parse().unwrap();
         let other_family: SocketAddr = "[fd09::2]:694".parse().unwrap();
         let to = [
@@ -116,7 +116,8 @@ fn datagrams_that_are_put_last_leave_after_all_others() {
         }
         for last in [[0, 3], [2, 4], [9, 9]] {
             batch.put_last(|index| last.contains(&index));
-            // Which failed is told by its place among the destinations, whenever it leaves.
+            // The failed datagram is named by its place among the destinations, whatever the order
+            // of sending.
             let failed = batch.send(&socket).first_error.map(|(index, _)| index);
             assert_eq!(failed, Some(2), "{last:?}");
         }
@@ -134,8 +135,8 @@ fn congestion_is_counted_and_bounded() {
     rig.node.run(|| {
         let socket = probe_socket("10.9.0.1");
         setsockopt(&socket, sockopt::SndBuf, &1).unwrap();
-        // Nobody answers ARP for it, so datagrams stay in the neighbour's queue and keep their
-        // room.
+        // No host answers ARP for the address, so datagrams stay in the neighbour's queue and keep
+        // their room.
         let nowhere: SocketAddr = "10.9.0.77:694".parse().unwrap();
         let report = ProbeBatch::new(&[nowhere; 1500], 232).send(&socket);
         assert_eq!(report.sent + report.failed, 1500);
@@ -156,7 +157,7 @@ fn a_whole_clusters_probes_fit_and_sending_does_not_allocate() {
     rig.node.run(|| {
         let socket = probe_socket("10.9.0.1");
         let mut batch = ProbeBatch::new(&[SocketAddr::new(address("10.9.0.2"), PORT); 1024], 232);
-        // The first finds the neighbour.
+        // The first datagram resolves the neighbour.
         batch.send(&socket);
         let before = ALLOCATIONS.get();
         let report = batch.send(&socket);
@@ -182,7 +183,7 @@ fn probes_cross_a_router_on_the_link_and_no_other_link() {
         assert_eq!(batch.send(&socket), all_sent(1));
         receiver.recv(&mut [0; 104]).unwrap();
 
-        // A second way there, which the kernel would take once the first is down.
+        // A second route, which the kernel would use once the first is down.
         ip("link add other0 type veth peer name other1");
         ip("address add 10.10.0.1/24 dev other0");
         ip("link set other0 up");
@@ -202,7 +203,7 @@ fn junk_to_the_probe_socket_is_dropped_and_not_answered() {
     rig.peer.run(|| {
         let sender = UdpSocket::bind("10.9.0.2:0").unwrap();
         sender.set_read_timeout(Some(PATIENCE)).unwrap();
-        // A closed port is refused: so the refusals do come back on this rig.
+        // A closed port is refused, so refusals do come back on this rig.
         sender.connect("10.9.0.1:9").unwrap();
         sender.send(b"junk").unwrap();
         assert_eq!(
@@ -214,7 +215,7 @@ fn junk_to_the_probe_socket_is_dropped_and_not_answered() {
         for _ in 0..3 {
             sender.send(b"junk").unwrap();
         }
-        // Answers come in order: had the junk been refused, this would tell first.
+        // Answers come in order: a refusal of the junk would arrive first.
         sender
             .set_read_timeout(Some(Duration::from_millis(100)))
             .unwrap();
@@ -239,7 +240,7 @@ fn a_link_local_address_is_bound_in_the_scope_of_its_interface() {
     rig.node.run(|| {
         ip("address add fe80::1/64 dev hb0 nodad");
         let socket = probe_socket("fe80::1");
-        // Without a scope of its own the destination takes the socket's.
+        // A destination without a scope gets the socket's.
         let mut batch = ProbeBatch::new(&["[fe80::2]:694".parse().unwrap()], 104);
         assert_eq!(batch.send(&socket), all_sent(1));
     });
@@ -281,7 +282,7 @@ fn accept_zero_checksums(receiver: &UdpSocket) {
     assert_eq!(result, 0, "UDP_NO_CHECK6_RX: {}", Errno::last());
 }
 
-// Counts what each thread allocates.
+// Counts the allocations of each thread.
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };

@@ -26,14 +26,14 @@ use std::{
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const NODE_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
-/// The node's namespace has hb0, the peer's hb1, its other end.
+/// The node's namespace has hb0, the peer's namespace has its other end hb1.
 pub(super) struct Rig {
     pub(super) node: Namespace,
     pub(super) peer: Namespace,
 }
 
 impl Rig {
-    /// `None`, and a word why, where it cannot be built.
+    /// `None`, after a message with the reason, where the rig cannot be built.
     pub(super) fn new() -> Option<Self> {
         if !Uid::effective().is_root() {
             return skip("needs root");
@@ -75,13 +75,13 @@ impl Rig {
     }
 }
 
-/// Past the test harness, which would keep to itself what a passing test prints.
+/// Prints past the test harness, which hides the output of a passing test.
 pub(super) fn skip(reason: &str) -> Option<Rig> {
     let _ = writeln!(io::stderr(), "SKIP {reason}");
     None
 }
 
-/// A network namespace with a thread in it that does what it is told.
+/// A network namespace with a thread that runs jobs in it.
 pub(super) struct Namespace {
     thread_id: i32,
     jobs: Option<mpsc::Sender<Job>>,
@@ -109,7 +109,7 @@ impl Namespace {
         })
     }
 
-    /// Runs `job` in the namespace. Its panic becomes the caller's.
+    /// Runs `job` in the namespace. A panic of the job becomes the caller's.
     pub(super) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = mpsc::channel::<Result<T, Box<dyn Any + Send>>>();
         let job = move || drop(done.send(catch_unwind(AssertUnwindSafe(job))));
@@ -134,7 +134,7 @@ impl Drop for Namespace {
     }
 }
 
-/// All frames of one interface, as they pass.
+/// All frames that pass one interface.
 pub(super) struct Capture(OwnedFd);
 
 impl Capture {
@@ -148,7 +148,7 @@ impl Capture {
         // SAFETY: no pointers.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, libc::c_int::from(all)) };
         assert!(fd >= 0, "packet socket: {}", Errno::last());
-        // SAFETY: the descriptor is new and nobody else's.
+        // SAFETY: the descriptor is new, and nothing else owns it.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: all its fields are integers, for which zero is a value.
         let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
@@ -162,7 +162,7 @@ impl Capture {
         Self(socket)
     }
 
-    /// The next frame that is `wanted`.
+    /// The next frame that `wanted` accepts.
     pub(super) fn wait_for(&self, what: &str, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let mut bytes = [0; 2048];
         let deadline = Instant::now() + PATIENCE;

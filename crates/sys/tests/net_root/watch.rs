@@ -1,4 +1,4 @@
-//! What the watches hear of the kernel.
+//! The announcements that the watches receive from the kernel.
 
 use heartbeat_sys::net::{AddressChange, AddressWatch, LinkWatch, Netlink};
 use tokio::{runtime, time::timeout};
@@ -36,7 +36,8 @@ fn address_watch_tells_of_both_families_and_of_nothing_before_it_began() {
         eventually("all changes are told", || {
             let changes = watch.changes(16).unwrap();
             assert!(!changes.lost);
-            // The kernel's own come when it likes, and what stays may be told twice.
+            // The kernel's own addresses come at any time, and a lasting one may be announced
+            // twice.
             let own = |change: &AddressChange| change.address.to_string().starts_with("fe80:");
             told.extend(changes.list.into_iter().filter(|change| !own(change)));
             told.dedup();
@@ -67,7 +68,7 @@ fn link_watch_names_the_interface_whose_carrier_comes_back() {
                 }
             };
             assert_eq!(timeout(PATIENCE, back).await, Ok(interface));
-            // That an interface goes is told as well, and is no carrier that comes back.
+            // The removal of an interface is announced too, and is no carrier that comes back.
             ip("link delete hb0");
             let told = timeout(PATIENCE, watch.next()).await;
             assert_eq!(told.unwrap().unwrap(), None);

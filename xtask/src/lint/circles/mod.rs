@@ -1,12 +1,12 @@
-//! No file of a crate depends on one that depends on it.
+//! No two files of a crate depend on each other, directly or in a circle.
 //!
-//! A file depends on the file that defines what it names, be it by an import or by a path in the
-//! code, and however often the name was handed on. Three things are no dependency:
+//! A file depends on the file that defines a name which it uses, by an import or by a path in the
+//! code, even if the name was re-exported in between. Three uses are no dependency:
 //!
-//! - A parent declares a child, or hands on its names without using them.
-//! - A child takes from a module that it lies in. It is a part of that module, which is why it sees
-//!   the private fields there; its siblings are not.
-//! - A test takes anything.
+//! - A parent declares a child, or re-exports its names without using them.
+//! - A child uses a name of a module that contains it. The child is a part of that module, which is
+//!   why it can access the private fields there; its siblings are not.
+//! - A test uses any name.
 
 mod modules;
 mod scan;
@@ -28,10 +28,10 @@ use super::{
     source::{Source, Tree, read},
 };
 
-/// Where one file takes a name from another, by both.
+/// The places where one file uses a name of another, by both files.
 type Arrows = BTreeMap<(PathBuf, PathBuf), Arrow>;
 
-/// What ties one file to another.
+/// The use of a name of another file.
 #[derive(Debug)]
 struct Arrow {
     line: usize,
@@ -59,8 +59,8 @@ fn judge(tree: &Tree, roots: &[PathBuf]) -> Vec<Finding> {
     roots.iter().flat_map(findings).collect()
 }
 
-/// The files that crates begin with: those that cargo finds by itself, and those that a manifest
-/// names. The crate of the tests does not count.
+/// The root files of crates: those that cargo finds by itself, and those in a manifest. The crate
+/// of the tests does not count.
 fn roots(tree: &Tree) -> Result<Vec<PathBuf>> {
     let mut roots = Vec::new();
     let sources = tree.sources.iter();
@@ -111,7 +111,8 @@ fn arrows(modules: &Modules) -> Arrows {
     arrows
 }
 
-/// A name that is handed on is used here only if the code says it. A module is used by its names.
+/// Whether an import is used: a re-exported name only if the code contains it, a module by its
+/// names.
 fn is_used(modules: &Modules, id: Id, import: &Import) -> bool {
     match &import.alias {
         _ if !import.is_public => true,
@@ -123,7 +124,7 @@ fn is_used(modules: &Modules, id: Id, import: &Import) -> bool {
 fn add(arrows: &mut Arrows, modules: &Modules, from: Id, named: &scan::Named, name: &str) {
     let target = match modules.resolve(from, &named.path) {
         Some(Target::Item(target)) => target,
-        // All names of a module.
+        // An import of all names of a module.
         Some(Target::Module(target)) if name == "*" => target,
         _ => return,
     };
@@ -158,7 +159,7 @@ fn circles(arrows: &Arrows) -> Vec<BTreeSet<PathBuf>> {
     circles
 }
 
-/// All files that arrows lead to from `start`, itself among them if they lead back to it.
+/// All files that arrows reach from `start`, itself included if they lead back to it.
 fn reach(
     start: &Path,
     arrows: &Arrows,

@@ -1,4 +1,4 @@
-//! The modules of one crate, and which file defines what a path names.
+//! The modules of one crate, and the file that defines the target of a path.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 use super::scan::{Child, Import, Scan};
 use crate::lint::source::Source;
 
-/// How often a name is followed from one import to the next; nobody hands a name on as often.
+/// The greatest number of imports through which a name is followed; real chains are shorter.
 const MAX_DEPTH: usize = 16;
 
 /// Number of a module in [`Modules`].
@@ -23,7 +23,7 @@ pub(super) struct Module {
     children: HashMap<String, Id>,
 }
 
-/// What a path names.
+/// The target of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// Something that this module defines.
@@ -48,7 +48,7 @@ impl Modules {
         modules
     }
 
-    /// Adds a module and those below it. Files of its children lie in `place`.
+    /// Adds a module and its descendants. The files of its children are in `place`.
     fn add(
         &mut self,
         file: &Path,
@@ -94,13 +94,13 @@ impl Modules {
         Some(self.add(file, &below, parent, scan, files))
     }
 
-    /// The modules that `module` lies in, from the inside out.
+    /// The modules that contain `module`, from the inside out.
     pub(super) fn ancestors(&self, module: Id) -> impl Iterator<Item = Id> {
         let above = |child: &Id| (*child != 0).then(|| self.all[*child].parent);
         std::iter::successors(above(&module), above)
     }
 
-    /// What `path` names where module `from` says it. `None` is outside the crate.
+    /// The target of `path` in module `from`. `None` is outside the crate.
     pub(super) fn resolve(&self, from: Id, path: &[String]) -> Option<Target> {
         self.follow(from, path, 0)
     }
@@ -116,7 +116,7 @@ impl Modules {
         }
     }
 
-    /// After a `super` there may be another one.
+    /// Resolves the rest of a path after `super`, which may be followed by another one.
     fn follow_up(&self, module: Id, rest: &[String], depth: usize) -> Option<Target> {
         match rest.first() {
             Some(next) if next == "super" => {
@@ -131,7 +131,7 @@ impl Modules {
         children.contains_key(name) || scan.imports.iter().any(|import| has_alias(import, name))
     }
 
-    /// What `path` names inside `module`.
+    /// The target of `path` inside `module`.
     fn descend(&self, module: Id, path: &[String], depth: usize) -> Option<Target> {
         let Some((name, rest)) = path.split_first() else {
             return Some(Target::Module(module));
@@ -151,7 +151,7 @@ impl Modules {
         found.or_else(|| self.by_glob(module, path, depth))
     }
 
-    /// Goes on with `rest` where an import of `module` leads to.
+    /// Resolves `rest` at the target of an import of `module`.
     fn through(
         &self,
         module: Id,
@@ -163,7 +163,7 @@ impl Modules {
             return None;
         }
         let path = &import.named.path;
-        // An import of a whole crate by its own name, or one that names itself.
+        // The import is of a whole crate by its own name, or names itself.
         if path.len() == 1 && import.alias.as_ref() == path.first() {
             return None;
         }
@@ -173,7 +173,7 @@ impl Modules {
         }
     }
 
-    /// A name that the module does not define itself comes from where all names are taken, or from a
+    /// Resolves a name that the module does not define itself: by an import of all names, or as a
     /// macro of the module.
     fn by_glob(&self, module: Id, path: &[String], depth: usize) -> Option<Target> {
         let globs = self.all[module].scan.imports.iter();

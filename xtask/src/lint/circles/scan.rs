@@ -1,4 +1,4 @@
-//! What one module says: its children, what it imports and defines, and the paths that it names.
+//! The content of one module: its children, imports, definitions, and the paths in its code.
 
 use std::collections::HashSet;
 
@@ -6,20 +6,20 @@ use proc_macro2::{Delimiter, TokenTree};
 
 use crate::lint::source::{attribute, group, ident, is_ident, is_punct, item_end, line};
 
-/// A name or path, and the line that it stands on.
+/// A name or path, and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub path: Vec<String>,
     pub line: usize,
 }
 
-/// What a `use` brings into a module.
+/// A name that a `use` brings into a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Import {
     pub named: Named,
-    /// The name that it has here; `None` for all names of the path's module.
+    /// The name in this module; `None` for all names of the path's module.
     pub alias: Option<String>,
-    /// Whether it is handed on.
+    /// Whether the name is re-exported.
     pub is_public: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Import {
 #[derive(Debug)]
 pub(super) struct Child {
     pub name: String,
-    /// What it is made of, if it has no file of its own.
+    /// The tokens of the module, if it has no file of its own.
     pub body: Option<Vec<TokenTree>>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Leaves out what exists in tests alone.
+    /// Reads a module, without items that exist only in tests.
     pub(super) fn of(tokens: &[TokenTree]) -> Self {
         let mut scan = Self::default();
         scan.walk(tokens);
@@ -63,13 +63,13 @@ impl Scan {
         }
     }
 
-    /// Takes in what begins at `at`, and tells where the rest begins.
+    /// Reads the item at `at`, and returns the index after it.
     fn item(&mut self, tokens: &[TokenTree], at: usize) -> usize {
         if let TokenTree::Group(group) = &tokens[at] {
             self.walk(&group.stream().into_iter().collect::<Vec<_>>());
             return at + 1;
         }
-        // Not that of `impl Trait + use<'a>`.
+        // The `use` of `impl Trait + use<'a>` is no import.
         if is_ident(tokens.get(at), "use") && !is_punct(tokens.get(at + 1), '<') {
             return self.import(tokens, at);
         }
@@ -93,7 +93,7 @@ impl Scan {
         }
     }
 
-    /// Takes in the word or the path at `at`.
+    /// Reads the word or the path at `at`.
     fn path(&mut self, tokens: &[TokenTree], at: usize) -> usize {
         let Some(first) = ident(tokens, at) else {
             return at + 1;

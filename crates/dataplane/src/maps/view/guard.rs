@@ -1,4 +1,4 @@
-//! The map `guard`: until when each address and each group may be served.
+//! The map `guard`: the time until which each address and each group may be served.
 
 use std::{os::fd::AsFd, sync::atomic::Ordering};
 
@@ -13,7 +13,7 @@ use nix::sys::mman::ProtFlags;
 use super::Words;
 use crate::maps::guard_place::GuardPlace;
 
-/// The `guard` map: until when each address may be served.
+/// The `guard` map: the time until which each address may be served.
 #[derive(Debug)]
 pub struct GuardView {
     words: Words,
@@ -32,18 +32,18 @@ impl GuardView {
         })
     }
 
-    /// Lets traffic of an address pass until `until`: no longer if that has passed.
+    /// Lets traffic of an address pass until `until`. A time in the past closes the guard.
     ///
     /// # Panics
-    /// If there is no such address.
+    /// Panics if there is no such address.
     pub fn open(&self, vip: VipIndex, until: Boottime) {
         self.store(self.places[vip.0], until);
     }
 
-    /// Notes for the next agent until when the group with this number may be served.
+    /// Records for the next agent the time until which the group with this number may be served.
     ///
     /// # Panics
-    /// If there cannot be such a group.
+    /// Panics if there cannot be such a group.
     pub fn serve(&self, group: GroupIndex, until: Boottime) {
         self.store(GuardPlace::of_group(group), until);
     }
@@ -54,9 +54,9 @@ impl GuardView {
         word.store(until.as_nanos(), Ordering::Release);
     }
 
-    /// Says on which interface the agent puts an address. Only one thread may call this.
+    /// Sets the interface of an address. Only one thread may call this.
     pub fn set_interface(&self, vip: VipIndex, ifindex: u32) {
-        // The word's other fields are the address's own, and stay as they are.
+        // The word's other fields belong to the address too, and keep their values.
         const AT: usize = std::mem::offset_of!(GuardRow, ifindex) / size_of::<u64>();
         const _: () = assert!(std::mem::offset_of!(GuardRow, ifindex).is_multiple_of(8));
         if let Some(row) = self.row(vip) {
@@ -66,7 +66,7 @@ impl GuardView {
         }
     }
 
-    /// `None` if this node does not guard that address.
+    /// The row of an address; `None` if this node does not guard that address.
     pub fn row(&self, vip: VipIndex) -> Option<GuardRow> {
         let place = self.places.get(vip.0)?.as_usize();
         let from = &self.words.get()[place * GUARD_WORDS..][..GUARD_WORDS];

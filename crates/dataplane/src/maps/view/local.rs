@@ -1,4 +1,4 @@
-//! The map `local`: what this node says of itself in every heartbeat.
+//! The map `local`: this node's announcement in every heartbeat.
 
 use std::{os::fd::AsFd, sync::atomic::Ordering};
 
@@ -12,7 +12,7 @@ use nix::sys::mman::ProtFlags;
 
 use super::Words;
 
-/// The `local` map: what this node says of itself.
+/// The `local` map: this node's announcement.
 #[derive(Debug)]
 pub struct LocalView {
     words: Words,
@@ -21,7 +21,7 @@ pub struct LocalView {
 const LOCAL_WORDS: usize = size_of::<Local>() / size_of::<u64>();
 
 impl LocalView {
-    /// Of the map's descriptor.
+    /// Maps the memory of the map with this descriptor.
     pub fn map(fd: impl AsFd) -> Result<Self> {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         Ok(Self {
@@ -33,7 +33,7 @@ impl LocalView {
         self.words.get()[at / size_of::<u64>()].store(word, Ordering::Release);
     }
 
-    /// Says who this agent is; from here on the kernel signs its probes.
+    /// Announces this agent. From here on the kernel signs its probes.
     pub fn introduce(
         &self,
         incarnation: Incarnation,
@@ -58,7 +58,7 @@ impl LocalView {
         });
     }
 
-    /// Says all of it anew.
+    /// Writes all fields.
     pub(crate) fn write(&self, local: &Local) {
         const INCARNATION: usize = std::mem::offset_of!(Local, incarnation);
         let words: [u64; LOCAL_WORDS] = bytemuck::cast(*local);
@@ -67,8 +67,8 @@ impl LocalView {
                 self.store(index * size_of::<u64>(), word);
             }
         }
-        // Last: the kernel takes the agent with this incarnation to be there, or none if it is
-        // zero.
+        // The incarnation comes last: a value other than zero means to the kernel that this agent
+        // is present.
         self.store(INCARNATION, local.incarnation);
     }
 
@@ -80,40 +80,41 @@ impl LocalView {
         self.store(std::mem::offset_of!(Local, reason_tick_at), now.as_nanos());
     }
 
-    /// When the control task last ticked.
+    /// The time of the control task's last tick.
     pub fn reason_tick_at(&self) -> Boottime {
         const AT: usize = std::mem::offset_of!(Local, reason_tick_at) / size_of::<u64>();
         Boottime::from_nanos(self.words.get()[AT].load(Ordering::Acquire))
     }
 
-    /// Only the pulse may call this, its siblings and [`LocalView::introduce`]: they share a word.
+    /// Sets the state. Only the pulse may call this, its siblings and [`LocalView::introduce`]:
+    /// they share a word.
     pub fn set_state(&self, state: NodeState) {
         self.change(|local| local.state = state as u8);
     }
 
-    /// How many groups this node serves, and where it is cut off.
+    /// Sets the number of groups that this node serves, and the networks from which it is cut off.
     pub fn set_owned(&self, owned: Owned) {
         self.change(|local| local.groups_owned = owned.0);
     }
 
-    /// The kernel seals probes with the key of this id from now on.
+    /// Makes the kernel seal probes with the key of this id from now on.
     pub fn set_key(&self, id: u8) {
         self.change(|local| local.key_id = id);
     }
 
-    /// The number of this agent's latest report.
+    /// Sets the number of this agent's latest report.
     pub fn set_report(&self, number: u32) {
         self.change(|local| local.report = number);
     }
 
-    /// Which checks fail, and of which of them a process is `watched` by the kernel now: what it
-    /// knows of any other is out of date, since we know better. Only the pulse may call this, as
-    /// [`LocalView::set_state`].
+    /// Sets the failing checks, and the checks with a process `watched` by the kernel now. What the
+    /// kernel has seen of other checks is out of date and is cleared. Only the pulse may call this,
+    /// as with [`LocalView::set_state`].
     pub fn set_health(&self, health: Health, watched: Health) {
         let mut local = self.read();
         local.health = health.0;
         self.store_word(&local, std::mem::offset_of!(Local, health));
-        // Only now, so that no heartbeat says neither.
+        // The kernel's bits are cleared afterwards, so that no heartbeat lacks both.
         const KERNEL: usize = std::mem::offset_of!(Local, kernel_health) / size_of::<u64>();
         let word = &self.words.get()[KERNEL];
         let mut seen = word.load(Ordering::Acquire);
@@ -124,7 +125,7 @@ impl LocalView {
             let known = Health(local.kernel_health as u16);
             local.kernel_health = known.only(watched).0.into();
             let left: [u64; LOCAL_WORDS] = bytemuck::cast(local);
-            // The kernel may add to it at the same time.
+            // The kernel may set further bits at the same time.
             match word.compare_exchange(seen, left[KERNEL], Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return,
                 Err(now) => seen = now,
@@ -132,19 +133,19 @@ impl LocalView {
         }
     }
 
-    /// Which checks fail, as heartbeats say: what was set, and what the kernel has seen since.
+    /// The failing checks in heartbeats: those that were set here, and those that the kernel added.
     pub fn health(&self) -> Health {
         self.read().health()
     }
 
-    /// What is to be the same of all nodes' configurations, as a number.
+    /// Sets the digest of the configuration that all nodes should share.
     pub fn set_generation(&self, generation: u32) {
         let mut local = self.read();
         local.config_generation = generation;
         self.store_word(&local, std::mem::offset_of!(Local, config_generation));
     }
 
-    /// Whose votes this node goes by. Only the pulse may call this.
+    /// Sets the nodes whose votes count for this node. Only the pulse may call this.
     pub fn set_voter_set(&self, voter_set: VoterSet) {
         let mut local = self.read();
         local.voters = voter_set.voters;
@@ -153,7 +154,7 @@ impl LocalView {
         self.store_word(&local, std::mem::offset_of!(Local, voters));
     }
 
-    /// The load per mille.
+    /// Sets the load, per mille.
     pub fn set_load(&self, load: u16) {
         let mut local = self.read();
         local.load = load;
@@ -192,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// Memory as that of the map `local`.
+    /// Memory with the size of the map `local`.
     fn memory() -> OwnedFd {
         let fd = memfd_create("local", MFdFlags::MFD_CLOEXEC).unwrap();
         ftruncate(&fd, size_of::<Local>() as i64).unwrap();
@@ -243,7 +244,8 @@ mod tests {
             scope.spawn(|| {
                 for _ in 0..ROUNDS {
                     kernel.get()[at].fetch_or(added[at], Ordering::Relaxed);
-                    // Nobody else adds it, and it is not to be taken away: its process is watched.
+                    // Nothing else adds the bit, and it must not be cleared: its process is
+                    // watched.
                     assert!(local.health().fails(3));
                 }
             });

@@ -1,4 +1,5 @@
-//! The mmapped maps: rows that the kernel writes, and the words that the agent tells its kernel.
+//! The memory-mapped maps: rows that the kernel writes, and words that the agent writes for its
+//! kernel.
 //!
 //! Both are read and written word by word, without system calls. The kernel works on the same
 //! memory at the same time, so every access is an atomic one.
@@ -23,7 +24,7 @@ struct Words {
     count: usize,
 }
 
-// SAFETY: the memory is shared with the kernel anyway and only ever accessed through atomics.
+// SAFETY: the memory is shared with the kernel anyway, and only ever accessed through atomics.
 unsafe impl Send for Words {}
 // SAFETY: as above.
 unsafe impl Sync for Words {}

@@ -1,4 +1,4 @@
-//! The map `peers`: what the kernel knows of each link to each peer.
+//! The map `peers`: the kernel's state of each link to each peer.
 
 use std::{os::fd::AsFd, sync::atomic::Ordering};
 
@@ -11,24 +11,24 @@ use nix::sys::mman::ProtFlags;
 
 use super::Words;
 
-/// The `peers` map, read-only. A row's number is its position in the setup, wherever the row is in
-/// the map.
+/// The `peers` map, read-only. A row's number is its position in the setup, independent of its
+/// place in the map.
 #[derive(Debug)]
 pub struct PeerRows {
     words: Words,
-    /// Of each row its place in the map.
+    /// The place in the map of each row.
     places: Vec<RowPlace>,
 }
 
 const ROW_WORDS: usize = size_of::<PeerRow>() / size_of::<u64>();
 
 impl PeerRows {
-    /// `rows` is how many the map has.
+    /// Maps the rows. `rows` is the number of rows of the map.
     pub(crate) fn map(fd: impl AsFd, rows: usize, places: Vec<RowPlace>) -> Result<Self> {
         Self::map_with(fd, rows, places, ProtFlags::PROT_READ)
     }
 
-    /// To be changed before any reply is waited for.
+    /// Maps the rows for changes, which are allowed before any reply is expected.
     pub(crate) fn map_writable(fd: impl AsFd, rows: usize, places: Vec<RowPlace>) -> Result<Self> {
         Self::map_with(
             fd,
@@ -48,17 +48,17 @@ impl PeerRows {
         Ok(Self { words, places })
     }
 
-    /// The number of the row at `place`, where there is one.
+    /// The number of the row at `place`, if there is one.
     pub fn number_at(&self, place: RowPlace) -> Option<RowNumber> {
-        // Where nobody ever came or went, that is its place.
+        // Without changes of the peers, the number equals the place.
         let same = |number: &usize| self.places.get(*number) == Some(&place);
         let search = || self.places.iter().position(|other| *other == place);
         let number = Some(place.0 as usize).filter(same).or_else(search);
         number.map(RowNumber)
     }
 
-    /// Forgets what an earlier agent asked and was answered: the next one counts its probes from
-    /// the beginning. What the peers asked stays, and with it what the kernel takes for a replay.
+    /// Clears the requests and answers of an earlier agent, since the next one counts its probes
+    /// from the beginning. The peers' requests stay, and with them the replay window.
     pub(crate) fn forget_replies(&self) {
         const ASKED: std::ops::Range<usize> = std::mem::offset_of!(PeerRow, last_asked_at)
             / size_of::<u64>()
@@ -72,7 +72,7 @@ impl PeerRows {
         }
     }
 
-    /// Replaces `rows` with all rows, as they are now.
+    /// Replaces `rows` with the present values of all rows.
     pub fn read(&self, rows: &mut Vec<PeerRow>) {
         rows.clear();
         rows.extend(self.numbers().map(|number| self.row(number)));
@@ -91,25 +91,25 @@ impl PeerRows {
         self.places.is_empty()
     }
 
-    /// What `peer` said last, on whichever of its `links`.
+    /// The last announcement of `peer`, on any of its `links`.
     ///
     /// # Panics
-    /// If there is no such peer.
+    /// Panics if there is no such peer.
     pub fn latest(&self, peer: PeerIndex, links: usize) -> PeerRow {
         let RowNumber(first) = RowNumber::first_of(peer, links);
         let rows = (first..first + links).map(|row| self.row(RowNumber(row)));
         rows.max_by_key(|row| row.last_reply_at).unwrap_or_default()
     }
 
-    /// What the kernel knows of the peer and link of this row.
+    /// The kernel's state of the peer and link of this row.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// Panics if there is no such row.
     pub fn row(&self, number: RowNumber) -> PeerRow {
         let place = self.places[number.0].0 as usize;
         let from = &self.words.get()[place * ROW_WORDS..][..ROW_WORDS];
-        // The kernel writes `last_reply_seq` last. Read twice, it says whether the copy is of one
-        // reply; a reader that is always overtaken gets what is there.
+        // The kernel writes `last_reply_seq` last. Two equal readings of that field show that the
+        // copy is of one reply. A reader that is always overtaken returns the last copy.
         const SEQUENCE: usize = std::mem::offset_of!(PeerRow, last_reply_seq) / size_of::<u64>();
         let mut words = [0u64; ROW_WORDS];
         for _ in 0..3 {

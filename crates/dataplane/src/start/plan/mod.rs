@@ -1,4 +1,4 @@
-//! What a start does, decided from what is there and what is wanted. Pure.
+//! The actions of a start, decided from the present and the wanted state. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -22,13 +22,13 @@ use crate::{
     setup::{Attached, Setup, SetupGuard, XdpMode},
 };
 
-/// What of an earlier run's pins stays.
+/// The kept part of an earlier run's pins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
     Nothing,
     /// The votes, the guard, and the links on interfaces, which get new programs.
     Votes,
-    /// All of it: the programs are of the same object and have room.
+    /// All pins: the programs are of the same object and have room.
     Programs,
 }
 
@@ -42,7 +42,7 @@ impl Keep {
         }
     }
 
-    /// The maps that are gone on with, each by its name in the object and its pin.
+    /// The kept maps, each by its name in the object and its pin.
     pub(crate) fn maps(self) -> Vec<(&'static str, &'static str)> {
         let kept = KEPT.map(|name| (name, name)).into_iter();
         let bound = BOUND.map(|name| (name, name)).into_iter().chain([LOGS]);
@@ -51,52 +51,52 @@ impl Keep {
     }
 }
 
-/// An XDP program of ours.
+/// One of our XDP programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ingress {
-    /// Guards an interface that no heartbeats come by.
+    /// Guards an interface without a link.
     Guard,
     /// Answers heartbeats on the link with this number in the setup's order, and guards.
     Responder(usize),
 }
 
-/// What another has put where a program of ours belongs.
+/// Another owner's program or filter in the place of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Foreign {
     Program(ExistingProgram),
     Filter(EgressFilter),
 }
 
-/// One thing to be done.
+/// One action of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Makes the pin directory where there is none, takes the rights of others to it away, and keeps
-    /// other agents out of it.
+    /// Makes the pin directory if there is none, removes the rights of others to it, and locks it
+    /// against other agents.
     Claim,
-    /// Removes the addresses that an earlier run left, but for those that may still be served.
+    /// Removes the addresses that an earlier run left, except for those that may still be served.
     Sweep,
     /// Removes the pins that are not kept, and the filters that stand for pins.
     RemoveLeftovers,
-    /// Makes the maps, but for those that are kept.
+    /// Makes the maps, except for the kept ones.
     MakeMaps,
-    /// Writes what the programs look up.
+    /// Writes the data that the programs read.
     Fill,
-    /// Lets the kernel verify the programs, and pins them.
+    /// Makes the kernel verify the programs, and pins them.
     LoadPrograms,
-    /// Forgets what an earlier agent asked: its programs stay.
+    /// Clears an earlier agent's requests from the rows of peers: its programs stay.
     ForgetReplies,
-    /// The same as `LoadPrograms` for the guard at the sockets.
+    /// Does the same as `LoadPrograms` for the guard at the sockets.
     LoadSocketPrograms,
     PinMaps,
     GuardSockets,
     /// Removes the pin of a link on an interface that had the name before.
     UnpinStranger(String),
-    /// Takes another's XDP program off an interface, as `--replace` asks.
+    /// Removes another owner's XDP program from an interface, as `--replace` asks.
     Evict {
         interface: String,
         existing: ExistingProgram,
     },
-    /// Ends the start, unless what was in the way has gone by then.
+    /// Ends the start, unless the other program has gone meanwhile.
     Refuse {
         interface: String,
         foreign: Foreign,
@@ -110,27 +110,27 @@ pub(crate) enum Action {
         program: Ingress,
         interface: String,
         mode: XdpMode,
-        /// What becomes of the links that an earlier run left there.
+        /// The decisions about the links that an earlier run left there.
         former: Vec<Former>,
     },
-    /// Removes the links that nothing above has used.
+    /// Removes the links that no earlier action has used.
     RemoveUnusedLinks,
-    /// Lets the acceptor abstain for as long as a lease may last: it has forgotten its votes.
+    /// Makes the acceptor abstain for as long as a lease may last: its votes are lost.
     Abstain,
 }
 
 impl Action {
-    /// Whether nothing that a later start would miss has changed where this one fails: it comes
-    /// before all others that remove or make anything.
-    pub(crate) fn leaves_all_as_it_was(&self) -> bool {
+    /// Whether a failure of this action leaves everything that a later start needs: the action
+    /// comes before all others that remove or make anything.
+    pub(crate) fn changes_nothing(&self) -> bool {
         matches!(self, Self::Claim | Self::Sweep)
     }
 }
 
-/// What is to be done, in order.
+/// The actions in their order.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Until when each guarded address may still be served, and each group.
+    /// The times until which each guarded address may still be served, and each group.
     pub(crate) inherited: Vec<Option<Boottime>>,
     pub(crate) inherited_groups: Vec<Option<Boottime>>,
     pub(crate) keep: Keep,
@@ -138,8 +138,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Refuses a start with pins that cannot be had, and one that would break a promise of this
-    /// host's acceptor.
+    /// Refuses a start with unusable pins, and one that would break a promise of this host's
+    /// acceptor.
     pub(crate) fn new(setup: &Setup, seen: &Observation) -> Result<Self> {
         if let Directory::Refused(why) = &seen.directory {
             bail!("{why}");
@@ -173,15 +173,15 @@ fn ensure_promises_hold(setup: &Setup, seen: &Observation) -> Result<()> {
     ensure!(
         version <= setup.voter_set.version,
         "this host votes by config_version {version} already, and must not go back to {}\n  give \
-        the cluster's present one, with all of its nodes",
+        the cluster's present config_version, with all of its nodes",
         setup.voter_set.version
     );
     let granted = seen.longest_grant;
     ensure!(
         granted <= seen.now.after(setup.max_lease),
-        "this host's acceptor has granted leases that last longer than max_lease ({} ms), which it \
-        would not wait for if it lost its votes\n  start it again in {} ms, or with the max_lease \
-        that it had",
+        "this host's acceptor has granted leases that last longer than max_lease ({} ms): it would \
+        not abstain long enough if it lost its votes\n  start it again in {} ms, or with its \
+        former max_lease",
         setup.max_lease.as_millis(),
         granted.since(seen.now).as_millis()
     );
@@ -207,7 +207,7 @@ fn actions(setup: &Setup, seen: &Observation, keep: Keep) -> Vec<Action> {
     if !setup.guards.is_empty() {
         actions.push(Action::GuardSockets);
     }
-    // The guard first: while anything is exchanged, no address is without it.
+    // The guard comes first: no address is without it during the exchange of programs.
     for name in setup.guarded_interfaces() {
         if let Some(index) = index_of(name, setup, seen) {
             let place = Place::new(name, index, seen, keep);
@@ -215,16 +215,16 @@ fn actions(setup: &Setup, seen: &Observation, keep: Keep) -> Vec<Action> {
         }
     }
     for (number, (link, index)) in setup.links.iter().zip(&seen.links).enumerate() {
-        // Where it is missing, that was said.
+        // A missing interface was logged by the discovery.
         if let Some(index) = *index {
             let place = Place::new(&link.interface, index, seen, keep);
             place.answer(number, setup, &mut actions);
         }
     }
-    // What an earlier configuration needed and this one does not.
+    // Links that an earlier configuration needed and this one does not.
     actions.push(Action::RemoveUnusedLinks);
     if keep == Keep::Nothing {
-        // Whatever answered here before has detached by now, and its votes are counted from now.
+        // Any earlier responder has detached by now, and its votes are counted from now.
         actions.push(Action::Abstain);
     }
     actions
@@ -238,7 +238,7 @@ fn index_of(name: &str, setup: &Setup, seen: &Observation) -> Option<u32> {
     found.find_map(|(_, index)| *index)
 }
 
-/// An interface with what an earlier run left on it.
+/// An interface, with the programs that an earlier run left on it.
 struct Place<'a> {
     name: &'a str,
     index: u32,
@@ -259,7 +259,7 @@ impl<'a> Place<'a> {
     fn guard(&self, setup: &Setup, actions: &mut Vec<Action>) {
         self.unpin_strangers(actions);
         self.stamp("guard_egress", actions);
-        // What comes in on a link the responder guards: there is nothing to attach for that.
+        // On a link the responder guards arriving packets, so there is no further program.
         if !setup.is_link(self.name) {
             self.make_way(setup.replace, actions);
             self.take(Ingress::Guard, XdpMode::Auto, actions);
@@ -277,7 +277,7 @@ impl<'a> Place<'a> {
         let pins = self.pins().into_iter();
         for pin in pins.filter(|pin| self.is_there(pin) && !self.is_here(pin)) {
             let action = Action::UnpinStranger(pin);
-            // The guard's turn at a link comes before the responder's.
+            // A link gets the guard before the responder.
             if !actions.contains(&action) {
                 actions.push(action);
             }
@@ -302,7 +302,8 @@ impl<'a> Place<'a> {
         });
     }
 
-    /// Another's XDP program goes if the operator wants that; else it stays, and ends the start.
+    /// Evicts another owner's XDP program if the operator wants that; otherwise the program stays,
+    /// and ends the start.
     fn make_way(&self, replace: bool, actions: &mut Vec<Action>) {
         let Some(existing) = self.seen.programs.get(self.name).cloned() else {
             return;
@@ -331,7 +332,7 @@ impl<'a> Place<'a> {
         });
     }
 
-    /// Those that belong to the interface with this name.
+    /// The names of all pins for the interface with this name.
     fn pins(&self) -> [String; 4] {
         [
             xdp_pin(self.name, Attached::Native),
@@ -345,8 +346,8 @@ impl<'a> Place<'a> {
         self.keep.keeps(pin) && self.seen.pins.contains_key(pin)
     }
 
-    /// Whether a link that stays is on this interface. One that does not tell is judged by whoever
-    /// gives it the new program.
+    /// Whether a kept link is on this interface. A link without information is checked when it gets
+    /// the new program.
     fn is_here(&self, pin: &str) -> bool {
         let on = self.seen.pins.get(pin);
         self.keep.keeps(pin) && on.is_some_and(|on| on.is_none_or(|on| on == self.index))

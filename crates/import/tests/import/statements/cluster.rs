@@ -1,4 +1,4 @@
-//! Nodes, networks, cluster options, and statements that nothing comes of.
+//! Nodes, networks, cluster options, and statements without a translation.
 
 use heartbeat_import::{Inputs, Options, import};
 

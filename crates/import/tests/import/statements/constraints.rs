@@ -1,4 +1,4 @@
-//! What holds resources together, in order, and near nodes.
+//! Constraints: colocations, orders and locations.
 
 use super::{NODES, TWO, says, says_not, translated, with_two};
 
@@ -50,7 +50,7 @@ fn a_chain_of_ties_is_one_group_in_its_order() {
         .lines()
         .filter(|line| line.starts_with("name = "))
         .collect();
-    // The cluster, the group that is called like its last, its resources.
+    // The cluster, the group with the name of its last resource, its resources.
     assert_eq!(
         names[1..],
         [

@@ -1,4 +1,4 @@
-//! One case for each kind of statement: what it becomes, or what is said instead.
+//! One case for each kind of statement: its translation, or its remark.
 
 mod cluster;
 mod constraints;
@@ -9,7 +9,8 @@ use super::{input, translated};
 const TWO: &str = "primitive a Dummy\nprimitive b Dummy\n";
 const NODES: &str = "node n1\nnode n2\nnode n3\n";
 
-/// What `text` becomes holds `wanted`, whatever its comments' lines are broken at.
+/// Checks that the translation of `text` contains `wanted`, wherever the comments' lines are
+/// wrapped.
 #[track_caller]
 fn says(text: &str, wanted: &str) {
     let output = flat(&translated(text));
@@ -29,7 +30,7 @@ fn says_not(text: &str, unwanted: &str) {
     );
 }
 
-/// Comments that go on in the next line are joined.
+/// Joins the lines of each comment.
 pub(super) fn flat(text: &str) -> String {
     text.replace("\n#   ", " ")
 }

@@ -1,9 +1,9 @@
-//! When to announce an address that was taken over.
+//! The times at which a node announces an address after a takeover.
 
 use heartbeat_common::time::Boottime;
 use std::time::Duration;
 
-/// After the takeover: at once, and again while switches and hosts may have missed it.
+/// Delays after the takeover: at once, and again while switches and hosts may have missed it.
 const BURST: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(20),
@@ -11,11 +11,11 @@ const BURST: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
 ];
-/// Then for as long as the address is served, for neighbours that come later or forget.
+/// Interval after the burst, for neighbours that appear later or forget the address.
 const REFRESH: Duration = Duration::from_secs(60);
 
-/// The announcements of one address since one takeover. Has no clock: the caller says what time it
-/// is, and announces when told to.
+/// The announcements of one address since one takeover. The type has no clock: the caller passes
+/// the time, and announces when [`poll`](Self::poll) returns true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Burst {
     taken_at: Boottime,
@@ -37,7 +37,7 @@ impl Burst {
         }
     }
 
-    /// When the next announcement is due.
+    /// Time at which the next announcement is due.
     pub fn due_at(&self) -> Boottime {
         match self.next {
             Step::Burst(index) => self.taken_at.after(BURST[index]),
@@ -45,8 +45,8 @@ impl Burst {
         }
     }
 
-    /// Whether to announce at `now`. Announcements missed meanwhile are not made up for: one says
-    /// all that many would.
+    /// Whether to announce at `now`. Missed announcements are not made up for: one is as good as
+    /// many.
     pub fn poll(&mut self, now: Boottime) -> bool {
         if now < self.due_at() {
             return false;
@@ -58,8 +58,8 @@ impl Burst {
         true
     }
 
-    /// Whether the last announcement is one beside which to ask who else has the address: the
-    /// first, or one that comes when all is quiet again.
+    /// Whether the last announcement should come with a probe for other owners of the address. That
+    /// is the first announcement, and each one after the burst.
     pub fn asks(&self) -> bool {
         !matches!(self.next, Step::Burst(index) if index > 1)
     }

@@ -1,7 +1,7 @@
-//! Hears who else on a link says that an address is theirs.
+//! Receives the claims of other hosts on a link to an address.
 //!
-//! What it hears is not authenticated: it may be a reason to announce an address again and to tell
-//! of it, and nothing more. It sees no packets but ARP ones and Neighbor Advertisements.
+//! The claims are not authenticated. A claim may be a reason to announce an address again and to
+//! log it, and nothing more. Only ARP packets and Neighbor Advertisements are received.
 
 use crate::net::option;
 use anyhow::{Context as _, Result};
@@ -18,39 +18,39 @@ use std::{
 
 use super::frame::{ARP_LEN, Mac};
 
-/// Where an ARP packet in an Ethernet frame has its sender's addresses (RFC 826).
+/// Offset of the sender's addresses in an Ethernet frame with an ARP packet (RFC 826).
 const ARP_SENDER_MAC: usize = 22;
 const ARP_SENDER: usize = 28;
-/// What an Ethernet and IPv4 ARP packet begins with.
+/// The first bytes of an Ethernet and IPv4 ARP packet.
 const ARP_ETHERNET_IPV4: [u8; 6] = [0, 1, 0x08, 0, 6, 4];
 /// RFC 4861, section 4.4.
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 const ADVERTISEMENT_LEN: usize = 24;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
-/// It proves that no router forwarded the packet.
+/// The hop limit that proves that no router forwarded the packet.
 const HOP_LIMIT: i32 = 255;
 /// `ICMP6_FILTER`, include/uapi/linux/icmpv6.h.
 const ICMP6_FILTER: libc::c_int = 1;
 
-/// Somebody's word that an address is theirs.
+/// Another host's claim to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub address: IpAddr,
     pub mac: Mac,
-    /// Index of the interface where it was heard.
+    /// Index of the interface where the claim arrived.
     pub interface: u32,
 }
 
-/// The sockets that hear claims on all interfaces of a network namespace.
+/// The sockets that receive claims on all interfaces of a network namespace.
 #[derive(Debug)]
 pub struct Claims {
     arp: OwnedFd,
-    /// `None` on a host without IPv6.
+    /// The socket for IPv6; `None` on a host without IPv6.
     neighbors: Option<OwnedFd>,
 }
 
 impl Claims {
-    /// Opens the sockets. They hear nothing of IPv4 before [`Claims::listen_for`].
+    /// Opens the sockets. They receive nothing of IPv4 before [`Claims::listen_for`].
     pub fn open() -> Result<Self> {
         let arp = arp_socket().context("cannot open a packet socket for ARP")?;
         let claims = Self {
@@ -63,7 +63,8 @@ impl Claims {
         Ok(claims)
     }
 
-    /// Goes by these addresses from now on; of IPv6 the caller hears of all.
+    /// Sets the addresses whose claims are received. Claims to all IPv6 addresses are received
+    /// anyway.
     pub fn listen_for(&self, addresses: &[IpAddr]) -> Result<()> {
         let v4 = addresses.iter().filter_map(|address| match address {
             IpAddr::V4(address) => Some(*address),
@@ -72,13 +73,13 @@ impl Claims {
         set_filter(&self.arp, &mut arp_filter(v4)).context("cannot filter ARP packets")
     }
 
-    /// The descriptors to wait for.
+    /// The descriptors whose readability announces claims.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let neighbors = self.neighbors.iter().map(AsFd::as_fd);
         std::iter::once(self.arp.as_fd()).chain(neighbors)
     }
 
-    /// What was heard, `most` packets of each kind at most. Never waits.
+    /// The claims so far, at most `most` packets of each kind. This never waits.
     pub fn heard(&self, most: usize) -> Vec<Claim> {
         let mut claims = Vec::new();
         for _ in 0..most {
@@ -113,7 +114,8 @@ impl Claims {
                 &raw mut len,
             )
         })?;
-        // Meant for another host, and seen only because the interface takes all frames.
+        // The frame is for another host, and is visible only because the interface accepts all
+        // frames.
         if from.sll_pkttype == libc::PACKET_OTHERHOST || received.cast_unsigned() < ARP_LEN {
             return Ok(None);
         }
@@ -125,14 +127,14 @@ impl Claims {
     }
 }
 
-/// Sender of an ARP packet, request and reply alike: either one says where the sender is.
+/// The sender of an ARP packet. A request and a reply both give the location of the sender.
 fn read_arp(frame: &[u8; ARP_LEN]) -> Option<(Ipv4Addr, Mac)> {
     let mac = frame[ARP_SENDER_MAC..].first_chunk::<6>()?;
     let address = frame[ARP_SENDER..].first_chunk::<4>()?;
     (frame[14..20] == ARP_ETHERNET_IPV4).then(|| (Ipv4Addr::from(*address), *mac))
 }
 
-/// The next Neighbor Advertisement, if it claims anything.
+/// The next Neighbor Advertisement, if it claims an address.
 fn advertisement(socket: &OwnedFd) -> io::Result<Option<Claim>> {
     let mut message = [0_u8; 128];
     let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
@@ -163,7 +165,7 @@ fn advertisement(socket: &OwnedFd) -> io::Result<Option<Claim>> {
     }))
 }
 
-/// Target of a Neighbor Advertisement, and where it says that is.
+/// The target of a Neighbor Advertisement, and its link-layer address in the message.
 fn read_advertisement(message: &[u8]) -> Option<(Ipv6Addr, Mac)> {
     let target = message.get(8..ADVERTISEMENT_LEN)?.first_chunk::<16>()?;
     if message[0] != NEIGHBOR_ADVERTISEMENT {
@@ -171,7 +173,7 @@ fn read_advertisement(message: &[u8]) -> Option<(Ipv6Addr, Mac)> {
     }
     let mut options = &message[ADVERTISEMENT_LEN..];
     while let [kind, units, ..] = options {
-        // RFC 4861, section 4.6: in units of 8 bytes, and never none.
+        // RFC 4861, section 4.6: the length is in units of 8 bytes, and never zero.
         let len = 8 * usize::from(*units).max(1);
         if *kind == TARGET_LINK_LAYER_ADDRESS {
             let mac = options.get(2..8)?.first_chunk::<6>()?;
@@ -187,7 +189,7 @@ fn arp_socket() -> io::Result<OwnedFd> {
     let protocol = (libc::ETH_P_ARP as u16).to_be();
     // SAFETY: no pointers.
     let fd = Errno::result(unsafe { libc::socket(libc::AF_PACKET, kind, protocol.into()) })?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -195,7 +197,7 @@ fn neighbor_socket() -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no pointers.
     let fd = Errno::result(unsafe { libc::socket(libc::AF_INET6, kind, libc::IPPROTO_ICMPV6) })?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut blocked = [u32::MAX; 8];
     blocked[usize::from(NEIGHBOR_ADVERTISEMENT) / 32] &= !(1 << (NEIGHBOR_ADVERTISEMENT % 32));
@@ -206,7 +208,7 @@ fn neighbor_socket() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A classic BPF program that takes ARP packets of these senders.
+/// A classic BPF program that accepts ARP packets of these senders.
 fn arp_filter(senders: impl Iterator<Item = Ipv4Addr>) -> Vec<libc::sock_filter> {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
         code: code as u16,

@@ -1,36 +1,37 @@
-//! When to announce an address again because somebody else has claimed it (RFC 5227, section 2.4).
+//! The times at which a node announces an address again because another host has claimed it (RFC
+//! 5227, section 2.4).
 //!
-//! The lease says whose the address is, so it is defended without an end: but never so often that
-//! two hosts which defend the same address would fill the network.
+//! The lease decides who owns the address, so the defence never ends. Its rate is limited, so that
+//! two hosts which defend the same address do not fill the network.
 
 use heartbeat_common::time::Boottime;
 use std::time::Duration;
 
-/// Between two announcements that answer claims: after the first few of a row, which may be the two
-/// forms of one; after some more; and against somebody who goes on and on.
+/// Pauses between two announcements that answer claims: after the first few of a row, which may be
+/// the two forms of one claim; after some more; and in a long row.
 const PAUSES: [(u32, Duration); 3] = [
     (3, Duration::from_millis(20)),
     (10, Duration::from_millis(200)),
     (u32::MAX, Duration::from_secs(1)),
 ];
-/// `DEFEND_INTERVAL` of RFC 5227: a claim so long after the last one begins a new row.
+/// `DEFEND_INTERVAL` of RFC 5227: a claim so long after the previous one begins a new row.
 const QUIET: Duration = Duration::from_secs(10);
-/// After the last claim, for neighbours that missed the answer.
+/// Delay of a further announcement after the last claim, for neighbours that missed the answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The defence of one address. Has no clock, as [`super::Burst`].
+/// The defence of one address. The type has no clock, like [`super::Burst`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defence {
     claimed_at: Option<Boottime>,
     announced_at: Option<Boottime>,
-    /// Announcements in a row.
+    /// Number of announcements in this row.
     row: u32,
     due: Option<Boottime>,
     again: Option<Boottime>,
 }
 
 impl Defence {
-    /// Somebody else claimed the address at `now`.
+    /// Records that another host claimed the address at `now`.
     pub fn claimed(&mut self, now: Boottime) {
         let last = self.claimed_at.replace(now);
         if last.is_none_or(|last| now.since(last) >= QUIET) {
@@ -43,7 +44,7 @@ impl Defence {
         self.again = Some(now.after(AGAIN));
     }
 
-    /// When the next announcement is due, if one is.
+    /// Time at which the next announcement is due, if there is one.
     pub fn due_at(&self) -> Option<Boottime> {
         self.due.into_iter().chain(self.again).min()
     }
@@ -63,7 +64,7 @@ impl Defence {
         true
     }
 
-    /// The address is no longer to be announced.
+    /// Stops the announcements of the address.
     pub fn end(&mut self) {
         *self = Self::default();
     }
@@ -79,7 +80,7 @@ mod tests {
         START.after(Duration::from_millis(millis))
     }
 
-    /// When the address is announced, in ms, if it is claimed at these times.
+    /// The times of announcements, in ms, for claims at these times.
     fn announced(claims: impl Fn(u64) -> bool, until: u64) -> Vec<u64> {
         let mut defence = Defence::default();
         let mut announced = Vec::new();
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_last_claim_of_a_series_is_answered_soon() {
-        // As QEMU announces a guest that has moved: five times in half a second.
+        // QEMU announces a guest after its migration like this: five times in half a second.
         let series = [50, 150, 250, 350, 450];
         let said = announced(|millis| series.contains(&millis), 60_000);
         assert_eq!(said, [50, 150, 250, 450, 1_450]);

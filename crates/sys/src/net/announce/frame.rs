@@ -1,4 +1,5 @@
-//! The frames that tell neighbours where an address is now. Pure functions of address and MAC.
+//! The frames that announce the location of an address to neighbours. Pure functions of address and
+//! MAC.
 
 use heartbeat_common::checksum::InternetSum;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -6,25 +7,25 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub(super) type Mac = [u8; 6];
 
 pub(super) const ARP_LEN: usize = 42;
-/// Also of a solicitation.
+/// Length of a Neighbor Advertisement, and also of a solicitation.
 pub(super) const NEIGHBOR_ADVERTISEMENT_LEN: usize = 86;
 
 const BROADCAST: Mac = [0xff; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-/// Where an ARP packet has its sender's protocol address.
+/// Offset of the sender's protocol address in an ARP packet.
 const SENDER_ADDRESS: std::ops::Range<usize> = 28..32;
 const ICMPV6: u8 = 58;
 
-/// Which of the two forms of a gratuitous ARP: there are hosts that heed only one of them.
+/// The two forms of a gratuitous ARP: some hosts heed only one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arp {
-    /// RFC 5227, section 2.3: the target's hardware address is left empty.
+    /// RFC 5227, section 2.3: the target's hardware address is zero.
     Request,
     /// RFC 5944, section 4.6: the target's hardware address is the sender's.
     Reply,
 }
 
-/// A gratuitous ARP packet: "`address` is at `mac`", to all on the link.
+/// A gratuitous ARP packet, which announces to all hosts on the link that `address` is at `mac`.
 pub(super) fn gratuitous_arp(form: Arp, address: Ipv4Addr, mac: Mac) -> [u8; ARP_LEN] {
     let (operation, target_mac) = match form {
         Arp::Request => (1u16, [0; 6]),
@@ -32,7 +33,7 @@ pub(super) fn gratuitous_arp(form: Arp, address: Ipv4Addr, mac: Mac) -> [u8; ARP
     };
     let mut frame = Writer::<ARP_LEN>::new();
     frame.ethernet(BROADCAST, mac, 0x0806);
-    // Ethernet, IPv4, and the lengths of their addresses.
+    // The types Ethernet and IPv4, and the lengths of their addresses.
     frame.put(&[0, 1, 0x08, 0, 6, 4]);
     frame.put(&operation.to_be_bytes());
     frame.put(&mac);
@@ -42,8 +43,8 @@ pub(super) fn gratuitous_arp(form: Arp, address: Ipv4Addr, mac: Mac) -> [u8; ARP
     frame.done()
 }
 
-/// An unsolicited Neighbor Advertisement (RFC 4861, sections 4.4 and 7.2.6): "`address` is at
-/// `mac`, whatever you knew", to all nodes on the link.
+/// An unsolicited Neighbor Advertisement (RFC 4861, sections 4.4 and 7.2.6), which announces to all
+/// nodes on the link that `address` is at `mac`. The message overrides cache entries.
 ///
 /// The Router flag is clear: the address is served as a host's.
 pub(super) fn neighbor_advertisement(
@@ -60,7 +61,7 @@ pub(super) fn neighbor_advertisement(
     neighbor_message(message.done(), (address, ALL_NODES), mac)
 }
 
-/// A message of Neighbor Discovery, to a group.
+/// A message of Neighbor Discovery to a multicast group.
 fn neighbor_message(
     mut message: [u8; 32],
     (source, group): (Ipv6Addr, Ipv6Addr),
@@ -68,14 +69,14 @@ fn neighbor_message(
 ) -> [u8; NEIGHBOR_ADVERTISEMENT_LEN] {
     let checksum = icmpv6_checksum(source, group, &message);
     message[2..4].copy_from_slice(&checksum.to_be_bytes());
-    // RFC 2464, section 7.
+    // The multicast address by RFC 2464, section 7.
     let [.., a, b, c, d] = group.octets();
 
     let mut frame = Writer::<NEIGHBOR_ADVERTISEMENT_LEN>::new();
     frame.ethernet([0x33, 0x33, a, b, c, d], mac, 0x86dd);
     frame.put(&[0x60, 0, 0, 0]);
     frame.put(&(message.len() as u16).to_be_bytes());
-    // The hop limit proves that no router forwarded it.
+    // The hop limit proves that no router forwarded the packet.
     frame.put(&[ICMPV6, 255]);
     frame.put(&source.octets());
     frame.put(&group.octets());
@@ -83,16 +84,17 @@ fn neighbor_message(
     frame.done()
 }
 
-/// An ARP probe (RFC 5227, section 2.1.1): "who has `address`?", from nobody, so that no
-/// neighbour's cache changes by it.
+/// An ARP probe (RFC 5227, section 2.1.1), which asks for the owner of `address`. The probe names
+/// no sender, so that no neighbour's cache changes.
 pub(super) fn arp_probe(address: Ipv4Addr, mac: Mac) -> [u8; ARP_LEN] {
     let mut frame = gratuitous_arp(Arp::Request, address, mac);
     frame[SENDER_ADDRESS].fill(0);
     frame
 }
 
-/// A Neighbor Solicitation (RFC 4861, section 4.3): "who has `address`?", from the node's own
-/// `source`. The answer comes to `source` alone, so that no other neighbour's cache changes by it.
+/// A Neighbor Solicitation (RFC 4861, section 4.3) from the node's own `source`, which asks for the
+/// owner of `address`. The answer goes to `source` alone, so that no other neighbour's cache
+/// changes.
 pub(super) fn neighbor_solicitation(
     address: Ipv6Addr,
     source: Ipv6Addr,
@@ -111,7 +113,7 @@ pub(super) fn neighbor_solicitation(
     neighbor_message(message.done(), (source, group), mac)
 }
 
-/// RFC 4443, section 2.3, over a message whose checksum field is zero.
+/// The checksum by RFC 4443, section 2.3, of a message whose checksum field is zero.
 fn icmpv6_checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8; 32]) -> u16 {
     let mut sum = InternetSum::new();
     let (words, _) = message.as_chunks::<8>();
@@ -129,7 +131,7 @@ fn icmpv6_checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8; 32]) 
     sum.finish()
 }
 
-/// Fills an array from front to back. Writing past its end is a bug in this file, and panics.
+/// Fills an array from front to back. A write past its end is a bug in this file, and panics.
 struct Writer<const LEN: usize> {
     bytes: [u8; LEN],
     at: usize,

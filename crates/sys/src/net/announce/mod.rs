@@ -1,8 +1,7 @@
-//! Telling the neighbours on a link that an address is here now, and hearing who says otherwise.
+//! Announcements of an address to the neighbours on a link, and other hosts' claims to it.
 //!
-//! An [`Announcer`] only sends, through one packet socket that receives nothing. Frames pass TC
-//! egress like all others. It must never announce anything but what it is asked to: whoever calls
-//! it serves the address.
+//! An [`Announcer`] only sends, through one packet socket that receives nothing. Its frames pass TC
+//! egress like all others. It announces only the addresses from its caller, who must serve them.
 
 mod burst;
 mod claims;
@@ -23,7 +22,7 @@ pub use burst::Burst;
 pub use claims::{Claim, Claims};
 pub use defence::Defence;
 
-/// `TC_PRIO_INTERACTIVE`: ahead of bulk traffic in the interface's queue.
+/// `TC_PRIO_INTERACTIVE`: before bulk traffic in the interface's queue.
 const PRIORITY: libc::c_int = 6;
 
 /// Announces addresses on one interface.
@@ -35,7 +34,7 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// Opens the socket. The interface must be an Ethernet one, or look like one.
+    /// Opens the socket. The interface must have the Ethernet type.
     pub fn open(interface: &Interface) -> anyhow::Result<Self> {
         let name = &interface.name;
         let socket = open_socket(interface.index).with_context(|| {
@@ -50,10 +49,10 @@ impl Announcer {
         Ok(announcer)
     }
 
-    /// Sends both forms of gratuitous ARP, or an unsolicited Neighbor Advertisement. It never
-    /// waits: what does not fit in the interface's queue is an error.
+    /// Sends both forms of gratuitous ARP, or an unsolicited Neighbor Advertisement. This never
+    /// waits: a full queue of the interface is an error.
     pub fn announce(&self, address: IpAddr) -> anyhow::Result<()> {
-        // Asked anew each time: a bond changes its address when it fails over.
+        // The address is read each time: a bond changes its address when it fails over.
         let mac = self.mac()?;
         let sent = match address {
             IpAddr::V4(v4) => {
@@ -66,8 +65,9 @@ impl Announcer {
         sent.with_context(|| format!("cannot announce {address} on {}", self.name))
     }
 
-    /// Asks whether anybody else has `address`, in a way that changes nobody's cache. IPv6 needs an
-    /// address of the node's own to ask from. It never waits; the answer is for [`Claims`] to hear.
+    /// Sends a probe for other owners of `address`, which changes no neighbour's cache. IPv6 needs
+    /// an address of the node's own as the source. This never waits; [`Claims`] receives the
+    /// answer.
     pub fn probe(&self, address: IpAddr, source: Option<Ipv6Addr>) -> anyhow::Result<()> {
         let mac = self.mac()?;
         let sent = match (address, source) {
@@ -80,7 +80,7 @@ impl Announcer {
         sent.with_context(|| format!("cannot ask for {address} on {}", self.name))
     }
 
-    /// The interface's hardware address now.
+    /// The present hardware address of the interface.
     fn mac(&self) -> anyhow::Result<Mac> {
         let link = self
             .link_address()
@@ -114,7 +114,7 @@ impl Announcer {
 
     fn send(&self, frame: &[u8]) -> io::Result<()> {
         let mut to = sockaddr(self.index);
-        // For the packet's own protocol field, by which TC filters and captures choose.
+        // The protocol field of the packet, which TC filters and captures match.
         to.sll_protocol = u16::from_ne_bytes([frame[12], frame[13]]);
         // SAFETY: the pointers are to `frame` and `to`, with their lengths; both outlive the call.
         let result = Errno::result(unsafe {
@@ -131,13 +131,13 @@ impl Announcer {
     }
 }
 
-/// Protocol 0: such a socket is handed no packet at all.
+/// Opens a socket with protocol 0, which receives no packet at all.
 fn open_socket(index: u32) -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
     let fd = Errno::result(unsafe {
         libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0)
     })?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     option::set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, &PRIORITY)?;
     let address = sockaddr(index);

@@ -1,4 +1,4 @@
-//! Adding, removing and listing the addresses of one interface, or of all.
+//! Adds, removes and lists the addresses of one interface, or of all.
 
 use super::transport::{Failure, Transport};
 use heartbeat_common::prefix::Prefix;
@@ -50,7 +50,7 @@ impl Transport {
             self.unbridge(ifindex, address);
         }
         let mut removed = false;
-        // More than once only if somebody added it by hand with another prefix length.
+        // There are several only if somebody added the address by hand with another prefix length.
         for victim in present
             .iter()
             .filter(|message| address_of(message) == Some(address))
@@ -60,7 +60,7 @@ impl Transport {
         Ok(removed)
     }
 
-    /// Removes `victim`, one of the addresses `present` on its interface, and nothing else.
+    /// Removes only `victim`, one of the addresses `present` on its interface.
     fn remove_one(
         &mut self,
         victim: &AddressMessage,
@@ -86,9 +86,9 @@ impl Transport {
         Ok(holders)
     }
 
-    /// Makes an IPv4 address with a route of its own step behind the addresses that are there
-    /// without it: `ours` names those that come and go as it does. `false`: it stands where it
-    /// should.
+    /// Moves an IPv4 address with a subnet route of its own behind the present addresses without
+    /// one. `ours` names the other addresses that are virtual. `false`: the address is in its place
+    /// already.
     pub(super) fn step_back(
         &mut self,
         ifindex: u32,
@@ -107,7 +107,7 @@ impl Transport {
         if prefix.len == 32 || !others.iter().any(|other| contains(other, &prefix)) {
             return Ok(false);
         }
-        // While it steps back, the same address with another prefix length keeps it reachable.
+        // During the move, the same address with another prefix length keeps it reachable.
         let alone = Prefix { len: 32, ..prefix };
         self.create(message_with(ifindex, alone, AddressFlags::Noprefixroute))?;
         self.remove_one(first, &present)?;
@@ -117,7 +117,7 @@ impl Transport {
         self.remove_one(&message_for(ifindex, alone), &present)
     }
 
-    /// Puts back what the kernel removed along with its primary, if it did.
+    /// Adds an address again that the kernel removed along with its primary, if it did.
     fn restore(&mut self, message: &AddressMessage) {
         let Some(prefix) = prefix_of(message) else {
             return;
@@ -164,7 +164,7 @@ impl Transport {
         Ok(found.collect())
     }
 
-    /// `false`: the address is there already.
+    /// `false`: the address exists already.
     fn create(&mut self, message: AddressMessage) -> Result<bool, Failure> {
         match self.execute(
             RouteNetlinkMessage::NewAddress(message),
@@ -205,7 +205,7 @@ fn message_with(ifindex: u32, prefix: Prefix, flags: AddressFlags) -> AddressMes
     message
 }
 
-/// With which flags an IPv4 address is added where `others` are.
+/// The flags of a new IPv4 address beside `others`.
 fn flags_beside(others: &[Prefix], prefix: &Prefix) -> AddressFlags {
     match others.iter().any(|other| encloses(other, prefix)) {
         true => AddressFlags::Noprefixroute,
@@ -213,7 +213,8 @@ fn flags_beside(others: &[Prefix], prefix: &Prefix) -> AddressFlags {
     }
 }
 
-/// Whether an IPv4 address has its subnet's route, which makes it the source of what goes there.
+/// Whether an IPv4 address has its subnet's route, which makes it the source of packets to the
+/// subnet.
 fn leads(message: &AddressMessage) -> bool {
     let mut flags = message
         .attributes
@@ -265,7 +266,7 @@ fn address_of(message: &AddressMessage) -> Option<IpAddr> {
     local.or_else(|| subnet_address_of(message))
 }
 
-/// The address that with the prefix length says which subnet this is.
+/// The address that defines the subnet, together with the prefix length.
 fn subnet_address_of(message: &AddressMessage) -> Option<IpAddr> {
     message
         .attributes
@@ -304,7 +305,7 @@ fn encloses(outer: &Prefix, inner: &Prefix) -> bool {
     outer.len < inner.len && contains(outer, inner)
 }
 
-/// The same, or both have the same subnet.
+/// Whether the subnet of `inner` is a part of that of `outer`, or the same. IPv4 only.
 fn contains(outer: &Prefix, inner: &Prefix) -> bool {
     match (outer.address, inner.address) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {

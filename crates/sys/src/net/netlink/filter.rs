@@ -1,4 +1,4 @@
-//! TC filters that run BPF programs on what leaves an interface.
+//! TC filters that run BPF programs on the egress of an interface.
 
 use super::transport::{Failure, Transport};
 use netlink_packet_core::{DecodeError, NLM_F_CREATE, NLM_F_EXCL, NlasIterator};
@@ -9,7 +9,7 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-/// Where filters for what leaves hang.
+/// The parent of egress filters.
 const EGRESS: TcHandle = TcHandle {
     major: TcHandle::CLSACT.major,
     minor: TcHandle::MIN_EGRESS,
@@ -21,19 +21,19 @@ const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_NAME: u16 = 7;
 
-/// A filter that runs a BPF program on all that leaves an interface.
+/// A filter that runs a BPF program on the egress of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressFilter {
     /// `pref` in `tc`: lower ones come first.
     pub priority: u16,
     pub handle: u32,
-    /// What it was called when it was put there: any text, less than 256 bytes.
+    /// The filter's name from its creation: any text of less than 256 bytes.
     pub name: String,
 }
 
 impl Transport {
-    /// Makes the place where filters hang. One that is there already is somebody's, too, and stays
-    /// as it is.
+    /// Adds the qdisc that egress filters need. An existing one may belong to another program, and
+    /// stays unchanged.
     pub(super) fn add_clsact(&mut self, ifindex: u32) -> Result<(), Failure> {
         let mut message = TcMessage::with_index(ifindex.cast_signed());
         message.header.parent = TcHandle::CLSACT;
@@ -51,8 +51,8 @@ impl Transport {
         }
     }
 
-    /// Puts a filter there, or gives one that is there its new program, without a packet in between
-    /// that meets none.
+    /// Adds a filter, or gives an existing one its new program. Each packet meets the old program
+    /// or the new one.
     pub(super) fn put_filter(
         &mut self,
         ifindex: u32,
@@ -65,7 +65,7 @@ impl Transport {
         let options = [
             TcFilterBpfOption::ProgFd(program.as_raw_fd().cast_unsigned()),
             TcFilterBpfOption::ProgName(filter.name.clone()),
-            // What the program returns is what becomes of the packet.
+            // The return value of the program decides about the packet.
             TcFilterBpfOption::Flags(TcBpfFlags::DirectAction),
         ];
         let options = options.map(TcOption::Bpf).to_vec();
@@ -78,7 +78,7 @@ impl Transport {
         self.execute(RouteNetlinkMessage::NewTrafficFilter(message), flags)
     }
 
-    /// `false`: it was not there.
+    /// `false`: there was no such filter.
     pub(super) fn delete_filter(
         &mut self,
         ifindex: u32,
@@ -94,7 +94,7 @@ impl Transport {
         }
     }
 
-    /// Those that run BPF programs.
+    /// The filters that run BPF programs.
     pub(super) fn filters(&mut self, ifindex: u32) -> Result<Vec<EgressFilter>, Failure> {
         let mut message = TcMessage::with_index(ifindex.cast_signed());
         message.header.parent = EGRESS;
@@ -118,8 +118,8 @@ fn header(ifindex: u32, filter: &EgressFilter) -> TcHeader {
     }
 }
 
-/// Reads only what is used. `None` for what stands for all filters of one priority, and for those
-/// of another kind.
+/// Reads only the needed attributes. `None` for the entry of all filters of one priority, and for
+/// filters of another kind.
 fn read_filter(body: &[u8]) -> Result<Option<EgressFilter>, DecodeError> {
     let header = TcHeader::parse(body)?;
     let (mut kind, mut name) = (String::new(), None);

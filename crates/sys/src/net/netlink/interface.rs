@@ -1,4 +1,4 @@
-//! What an interface is: its index, MAC address and state.
+//! The properties of an interface: its index, MAC address and state.
 
 use super::{
     transport::{Failure, Transport},
@@ -23,30 +23,30 @@ const IFLA_STATS64: u16 = 23;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 
-/// An interface as it was when it was looked up.
+/// An interface at the time of its lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     pub index: u32,
     pub name: String,
     /// All zero where the interface has no 48-bit hardware address.
     pub mac: [u8; 6],
-    /// What the kernel takes for a wire on which neighbours ask for addresses: `lo`, tunnels and
-    /// PPP are none.
+    /// Whether neighbours on the interface resolve addresses by ARP or Neighbor Discovery: `lo`,
+    /// tunnels and PPP are excluded.
     pub ethernet: bool,
-    /// Switched on by the administrator.
+    /// Whether the administrator switched the interface on.
     pub up: bool,
-    /// Switched on, and the link has a signal.
+    /// Whether the interface is switched on and has a carrier.
     pub carrier: bool,
-    /// Bytes.
+    /// The MTU in bytes.
     pub mtu: u32,
-    /// The index of what it is on top of, as a VLAN interface is; also that of what it is joined
-    /// to, as the ends of a veth pair are.
+    /// The index of the lower interface of a VLAN interface; also the index of the other end of a
+    /// veth pair.
     pub link: Option<u32>,
-    /// The index of the bond or bridge that it is part of.
+    /// The index of the bond or bridge of this port.
     pub master: Option<u32>,
-    /// The XDP program on it; the one in the driver, if there are several.
+    /// The XDP program of the interface; the one in the driver, if there are several.
     pub xdp: Option<XdpProgram>,
-    /// Packets that it received; 0 where that was not asked for.
+    /// Received packets; 0 if the lookup did not request them.
     pub received: u64,
 }
 
@@ -63,7 +63,7 @@ impl Transport {
         self.one_interface(message)
     }
 
-    /// The interface with this index, with what it received. `None` if there is none.
+    /// The interface with this index, with its received packets. `None` if there is none.
     pub(super) fn interface_at(&mut self, index: u32) -> Result<Option<Interface>, Failure> {
         let mut message = LinkMessage::default();
         message.header.index = index;
@@ -93,8 +93,8 @@ fn listing() -> LinkMessage {
     message
 }
 
-/// Reads only the attributes that are used: the others differ by kernel and by driver, and one that
-/// is not understood must not keep the agent from starting.
+/// Reads only the needed attributes: the others differ by kernel and by driver, and an attribute
+/// that cannot be decoded must not keep the agent from starting.
 fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
     let header = LinkHeader::parse(body)?;
     let mut interface = Interface {
@@ -128,7 +128,7 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
             IFLA_MASTER => interface.master = index(value),
             IFLA_LINK_NETNSID => link_is_elsewhere = true,
             IFLA_XDP => interface.xdp = xdp::read(value)?,
-            // Its first field, `rx_packets`.
+            // The first field is `rx_packets`.
             IFLA_STATS64 => {
                 let first = value.first_chunk().copied();
                 interface.received = first.map_or(0, u64::from_ne_bytes);
@@ -137,7 +137,7 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
         }
     }
     if link_is_elsewhere {
-        // Its index means nothing in this network namespace.
+        // The index of an interface in another namespace means nothing here.
         interface.link = None;
     }
     Ok(interface)

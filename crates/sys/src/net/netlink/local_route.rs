@@ -1,10 +1,10 @@
-//! Receiving on a new IPv6 address at once.
+//! Immediate reception on a new IPv6 address.
 //!
-//! The kernel adds an IPv6 address at once, but the route by which packets for it are taken in only
-//! from a work queue (`addrconf_dad_work`), even without duplicate address detection. On a busy
-//! host that is milliseconds later, and until then the address is announced but deaf. So a local
-//! route of our own bridges that time. It expires by itself: whatever becomes of the agent, no
-//! route outlives the address by more than [`EXPIRES_SECONDS`].
+//! The kernel adds an IPv6 address at once. It adds the route that accepts packets for the address
+//! only from a work queue (`addrconf_dad_work`), even without duplicate address detection. On a
+//! busy host that is milliseconds later, and until then the announced address receives nothing. So
+//! a local route of our own covers that time. The route expires by itself: whatever happens to the
+//! agent, no route outlives the address by more than [`EXPIRES_SECONDS`].
 
 use super::transport::Transport;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
@@ -17,12 +17,13 @@ use std::net::Ipv6Addr;
 
 /// `RT_TABLE_LOCAL`
 const TABLE_LOCAL: u8 = 255;
-/// The kernel's own local routes have 0: both can be there, and deleting ours spares the kernel's.
+/// The kernel's own local routes have metric 0. Both routes can exist at once, and deleting ours
+/// leaves the kernel's.
 const METRIC: u32 = 1;
 const EXPIRES_SECONDS: u32 = 2;
 
 impl Transport {
-    /// Without it the address still works, a little later: so a failure is no error.
+    /// Adds the route. A failure is no error, since the address still works a little later.
     pub(super) fn bridge(&mut self, ifindex: u32, address: Ipv6Addr) {
         let mut route = local_route(ifindex, address);
         route
@@ -36,8 +37,8 @@ impl Transport {
         }
     }
 
-    /// Takes the bridging route away if it is still there. It must not keep the address from being
-    /// removed, and it ends soon by itself: so a failure is no error here either.
+    /// Removes the route if it still exists. A failure must not prevent the removal of the address,
+    /// and the route expires soon: so a failure is no error here either.
     pub(super) fn unbridge(&mut self, ifindex: u32, address: Ipv6Addr) {
         let route = RouteNetlinkMessage::DelRoute(local_route(ifindex, address));
         match self.execute(route, 0) {

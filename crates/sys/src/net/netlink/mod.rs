@@ -1,8 +1,8 @@
 //! Addresses and interfaces of this host, through rtnetlink.
 //!
-//! One [`Netlink`] is one socket, kept open. A call is a request and its answer: a few
+//! One [`Netlink`] is one socket, kept open. A call is a request and its answer. It takes a few
 //! microseconds, unless another process holds the kernel's configuration lock (RTNL), for which
-//! every request waits. It must never touch an address other than the one it was asked about.
+//! every request waits. A call must never touch an address other than the given one.
 
 mod address;
 mod filter;
@@ -21,7 +21,7 @@ pub use interface::Interface;
 pub use transport::Failure;
 pub use xdp::{XdpPlace, XdpProgram};
 
-/// Why an address or an interface could not be had.
+/// The error of an operation on an address or an interface.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     #[error("cannot open an rtnetlink socket: {0}")]
@@ -33,7 +33,7 @@ pub enum NetlinkError {
 }
 
 impl NetlinkError {
-    /// The kernel's error number if it was the kernel that refused.
+    /// The kernel's error number if the kernel refused the request.
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Open(error) => error.raw_os_error().map(Errno::from_raw),
@@ -43,7 +43,7 @@ impl NetlinkError {
     }
 }
 
-/// What to do about a refusal, where there is something typical.
+/// The remedy for a refusal, where there is a typical one.
 fn remedy(failure: &Failure) -> &'static str {
     match failure.errno() {
         Some(Errno::EPERM) => "; run as root or grant CAP_NET_ADMIN",
@@ -71,33 +71,34 @@ impl Netlink {
             .map_err(NetlinkError::Open)
     }
 
-    /// Puts `prefix` on an interface. `true`: it was added; `false`: the address was there already,
-    /// with whatever prefix length.
+    /// Adds `prefix` to an interface. `true`: the address was added; `false`: it existed already,
+    /// with any prefix length.
     ///
-    /// The address is usable at once and stays out of the node's own way:
-    /// - IPv6: without duplicate address detection, since the cluster decides who has it; with a
-    ///   local route that lasts until the kernel's own is there (see `local_route`); and with
-    ///   no preferred lifetime ("deprecated", RFC 4862, section 5.5.4), since otherwise the kernel
-    ///   would prefer this newest address as source of the node's own connections (RFC 6724,
-    ///   section 5, rule 3 avoids it unless it is the only one).
-    /// - IPv4: an address of a subnet in which the node has one already becomes a secondary of it,
-    ///   which the kernel does by itself. Where its subnet lies within a larger one of the node's, it
-    ///   gets no route of its own: that route would be the more specific one, and its preferred
-    ///   source is the new address.
+    /// The address is usable at once, and is not used for the node's own connections:
+    /// - IPv6: without duplicate address detection, since the cluster decides who has the address.
+    ///   A local route covers the time until the kernel's own exists (see `local_route`). The
+    ///   address has no preferred lifetime ("deprecated", RFC 4862, section 5.5.4). Otherwise the
+    ///   kernel would prefer this newest address as the source of the node's own connections (RFC
+    ///   6724, section 5, rule 3 avoids it unless it is the only one).
+    /// - IPv4: an address of a subnet in which the node already has one becomes its secondary
+    ///   address, which the kernel does by itself. An address whose subnet lies within a larger one
+    ///   of the node gets no route of its own: that route would be the more specific one, and its
+    ///   preferred source would be the new address.
     ///
-    /// Otherwise the subnet's route comes with it as with `ip address add`, so that an interface
-    /// without an address of its own can serve its neighbours. No broadcast address, no label.
+    /// Otherwise the subnet's route is added as with `ip address add`, so that an interface without
+    /// an address of its own can serve its neighbours. The address has no broadcast address and no
+    /// label.
     pub fn add_address(&mut self, ifindex: u32, prefix: Prefix) -> Result<bool, NetlinkError> {
         self.transport
             .add(ifindex, prefix)
             .map_err(|failure| refused(format!("add {prefix} to {}", name_of(ifindex)), failure))
     }
 
-    /// Takes `address` from an interface, with whatever prefix length it is there. `false`: it was
-    /// not there (nor, perhaps, the interface).
+    /// Removes `address` from an interface, with any prefix length. `false`: the address was not
+    /// there (nor, perhaps, the interface).
     ///
-    /// IPv4 addresses that were secondaries of it stay: where the kernel removes them with their
-    /// primary (sysctl `promote_secondaries` is 0), they are put back at once.
+    /// IPv4 addresses that were secondaries of the address stay. Where the kernel removes them with
+    /// their primary (sysctl `promote_secondaries` is 0), they are added again at once.
     pub fn remove_address(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, NetlinkError> {
         self.transport.remove(ifindex, address).map_err(|failure| {
             refused(
@@ -107,8 +108,8 @@ impl Netlink {
         })
     }
 
-    /// The indexes of the interfaces that have `address`, with whatever prefix length. Loopback is
-    /// left out: what an administrator put there (for direct routing) is not announced by anybody.
+    /// The indexes of the interfaces that have `address`, with any prefix length. Loopback is left
+    /// out: an administrator's address there (for direct routing) is announced by nobody.
     pub fn holders(&mut self, address: IpAddr) -> Result<Vec<u32>, NetlinkError> {
         let action = || format!("look for {address} on all interfaces");
         self.transport
@@ -116,9 +117,9 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
-    /// Takes `address` from all interfaces but `spared`, however they are called now, loopback
-    /// excepted. Goes on after a failure, and returns the first. Else the names of those that had
-    /// it.
+    /// Removes `address` from all interfaces but `spared` and loopback, whatever their present
+    /// names. This continues after a failure, and returns the first one. Otherwise it returns the
+    /// names of the interfaces that had the address.
     pub fn remove_from_all(
         &mut self,
         address: IpAddr,
@@ -139,12 +140,12 @@ impl Netlink {
         result.map(|()| names)
     }
 
-    /// Has an IPv4 address stand behind the interface's own addresses again, if it had come before
-    /// one of them: after a flush, or where its primary address was removed, it is the primary one,
-    /// has the subnet's route, and would be the source of the node's own connections. `ours` names
-    /// the addresses that are no node's own. It stays reachable meanwhile.
+    /// Moves an IPv4 address behind the interface's own addresses again, if it was added before one
+    /// of them. After a flush, or the removal of its primary address, the address is the primary
+    /// one, has the subnet's route, and would be the source of the node's own connections. `ours`
+    /// names the addresses that are not the node's own. The address stays reachable meanwhile.
     ///
-    /// `false`: it stands where it should.
+    /// `false`: the address is in its place already.
     pub fn step_back(
         &mut self,
         ifindex: u32,
@@ -158,7 +159,7 @@ impl Netlink {
         }
     }
 
-    /// Whether `address` is on an interface, with whatever prefix length.
+    /// Whether `address` is on an interface, with any prefix length.
     pub fn has_address(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, NetlinkError> {
         let action = || format!("look for {address} on {}", name_of(ifindex));
         self.transport
@@ -181,7 +182,7 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
-    /// The interface that is called `name` now.
+    /// The interface with the present name `name`.
     pub fn interface(&mut self, name: &str) -> Result<Interface, NetlinkError> {
         let action = || format!("look up interface `{name}`");
         match self.transport.interface(name) {
@@ -197,7 +198,7 @@ impl Netlink {
         }
     }
 
-    /// The interface that has this index, whatever it is called now, with what it received. `None`
+    /// The interface with this index, whatever its present name, with its received packets. `None`
     /// if there is none any more.
     pub fn interface_at(&mut self, index: u32) -> Result<Option<Interface>, NetlinkError> {
         self.transport
@@ -205,7 +206,8 @@ impl Netlink {
             .map_err(|failure| refused(format!("look up interface {index}"), failure))
     }
 
-    /// Takes the XDP program at `place` from an interface. Refused where a BPF link holds it.
+    /// Detaches the XDP program at `place` of an interface. The kernel refuses this where a BPF
+    /// link holds the program.
     pub fn detach_xdp(&mut self, ifindex: u32, place: XdpPlace) -> Result<(), NetlinkError> {
         let action = || format!("detach the XDP program of {}", name_of(ifindex));
         self.transport
@@ -213,8 +215,9 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
-    /// Why the kernel does not take `program` at `place` of an interface, in its own words: only
-    /// rtnetlink has them. `None` if it would, or does not say. Nothing stays attached.
+    /// The kernel's own text why `program` cannot be attached at `place` of an interface: only
+    /// rtnetlink has such texts. `None` if it could be attached, or if there is no text. Nothing
+    /// stays attached.
     pub fn xdp_complaint(
         &mut self,
         ifindex: u32,
@@ -225,7 +228,7 @@ impl Netlink {
             Err(Failure::Refused { detail, .. }) => detail,
             Err(_) => None,
             Ok(()) => {
-                // It just became possible. Whoever asks again will have it.
+                // The attachment has just become possible. The caller's next attempt will succeed.
                 if let Err(error) = self.detach_xdp(ifindex, place) {
                     log::warn!("{error}");
                 }
@@ -234,14 +237,14 @@ impl Netlink {
         }
     }
 
-    /// All interfaces that there are now.
+    /// All present interfaces.
     pub fn interfaces(&mut self) -> Result<Vec<Interface>, NetlinkError> {
         self.transport
             .interfaces()
             .map_err(|failure| refused("list the interfaces".to_owned(), failure))
     }
 
-    /// The TC filters that run BPF programs on what leaves an interface.
+    /// The TC filters that run BPF programs on the egress of an interface.
     pub fn egress_filters(&mut self, ifindex: u32) -> Result<Vec<EgressFilter>, NetlinkError> {
         let action = || format!("list the egress filters of {}", name_of(ifindex));
         self.transport
@@ -249,9 +252,9 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
-    /// Lets `filter` run `program`. With `replace` it is there already, and no packet in between
-    /// meets no program; without, it must not be there. The qdisc that it hangs on (`clsact`) is
-    /// made if need be.
+    /// Adds `filter`, which runs `program`. With `replace` the filter must exist, and each packet
+    /// meets the old program or the new one. Without `replace` it must not exist. The qdisc of the
+    /// filter (`clsact`) is added if necessary.
     pub fn put_egress_filter(
         &mut self,
         ifindex: u32,
@@ -272,7 +275,7 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
-    /// `false`: it was not there. The qdisc stays: others may use it.
+    /// `false`: there was no such filter. The qdisc stays: other programs may use it.
     pub fn remove_egress_filter(
         &mut self,
         ifindex: u32,
@@ -289,7 +292,7 @@ fn refused(action: String, failure: Failure) -> NetlinkError {
     NetlinkError::Request { action, failure }
 }
 
-/// For messages only.
+/// The name of an interface, for messages only.
 fn name_of(ifindex: u32) -> String {
     match if_indextoname(ifindex) {
         // nix 0.31 returns an empty name where there is no such interface.

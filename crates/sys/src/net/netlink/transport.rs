@@ -1,7 +1,7 @@
 //! Requests to the kernel over one rtnetlink socket, one at a time.
 //!
-//! Knows how netlink frames, acknowledges and refuses; knows nothing of addresses and interfaces.
-//! It must never wait without a bound for an answer.
+//! This module handles the framing, acknowledgement and errors of netlink, and nothing about
+//! addresses or interfaces. It must never wait for an answer without a limit.
 
 use netlink_packet_core::{
     DecodeError, ErrorBuffer, NLM_F_ACK, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
@@ -21,19 +21,19 @@ use std::{fmt, io};
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_MIN_TYPE: u16 = 16;
-/// `NLMSGERR_ATTR_MSG` of linux/netlink.h: why, in words.
+/// `NLMSGERR_ATTR_MSG` of linux/netlink.h: the reason as text.
 const EXTENDED_ACK_TEXT: u16 = 1;
-/// The kernel fills dumps up to this size; an answer never is longer.
+/// The kernel fills dumps up to this size, and no answer is longer.
 const BUFFER_LEN: usize = 32 * 1024;
-/// Answers are in the socket when `send` returns, so this passes only if something is broken.
+/// Answers are in the socket when `send` returns, so this time passes only if something is broken.
 const ANSWER_TIMEOUT_SECONDS: i64 = 1;
-/// How often a listing is begun anew because it changed underway.
+/// Number of attempts at a list that changes while it is read.
 const DUMP_ATTEMPTS: u32 = 8;
 
-/// Why a request failed.
+/// The reason why a request failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The kernel said no; `detail` is its own explanation where it gave one.
+    /// The kernel refused the request; `detail` is its own explanation, if it gave one.
     Refused {
         errno: Errno,
         detail: Option<String>,
@@ -114,8 +114,8 @@ impl Transport {
         // Only the kernel (port 0) may answer; other processes' messages are refused.
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_cap_ack(true)?;
-        // Both only make answers better, and the oldest kernels lack them: reasons in words, and
-        // listings filtered by the kernel (they are filtered here again).
+        // Both options only improve answers, and the oldest kernels lack them: reasons as text, and
+        // lists filtered by the kernel. (The lists are filtered here again.)
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
         setsockopt(
@@ -131,7 +131,7 @@ impl Transport {
         })
     }
 
-    /// Has the kernel do something and waits until it is done.
+    /// Makes the kernel carry out a request, and waits until that is done.
     pub(super) fn execute(
         &mut self,
         message: RouteNetlinkMessage,
@@ -140,7 +140,7 @@ impl Transport {
         self.exchange(message, flags | NLM_F_ACK, |_| Ok(()))
     }
 
-    /// Asks for one object. `read` sees the body of each message of the answer.
+    /// Requests one object. `read` gets the body of each message of the answer.
     pub(super) fn get<T>(
         &mut self,
         message: RouteNetlinkMessage,
@@ -154,7 +154,7 @@ impl Transport {
         Ok(found)
     }
 
-    /// Asks for a consistent list.
+    /// Requests a consistent list.
     pub(super) fn list<T>(
         &mut self,
         message: &RouteNetlinkMessage,
@@ -190,7 +190,7 @@ impl Transport {
                 let message = NetlinkBuffer::new_checked(rest)?;
                 let aligned = (message.length() as usize).next_multiple_of(4);
                 rest = &rest[aligned.min(rest.len())..];
-                // A leftover of a request whose answer came too late.
+                // The message belongs to an earlier request whose answer came too late.
                 if message.sequence_number() != self.sequence {
                     continue;
                 }
@@ -241,7 +241,7 @@ impl Transport {
     }
 }
 
-/// What an acknowledgement, or the end of a list, says.
+/// The result in an acknowledgement, or in the end of a list.
 fn outcome(message: &NetlinkBuffer<&[u8]>) -> Result<(), Failure> {
     let body = message.payload();
     if message.message_type() == NLMSG_DONE && body.is_empty() {
@@ -252,7 +252,7 @@ fn outcome(message: &NetlinkBuffer<&[u8]>) -> Result<(), Failure> {
     let Some(code) = code else { return Ok(()) };
     let attributes = match message.message_type() {
         NLMSG_DONE => body.get(4..),
-        // After the code: the header of our own request, without its body.
+        // The code is followed by the header of our own request, without its body.
         _ if message.flags() & NLM_F_CAPPED != 0 => body.get(4 + 16..),
         _ => None,
     };
@@ -268,8 +268,8 @@ fn outcome(message: &NetlinkBuffer<&[u8]>) -> Result<(), Failure> {
     })
 }
 
-/// The kernel's sentence as part of ours: "Device not found." is lower-cased, "IPv6 is disabled"
-/// not.
+/// The kernel's sentence as a part of ours: "Device not found." gets a lower-case letter, "IPv6 is
+/// disabled" does not.
 fn as_clause(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let text = text.trim_end_matches(['\0', '.']);
@@ -286,7 +286,7 @@ fn as_clause(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// An `NLMSG_ERROR` as the kernel sends it with capped and extended acknowledgement.
+    /// An `NLMSG_ERROR` in the kernel's form with capped and extended acknowledgement.
     fn refusal(code: i32, text: Option<&str>) -> Vec<u8> {
         let mut body = code.to_ne_bytes().to_vec();
         body.extend([0xee; 16]);

@@ -1,4 +1,4 @@
-//! The XDP program of an interface, as rtnetlink has it.
+//! The XDP program of an interface, read and changed through rtnetlink.
 
 use super::transport::{Failure, Transport};
 use netlink_packet_core::{DecodeError, NlasIterator};
@@ -18,7 +18,7 @@ const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 const XDP_FLAGS_HW_MODE: u32 = 1 << 3;
 
-/// Where a program runs.
+/// The place where a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpPlace {
     /// In the driver.
@@ -30,7 +30,7 @@ pub enum XdpPlace {
 }
 
 impl XdpPlace {
-    /// As the configuration and `ip link` call it.
+    /// The name in the configuration and in `ip link`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Driver => "native",
@@ -50,7 +50,7 @@ impl XdpPlace {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XdpProgram {
-    /// The kernel's number of it, as `bpftool prog show id` takes it.
+    /// The kernel's number of the program, for `bpftool prog show id`.
     pub id: u32,
     pub place: XdpPlace,
 }
@@ -83,18 +83,19 @@ pub(super) fn read(attributes: &[u8]) -> Result<Option<XdpProgram>, DecodeError>
             Some(place) => found = found.or(Some(XdpProgram { id, place })),
         }
     }
-    // Kernels that know of one place only have no attribute for each of them.
+    // Old kernels support only one place, and have no attribute for each place.
     let place = XdpPlace::Driver;
     Ok(found.or_else(|| general.map(|id| XdpProgram { id, place })))
 }
 
 impl Transport {
-    /// Takes whatever program runs at `place` from an interface. Refused where a BPF link holds it.
+    /// Detaches the program at `place` of an interface. The kernel refuses this where a BPF link
+    /// holds it.
     pub(super) fn detach_xdp(&mut self, ifindex: u32, place: XdpPlace) -> Result<(), Failure> {
         self.set_xdp(ifindex, -1, place.flag())
     }
 
-    /// Puts `program` there where there is none, without a link: only to hear why that is refused.
+    /// Attaches `program` without a link where there is none, only to get the text of the refusal.
     pub(super) fn try_xdp(
         &mut self,
         ifindex: u32,

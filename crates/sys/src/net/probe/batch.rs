@@ -9,17 +9,18 @@ use std::{
     ptr,
 };
 
-/// A datagram for each destination, all of one length, with all memory that sending them takes.
+/// A datagram for each destination, all of one length, with all memory that sending needs.
 pub struct ProbeBatch {
     payloads: Vec<u8>,
-    /// Bytes that there are for each datagram.
+    /// Allocated bytes for each datagram.
     room: usize,
-    /// Bytes that each datagram has now.
+    /// Present length of each datagram in bytes.
     payload_len: usize,
     destinations: Vec<Destination>,
-    /// By datagram: how many leave before it.
+    /// By datagram: its position in the order of sending.
     places: Vec<usize>,
-    // What the kernel reads. Its pointers are written anew by each `send` and mean nothing between.
+    // Memory that the kernel reads. `send` sets its pointers each time; they mean nothing in
+    // between.
     vectors: Vec<libc::iovec>,
     messages: Vec<libc::mmsghdr>,
 }
@@ -31,16 +32,16 @@ enum Destination {
     V6(libc::sockaddr_in6),
 }
 
-/// What became of a batch.
+/// The result of sending a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendReport {
-    /// Datagrams that the kernel took.
+    /// Datagrams that the kernel accepted.
     pub sent: usize,
-    /// Datagrams that it did not take, the congested ones included.
+    /// Datagrams that the kernel did not accept, the congested ones included.
     pub failed: usize,
-    /// Those for which there was no room, in the socket or in the interface's queue.
+    /// Datagrams for which there was no room, in the socket or in the interface's queue.
     pub congested: usize,
-    /// Which datagram failed first, and why.
+    /// The first failed datagram and its error.
     pub first_error: Option<(usize, Errno)>,
 }
 
@@ -57,8 +58,8 @@ impl std::fmt::Debug for ProbeBatch {
 }
 
 impl ProbeBatch {
-    /// One datagram of `room` bytes, at first zero, for each destination. They should be of the
-    /// family of the socket that will send them; others fail, alone.
+    /// Makes one datagram of `room` zero bytes for each destination. The destinations should be of
+    /// the family of the sending socket; a datagram of another family fails alone.
     pub fn new(destinations: &[SocketAddr], room: usize) -> Self {
         let count = destinations.len();
         // SAFETY: an integer and pointers, for all of which zero is a value.
@@ -87,21 +88,21 @@ impl ProbeBatch {
         self.destinations.is_empty()
     }
 
-    /// Makes all datagrams `len` bytes long from here on, or as long as there is room for.
+    /// Sets the length of all datagrams, up to the allocated bytes.
     pub fn set_len(&mut self, len: usize) {
         self.payload_len = len.min(self.room);
     }
 
-    /// What the `index`-th destination is sent. It keeps its bytes from one `send` to the next.
+    /// The payload for the `index`-th destination, which is kept from one `send` to the next.
     ///
     /// # Panics
-    /// Like a slice, if `index` is not below [`len`](Self::len).
+    /// Panics like a slice, if `index` is not below [`len`](Self::len).
     pub fn payload_mut(&mut self, index: usize) -> &mut [u8] {
         let at = index * self.room;
         &mut self.payloads[at..at + self.payload_len]
     }
 
-    /// From here on the datagrams that `last` names, by their indices, leave after all others.
+    /// Moves the datagrams with the indices that `last` accepts to the end of the order of sending.
     pub fn put_last(&mut self, last: impl Fn(usize) -> bool) {
         let mut next = 0..;
         for turn in [false, true] {
@@ -115,16 +116,17 @@ impl ProbeBatch {
         }
     }
 
-    /// Sends all datagrams. One that fails is skipped, counted, and keeps none of the others back.
+    /// Sends all datagrams. A failed datagram is skipped and counted, and the others are still
+    /// sent.
     pub fn send(&mut self, socket: &ProbeSocket) -> SendReport {
         self.point();
         let fd = socket.as_fd().as_raw_fd();
         let mut report = SendReport::default();
         let mut at = 0;
-        // Each round is past at least one more message.
+        // Each round ends past at least one more message.
         while let Some(left @ [_, ..]) = self.messages.get_mut(at..) {
-            // SAFETY: `left` is the initialised tail of `messages`, `point` made its pointers good,
-            // and `self` is borrowed until the kernel is done with them.
+            // SAFETY: `left` is the initialised tail of `messages`, `point` set its pointers, and
+            // `self` is borrowed until the kernel is done with them.
             let result =
                 unsafe { libc::sendmmsg(fd, left.as_mut_ptr(), left.len() as u32, SEND_FLAGS) };
             match Errno::result(result) {
@@ -132,8 +134,8 @@ impl ProbeBatch {
                     report.sent += taken as usize;
                     at += taken as usize;
                 }
-                // The kernel reports an error only for the first message of a call; for a later one
-                // it says how many came before.
+                // The kernel reports an error only for the first message of a call; for a later
+                // message it returns the number of messages before it.
                 Ok(_) => {
                     report.count(self.datagram_at(at), Errno::UnknownErrno);
                     at += 1;
@@ -147,7 +149,7 @@ impl ProbeBatch {
         report
     }
 
-    /// Which datagram leaves after `before` others.
+    /// The datagram at the position `before` in the order of sending.
     fn datagram_at(&self, before: usize) -> usize {
         let mut places = self.places.iter();
         places
@@ -155,7 +157,7 @@ impl ProbeBatch {
             .unwrap_or_default()
     }
 
-    /// Points the headers to the memory as it lies now.
+    /// Sets the headers' pointers to the present place of the memory.
     fn point(&mut self) {
         // The lengths agree by construction. Empty payloads, which nobody sends, must not panic
         // here; the kernel refuses their headers.
@@ -172,7 +174,7 @@ impl ProbeBatch {
     }
 }
 
-/// Belt and braces: the socket does not block anyway.
+/// An additional safeguard: the socket does not block anyway.
 const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT;
 
 impl SendReport {

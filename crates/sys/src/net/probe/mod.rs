@@ -1,7 +1,7 @@
-//! Sending probes: one socket a link, one system call a tick.
+//! The sending of probes: one socket a link, one system call a tick.
 //!
-//! Used from the real-time thread, so nothing here allocates, waits or panics once it is set up. It
-//! sends only: replies are taken by XDP, and what is not goes nowhere.
+//! The real-time thread uses this module, so nothing here allocates, waits or panics after its
+//! setup. The module only sends: XDP handles the replies, and all other packets are dropped.
 
 mod batch;
 mod socket;

@@ -1,4 +1,4 @@
-//! The UDP socket from which the probes of one link leave.
+//! The UDP socket that sends the probes of one link.
 
 use crate::net::option;
 use anyhow::Context;
@@ -9,27 +9,28 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-/// Class selector 6, network control (RFC 2474), in the place of the former TOS byte.
+/// Class selector 6, network control (RFC 2474), in the former TOS byte.
 const TRAFFIC_CLASS: libc::c_int = 0xc0;
-/// `TC_PRIO_INTERACTIVE`: first band of the default queue; the highest that needs no privilege.
+/// `TC_PRIO_INTERACTIVE`: first band of the default queue; the highest one without a privilege.
 const PRIORITY: libc::c_int = 6;
-/// Room for a tick's probes to the most peers there can be (about 1.3 KB each as the kernel
-/// counts), while the driver has not sent the last tick's. A limit, not memory set aside.
+/// Room for a tick's probes to the greatest possible number of peers (about 1.3 KB each by the
+/// kernel's count), while the driver has not sent the last tick's. This is a limit, not allocated
+/// memory.
 const SEND_BUFFER: libc::c_int = 4 << 20;
 /// linux/udp.h
 const UDP_NO_CHECK6_TX: libc::c_int = 101;
 
 /// A UDP socket bound to one link: to its address, the heartbeat port, and its interface.
 ///
-/// Probes leave by that interface only, over its own routes (a router on it included): were the
-/// kernel to choose another way around a broken link, that link would look sound.
+/// Probes leave by that interface only, over its own routes (a router on it included). If the
+/// kernel could choose another way around a broken link, that link would appear sound.
 ///
-/// They leave *without a UDP checksum*. TC egress writes time, liveness and tag into the probe and
-/// then the whole checksum; were it left to the network card, the card would add the sum again.
+/// Probes leave *without a UDP checksum*. TC egress writes time, liveness and tag into the probe
+/// and then the whole checksum. A network card that computes checksums would add the sum again.
 ///
-/// Nothing is ever received: XDP takes what is ours, and a filter drops the rest before it is
-/// queued, so that junk sent to the port wakes nobody. The socket still owns the port, hence no
-/// ICMP "port unreachable" tells of it, and a second agent on the same address is refused.
+/// The socket never receives anything. XDP handles our packets, and a filter drops the rest before
+/// it is queued, so that junk to the port wakes no thread. The socket still owns the port. So the
+/// host sends no ICMP "port unreachable", and a second agent on the same address is refused.
 #[derive(Debug)]
 pub struct ProbeSocket {
     socket: OwnedFd,
@@ -37,7 +38,7 @@ pub struct ProbeSocket {
 }
 
 impl ProbeSocket {
-    /// `local` is an address of the interface; where it is link-local (fe80::), its scope is the
+    /// `local` is an address of the interface. The scope of a link-local address (fe80::) is the
     /// interface too.
     pub fn open(local: IpAddr, port: u16, ifindex: u32) -> anyhow::Result<Self> {
         let socket = new_socket(local).context("cannot open a UDP socket")?;
@@ -56,7 +57,7 @@ impl ProbeSocket {
         Ok(Self { socket, cookie })
     }
 
-    /// The number by which the kernel knows this socket, and until the next boot no other. Never 0.
+    /// The kernel's number of this socket, unique until the next boot. Never 0.
     pub fn cookie(&self) -> u64 {
         self.cookie
     }
@@ -70,7 +71,7 @@ impl AsFd for ProbeSocket {
 
 fn remedy(errno: Errno) -> &'static str {
     match errno {
-        Errno::EADDRINUSE => ": another program has this port, perhaps another agent; end that one",
+        Errno::EADDRINUSE => ": another program uses this port, perhaps another agent; stop it",
         Errno::EADDRNOTAVAIL => {
             ": the address is not on this host, or still undergoes duplicate address detection"
         }
@@ -93,7 +94,7 @@ fn new_socket(local: IpAddr) -> io::Result<OwnedFd> {
             0,
         )
     })?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -108,8 +109,8 @@ fn configure(socket: &OwnedFd, local: IpAddr, ifindex: u32) -> anyhow::Result<()
         ifindex.cast_signed(),
         "SO_BINDTOIFINDEX",
     )?;
-    // "Probe" is: never fragment (fragments are not answered), and let no ICMP message, which
-    // anybody can forge, tell us a smaller path MTU. A probe fits everywhere.
+    // "Probe" means: never fragment (fragments are not answered), and ignore ICMP messages with a
+    // smaller path MTU, which anybody can forge. A probe fits everywhere.
     match local {
         IpAddr::V4(_) => {
             set(libc::SOL_SOCKET, libc::SO_NO_CHECK, 1, "SO_NO_CHECK")?;
@@ -140,9 +141,9 @@ fn configure(socket: &OwnedFd, local: IpAddr, ifindex: u32) -> anyhow::Result<()
             )?;
         }
     }
-    // After IP_TOS, which sets a priority of its own.
+    // This comes after IP_TOS, which sets a priority of its own.
     set(libc::SOL_SOCKET, libc::SO_PRIORITY, PRIORITY, "SO_PRIORITY")?;
-    // Beyond the administrator's limit only with CAP_NET_ADMIN; else as far as that limit.
+    // A size above the administrator's limit needs CAP_NET_ADMIN; without it the limit applies.
     set(
         libc::SOL_SOCKET,
         libc::SO_SNDBUFFORCE,
@@ -152,10 +153,10 @@ fn configure(socket: &OwnedFd, local: IpAddr, ifindex: u32) -> anyhow::Result<()
     .or_else(|_| set(libc::SOL_SOCKET, libc::SO_SNDBUF, SEND_BUFFER, "SO_SNDBUF"))
 }
 
-// SAFETY: laid out by C without read padding; `receive_nothing` gives it a good pointer.
+// SAFETY: laid out by C without padding that is read; `receive_nothing` sets a valid pointer.
 unsafe impl option::Value for libc::sock_fprog {}
 
-/// Attaches a classic BPF program of one instruction: keep 0 bytes, that is, drop.
+/// Attaches a classic BPF program of one instruction: keep 0 bytes, which means drop.
 fn receive_nothing(socket: &OwnedFd) -> io::Result<()> {
     let mut drop_all = libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,

@@ -1,7 +1,7 @@
-//! The restriction of what may be written (Landlock, Documentation/userspace-api/landlock.rst).
+//! The restriction of writes to files (Landlock, Documentation/userspace-api/landlock.rst).
 //!
-//! Reading stays as it is: a configuration may name a pidfile, a key or a directory of any place,
-//! also at a reload. Executing is denied everywhere.
+//! Reads are not restricted: a configuration may name a pidfile, a key or a directory at any path,
+//! also at a reload. Execution is denied everywhere.
 
 use landlock::{
     ABI, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset,
@@ -10,12 +10,12 @@ use landlock::{
 
 use super::Writable;
 
-/// Of the rights that the kernel can restrict, those of this version: Linux 6.1 has all but
-/// `Truncate`, and knows no other that is about writing to files.
+/// The version of the interface whose rights are restricted. Linux 6.1 has all of them but
+/// `Truncate`, and no other right about writes to files.
 const VERSION: ABI = ABI::V3;
 
-/// Restricts the calling thread, and all that it starts from now on. Returns the version of the
-/// kernel's interface.
+/// Restricts the calling thread, and all threads and processes that it starts from now on. Returns
+/// the version of the kernel's interface.
 pub(super) fn restrict(writable: &Writable) -> Result<u32, String> {
     let status = enforce(writable).map_err(|error| error.to_string())?;
     let version = match status.landlock {
@@ -48,7 +48,7 @@ fn enforce(writable: &Writable) -> Result<RestrictionStatus, RulesetError> {
     rules.restrict_self()
 }
 
-/// A path that is not there is left out: nothing can be written to it.
+/// Allows writes below a path. A missing path is left out: nothing can be written to it.
 fn allow(
     mut rules: RulesetCreated,
     paths: &[std::path::PathBuf],
@@ -119,9 +119,9 @@ mod tests {
                 fs::read_to_string(within.join("other/file")).unwrap(),
                 "kept"
             );
-            // What was open before stays so.
+            // A file that was open before stays writable.
             io::Write::write_all(&mut &open, b"more").unwrap();
-            // Threads that come later are restricted, too.
+            // Later threads are restricted, too.
             thread::spawn(move || denied(fs::write(within.join("other/file"), "")))
                 .join()
                 .unwrap();

@@ -1,37 +1,37 @@
-//! Confines the calling thread, and all threads that it starts from then on: the system calls that
-//! an agent never makes fail, and so do writes outside a few directories.
+//! Confines the calling thread, and all threads that it starts from then on. System calls that an
+//! agent never makes fail, and so do writes outside a few directories.
 //!
-//! A part that the kernel lacks is left out, and the caller learns why. The confinement never ends
-//! a process: a denied call fails with EPERM or EACCES. `docs/adr/0039-the-agent-is-confined.md`
-//! has the reasons.
+//! A restriction that the kernel lacks is left out, and the caller gets the reason. The confinement
+//! never ends a process: a denied call fails with EPERM or EACCES.
+//! `docs/adr/0039-the-agent-is-confined.md` has the reasons.
 
 mod files;
 mod system_calls;
 
 use std::path::PathBuf;
 
-/// The places that stay writable.
+/// The paths that stay writable.
 #[derive(Clone, Debug, Default)]
 pub struct Writable {
     /// Directories in which files, sockets and directories may be made, written and removed.
     pub directories: Vec<PathBuf>,
-    /// Directories of which empty subdirectories may be removed, and nothing else.
+    /// Directories of which only empty subdirectories may be removed.
     pub parents: Vec<PathBuf>,
     /// Files that may be written.
     pub files: Vec<PathBuf>,
 }
 
-/// What the kernel enforces from now on.
+/// The restrictions that the kernel enforces from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confinement {
-    /// Whether system calls are filtered; if not, why.
+    /// Whether system calls are filtered, or the reason why not.
     pub system_calls: Result<(), String>,
-    /// The version of Landlock's interface by which writes are restricted; if they are not, why.
+    /// The version of Landlock's interface that restricts writes, or the reason why they are not
+    /// restricted.
     pub files: Result<u32, String>,
 }
 
-/// Confines the calling thread. With `audit` the kernel's audit log names each system call that the
-/// filter denies.
+/// Confines the calling thread. With `audit` the kernel's audit log names each denied system call.
 pub fn confine(writable: &Writable, audit: bool) -> Confinement {
     let confinement = Confinement {
         files: files::restrict(writable),
@@ -39,14 +39,14 @@ pub fn confine(writable: &Writable, audit: bool) -> Confinement {
     };
     match &confinement.system_calls {
         Ok(()) => log::info!("seccomp: on; the agent starts no program and changes no mount"),
-        Err(why) => log::warn!("seccomp: not available: {why}; going on without"),
+        Err(why) => log::warn!("seccomp: not available: {why}; no system call is denied"),
     }
     match &confinement.files {
         Ok(version) => log::info!(
             "landlock: on (version {version}); the agent writes only to {}",
             shown(&writable.directories)
         ),
-        Err(why) => log::warn!("landlock: not available: {why}; going on without"),
+        Err(why) => log::warn!("landlock: not available: {why}; no write is denied"),
     }
     confinement
 }

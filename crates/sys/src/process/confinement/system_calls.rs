@@ -1,7 +1,7 @@
 //! The filter of system calls (seccomp(2)).
 //!
 //! The filter is a deny list. An allow list would have to name each call that the C library, tokio
-//! or a later release of either makes, and a call that it forgot would be a failover.
+//! or a later release of either makes, and a missing call would cause a failover.
 
 use std::io;
 
@@ -22,8 +22,8 @@ const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
 /// The bit that marks a call of the x32 interface on x86_64: such a call has another number.
 const X32: u32 = 0x4000_0000;
 
-/// Offsets in `struct seccomp_data` of include/uapi/linux/seccomp.h, all three 32 bits long; of the
-/// first argument the lower half on a little-endian machine.
+/// Offsets in `struct seccomp_data` of include/uapi/linux/seccomp.h, all three 32 bits long. The
+/// offset of the first argument is that of its lower half on a little-endian machine.
 mod offset {
     pub(super) const NUMBER: u32 = 0;
     pub(super) const ARCHITECTURE: u32 = 4;
@@ -32,17 +32,17 @@ mod offset {
 
 /// The calls that no thread of the agent makes once its programs are loaded.
 const DENIED: &[libc::c_long] = &[
-    // Programs: the helper starts them.
+    // Starts of programs: the helper starts them.
     libc::SYS_execve,
     libc::SYS_execveat,
-    // Other processes: their memory, their files.
+    // Access to other processes: their memory, their files.
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_process_madvise,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
-    // Mounts and namespaces.
+    // Changes of mounts and namespaces.
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_mount_setattr,
@@ -56,9 +56,9 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_chroot,
     libc::SYS_setns,
     libc::SYS_unshare,
-    // Files without a path, which Landlock would not see.
+    // Access to files without a path, which Landlock would not check.
     libc::SYS_open_by_handle_at,
-    // The host as a whole.
+    // Changes of the host as a whole.
     libc::SYS_kexec_load,
     libc::SYS_kexec_file_load,
     libc::SYS_init_module,
@@ -77,20 +77,20 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_clock_settime,
     libc::SYS_clock_adjtime,
     libc::SYS_adjtimex,
-    // Parts of the kernel that exploits like, and that the agent has no use for.
+    // Parts of the kernel that exploits often use, and that the agent does not need.
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_keyctl,
     libc::SYS_userfaultfd,
     libc::SYS_perf_event_open,
     libc::SYS_personality,
-    // The kernel carries these out beside the filter.
+    // Calls that the kernel carries out without the filter.
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
 ];
 
-/// The same where only one architecture has the call.
+/// Denied calls that only one architecture has.
 #[cfg(target_arch = "x86_64")]
 const DENIED_HERE: &[libc::c_long] = &[
     libc::SYS_fork,
@@ -117,8 +117,8 @@ const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const IF_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const IF_ANY_BIT: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
 
-/// Denies the calls to the calling thread, and to all that it starts from now on. The thread must
-/// have `no_new_privs` or CAP_SYS_ADMIN.
+/// Denies the calls to the calling thread, and to all threads that it starts from now on. The
+/// thread must have `no_new_privs` or CAP_SYS_ADMIN.
 pub(super) fn deny(audit: bool) -> Result<(), String> {
     let architecture = ARCHITECTURE.ok_or("there is no filter for this architecture".to_owned())?;
     let mut filter = filter(architecture);
@@ -131,7 +131,7 @@ pub(super) fn deny(audit: bool) -> Result<(), String> {
     } else {
         0
     };
-    // SAFETY: the kernel copies the program, of the length that it says, before the call returns.
+    // SAFETY: the kernel copies the program, of the given length, before the call returns.
     Errno::result(unsafe {
         libc::syscall(
             libc::SYS_seccomp,
@@ -174,7 +174,8 @@ fn filter(architecture: u32) -> Vec<libc::sock_filter> {
         program.extend([step(IF_EQUAL, 0, 1, *number as u32), refused()]);
     }
     program.extend([
-        // Its flags are in memory, which a filter does not see. The C library goes on with `clone`.
+        // The flags of `clone3` are in memory, which a filter cannot read. The C library falls back
+        // to `clone`.
         step(IF_EQUAL, 0, 1, libc::SYS_clone3 as u32),
         fail(libc::ENOSYS),
         step(IF_EQUAL, 1, 0, libc::SYS_clone as u32),
@@ -182,7 +183,7 @@ fn filter(architecture: u32) -> Vec<libc::sock_filter> {
         step(LOAD, 0, 0, offset::FIRST_ARGUMENT),
         step(IF_ANY_BIT, 0, 1, NAMESPACES as u32),
         refused(),
-        // A thread, not a process.
+        // The call starts a thread, not a process.
         step(IF_ANY_BIT, 0, 1, libc::CLONE_THREAD as u32),
         answer(libc::SECCOMP_RET_ALLOW),
         refused(),
@@ -201,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs `work` in a thread that is filtered; the thread alone is.
+    /// Runs `work` in a filtered thread. No other thread is filtered.
     fn filtered<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         let thread = thread::spawn(|| {
             prctl::set_no_new_privs().unwrap();
@@ -213,7 +214,7 @@ mod tests {
 
     fn call(number: libc::c_long) -> Errno {
         let [no, zero]: [libc::c_ulong; 2] = [0; 2];
-        // SAFETY: no call of the list does anything with a null pointer but fail.
+        // SAFETY: with a null pointer, each call of the list can only fail.
         let result = unsafe { libc::syscall(number, no, zero, zero, zero, zero, zero) };
         Errno::result(result).unwrap_err()
     }
@@ -225,7 +226,7 @@ mod tests {
             let none: [*const libc::c_char; 1] = [ptr::null()];
             // SAFETY: the path ends in a zero byte, the lists in a null pointer.
             let result = unsafe { libc::execve(nowhere.as_ptr(), none.as_ptr(), none.as_ptr()) };
-            // Without the filter: ENOENT.
+            // Without the filter the error would be ENOENT.
             assert_eq!(Errno::result(result), Err(Errno::EPERM));
             let error = Command::new("true").spawn().unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{error}");
@@ -247,7 +248,8 @@ mod tests {
             let none: libc::c_ulong = 0;
             for flag in [libc::CLONE_NEWUSER, 0] {
                 let flags = (flag | libc::SIGCHLD) as libc::c_ulong;
-                // SAFETY: denied; else the child shares nothing with this process, and ends at once.
+                // SAFETY: the call is denied; otherwise the child shares nothing with this process,
+                // and ends at once.
                 let made = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
                 if made == 0 {
                     // SAFETY: ends the child.
@@ -274,7 +276,7 @@ mod tests {
         filtered(|| assert_eq!(call(libc::c_long::from(X32) | 520), Errno::EPERM));
     }
 
-    /// What the kernel would make of a call by the program.
+    /// The kernel's result of the program for a call.
     fn judge(program: &[libc::sock_filter], (arch, number, first): (u32, u32, u32)) -> u32 {
         let (mut at, mut value) = (0, 0);
         loop {

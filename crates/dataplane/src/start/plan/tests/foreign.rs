@@ -1,4 +1,4 @@
-//! What others have put where the programs are to go.
+//! Programs and filters of other owners in the places of ours.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use heartbeat_sys::net::{XdpPlace, XdpProgram};
 
 use super::*;
 
-/// `xdpd`'s program on an interface.
+/// The program of `xdpd` on an interface.
 fn program(ifindex: u32) -> ExistingProgram {
     ExistingProgram {
         ifindex,
@@ -53,24 +53,25 @@ fn foreign_program_is_refused_or_evicted_right_before_ours_is_attached() {
             programs: BTreeMap::from([(interface.to_owned(), program(index))]),
             ..nothing()
         };
-        let mut told = told(&setup, &seen);
-        let at = told.iter().position(|line| *line == expected).unwrap();
+        let mut actions = actions(&setup, &seen);
+        let at = actions.iter().position(|line| *line == expected).unwrap();
         let next = format!("{attached} {interface} Auto []");
-        assert_eq!(told[at + 1], next, "{expected}");
-        // All else is as on a host without it.
-        told.remove(at);
-        assert_eq!(told, self::told(&setup, &nothing()), "{expected}");
+        assert_eq!(actions[at + 1], next, "{expected}");
+        // Everything else is as on a host without the program.
+        actions.remove(at);
+        assert_eq!(actions, self::actions(&setup, &nothing()), "{expected}");
     }
 }
 
-/// Somebody has taken ours off and put another there: the pin is left, the link is on nothing.
+/// Another process has detached our program and attached its own: the pin is left, and its link is
+/// on no interface.
 #[test]
 fn foreign_program_in_the_place_of_ours_is_seen_beside_the_pin_that_is_left() {
     let mut seen = earlier_run(true);
     seen.pins.insert("link_xdp_hb0".to_owned(), Some(0));
     seen.programs.insert("hb0".to_owned(), program(LINK));
     assert_eq!(
-        told(&setup(), &seen)[FIRST + 2..],
+        actions(&setup(), &seen)[FIRST + 2..],
         [
             "unpin link_xdp_hb0",
             "guard_egress hb0 Renew",
@@ -91,7 +92,7 @@ fn foreign_filter_is_refused_where_ours_would_be_and_nowhere_else() {
     let place = filter::of("stamp_probe", Path::new("/shaper"));
     for (tc_links, interface, other, refused) in [
         (false, "hb0", place.clone(), Some("stamp_probe hb0 Filter")),
-        // The guard has another priority, and web0 no stamp.
+        // The guard has another priority, and web0 has no stamp.
         (false, "web0", place.clone(), None),
         (false, "hb0", stamp(1), None),
         (true, "hb0", place, None),
@@ -101,10 +102,10 @@ fn foreign_filter_is_refused_where_ours_would_be_and_nowhere_else() {
             filters: BTreeMap::from([(interface.to_owned(), vec![other])]),
             ..nothing()
         };
-        let told = told(&setup(), &seen);
-        let at = told.iter().position(|line| line.starts_with("refuse"));
-        let next = at.map(|at| told[at + 1].as_str());
-        assert_eq!(next, refused, "{told:?}");
-        assert!(at.is_none_or(|at| told[at] == "refuse hb0 filter /shaper"));
+        let actions = actions(&setup(), &seen);
+        let at = actions.iter().position(|line| line.starts_with("refuse"));
+        let next = at.map(|at| actions[at + 1].as_str());
+        assert_eq!(next, refused, "{actions:?}");
+        assert!(at.is_none_or(|at| actions[at] == "refuse hb0 filter /shaper"));
     }
 }

@@ -1,4 +1,4 @@
-//! Plans by tables: what is found, and what is done about it.
+//! Plans by tables: an observation and the expected actions.
 
 mod foreign;
 mod refusals;
@@ -55,7 +55,7 @@ fn setup() -> Setup {
     }
 }
 
-/// Nothing is there but the interfaces.
+/// An observation of interfaces without anything on them.
 fn nothing() -> Observation {
     Observation {
         now: NOW,
@@ -73,7 +73,7 @@ fn nothing() -> Observation {
     }
 }
 
-/// An earlier run with that setup left all of its pins; its programs have room, or have not.
+/// An earlier run with that setup left all of its pins. `programs`: they have room.
 fn earlier_run(programs: bool) -> Observation {
     let maps = KEPT.into_iter().chain(BOUND).chain([LOGS.1]);
     let mut pins: BTreeMap<String, Option<u32>> =
@@ -121,8 +121,8 @@ fn plan(setup: &Setup, seen: &Observation) -> Plan {
     Plan::new(setup, seen).unwrap()
 }
 
-/// The actions, one word or line each.
-fn told(setup: &Setup, seen: &Observation) -> Vec<String> {
+/// The actions, as one word or line each.
+fn actions(setup: &Setup, seen: &Observation) -> Vec<String> {
     let actions = plan(setup, seen).actions;
     actions.iter().map(one).collect()
 }
@@ -160,7 +160,7 @@ fn fresh_start_loads_all_and_abstains() {
     assert_eq!(fresh.inherited, [None]);
     assert_eq!(fresh.inherited_groups, [None]);
     assert_eq!(
-        told(&setup(), &nothing()),
+        actions(&setup(), &nothing()),
         [
             "Claim",
             "Sweep",
@@ -182,8 +182,8 @@ fn fresh_start_loads_all_and_abstains() {
     );
 }
 
-/// Where the first action on an interface stands, after all that any start with guarded addresses
-/// does: `GuardSockets` is the last of that.
+/// The position of the first action on an interface, after the actions of any start with guarded
+/// addresses, of which `GuardSockets` is the last.
 const FIRST: usize = 9;
 
 const RENEWAL: [&str; 6] = [
@@ -202,22 +202,21 @@ fn same_object_keeps_its_programs_and_votes_at_once() {
     assert_eq!(same.keep, Keep::Programs);
     assert_eq!(same.inherited, [Some(LATER)]);
     assert_eq!(same.inherited_groups, [Some(LATER)]);
-    let told = told(&setup(), &seen);
-    assert_eq!(told[5], "ForgetReplies");
-    assert_eq!(told[FIRST..], RENEWAL);
+    let actions = actions(&setup(), &seen);
+    assert_eq!(actions[5], "ForgetReplies");
+    assert_eq!(actions[FIRST..], RENEWAL);
 }
 
 #[test]
 fn other_object_gets_new_programs_onto_the_old_links_and_votes_at_once() {
     let seen = earlier_run(false);
     assert_eq!(plan(&setup(), &seen).keep, Keep::Votes);
-    let told = told(&setup(), &seen);
-    assert_eq!(told[5], "LoadPrograms");
-    assert_eq!(told[FIRST..], RENEWAL);
+    let actions = actions(&setup(), &seen);
+    assert_eq!(actions[5], "LoadPrograms");
+    assert_eq!(actions[FIRST..], RENEWAL);
 }
 
-/// A layout that this release does not understand is no state to go on with: nothing of it counts,
-/// not even its links.
+/// A map layout of another release cannot be continued: nothing of it counts, not even its links.
 #[test]
 fn other_layout_is_treated_as_a_fresh_start() {
     let seen = Observation {
@@ -225,7 +224,7 @@ fn other_layout_is_treated_as_a_fresh_start() {
         ..earlier_run(true)
     };
     assert_eq!(plan(&setup(), &seen).keep, Keep::Nothing);
-    assert_eq!(told(&setup(), &seen), told(&setup(), &nothing()));
+    assert_eq!(actions(&setup(), &seen), actions(&setup(), &nothing()));
 }
 
 #[test]
@@ -252,11 +251,11 @@ fn pins_are_kept_as_far_as_they_can_be_gone_on_with() {
 #[test]
 fn renamed_interface_loses_the_links_of_the_one_that_had_its_name() {
     let mut seen = earlier_run(true);
-    // The card that was hb0 is another's now, and a new one has that name; web0's has gone.
+    // The card that was hb0 has another name, and a new card has the name hb0; web0 is gone.
     seen.links = vec![Some(9)];
     seen.pins.insert("link_xdp_web0".to_owned(), Some(0));
     assert_eq!(
-        told(&setup(), &seen)[FIRST..],
+        actions(&setup(), &seen)[FIRST..],
         [
             "unpin link_xdp_web0",
             "guard_egress web0 Renew",
@@ -279,7 +278,7 @@ fn address_that_moved_to_another_interface_inherits_nothing() {
         ..earlier_run(true)
     };
     assert_eq!(plan(&setup(), &seen).inherited, [None]);
-    // By the lease alone it does.
+    // By the lease alone, the group may be served.
     assert_eq!(plan(&setup(), &seen).inherited_groups, [Some(LATER)]);
     let late = Observation {
         now: LATER,
@@ -292,12 +291,13 @@ fn address_that_moved_to_another_interface_inherits_nothing() {
 #[test]
 fn crash_between_two_links_is_made_good() {
     let mut seen = earlier_run(true);
-    // Killed before it stamped probes; a link that does not tell where it is may be the right one.
+    // An earlier run that was killed before it stamped probes. A link without information may be
+    // the right one.
     seen.pins.remove("link_tc_hb0");
     seen.pins.insert("link_xdp_hb0".to_owned(), None);
     seen.pins.insert("link_xdpskb_hb0".to_owned(), Some(LINK));
     assert_eq!(
-        told(&setup(), &seen)[FIRST + 2..],
+        actions(&setup(), &seen)[FIRST + 2..],
         [
             "guard_egress hb0 Renew",
             "stamp_probe hb0 Attach",
@@ -321,7 +321,7 @@ fn mode_that_is_not_wanted_any_more_is_left() {
         let mut setup = setup();
         setup.links[0].mode = mode;
         let expected = format!("Responder(0) hb0 {mode:?} {expected}");
-        assert!(told(&setup, &seen).contains(&expected), "{mode:?} {pin}");
+        assert!(actions(&setup, &seen).contains(&expected), "{mode:?} {pin}");
     }
 }
 
@@ -331,8 +331,8 @@ fn kernel_without_tc_links_gets_filters() {
         tc_links: false,
         ..nothing()
     };
-    let told = told(&setup(), &seen);
-    let filters = told.iter().filter(|line| line.ends_with(" Filter"));
+    let actions = actions(&setup(), &seen);
+    let filters = actions.iter().filter(|line| line.ends_with(" Filter"));
     let filters: Vec<&String> = filters.collect();
     assert_eq!(
         filters,
@@ -352,7 +352,7 @@ fn missing_interface_and_missing_rights_at_sockets_are_left_out() {
         ..nothing()
     };
     assert_eq!(
-        told(&setup(), &seen)[6..],
+        actions(&setup(), &seen)[6..],
         [
             "PinMaps",
             "GuardSockets",
@@ -375,9 +375,12 @@ fn node_without_addresses_guards_nothing() {
         guarded: Vec::new(),
         ..nothing()
     };
-    let told = told(&setup, &seen);
-    assert!(!told.iter().any(|line| line.contains("guard")), "{told:?}");
-    assert!(!told.contains(&"GuardSockets".to_owned()), "{told:?}");
+    let actions = actions(&setup, &seen);
+    assert!(
+        !actions.iter().any(|line| line.contains("guard")),
+        "{actions:?}"
+    );
+    assert!(!actions.contains(&"GuardSockets".to_owned()), "{actions:?}");
 }
 
 #[test]
@@ -386,7 +389,7 @@ fn pins_are_claimed_before_the_sweep_and_the_sweep_comes_before_all_that_is_undo
         let actions = plan(&setup(), &seen).actions;
         assert_eq!(actions[..2], [Action::Claim, Action::Sweep]);
         assert_eq!(actions[2], Action::RemoveLeftovers);
-        let untouched = actions.iter().map(Action::leaves_all_as_it_was);
+        let untouched = actions.iter().map(Action::changes_nothing);
         assert_eq!(untouched.filter(|untouched| *untouched).count(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! Starts that are refused before anything is done.
+//! Starts that are refused before any action.
 
 use super::*;
 
@@ -8,12 +8,12 @@ fn directory_that_is_refused_ends_the_start_before_anything_is_done() {
         directory: Directory::Refused("another agent is using it: stop it first".to_owned()),
         ..nothing()
     };
-    let said = Plan::new(&setup(), &seen).unwrap_err().to_string();
-    assert_eq!(said, "another agent is using it: stop it first");
-    // Nothing was looked at in there, so nothing else may be said of it.
+    let message = Plan::new(&setup(), &seen).unwrap_err().to_string();
+    assert_eq!(message, "another agent is using it: stop it first");
+    // Nothing in the directory was read, so nothing else may be reported about it.
     let mut older = setup();
     older.voter_set.version = 0;
-    assert_eq!(Plan::new(&older, &seen).unwrap_err().to_string(), said);
+    assert_eq!(Plan::new(&older, &seen).unwrap_err().to_string(), message);
 }
 
 #[test]
@@ -24,18 +24,18 @@ fn start_that_would_break_a_promise_is_refused() {
     };
     let mut older = setup();
     older.voter_set.version = 4;
-    let said = refusal(&older, &earlier_run(true));
+    let message = refusal(&older, &earlier_run(true));
     assert!(
-        said.contains("votes by config_version 5 already, and must not go back to 4"),
-        "{said}"
+        message.contains("votes by config_version 5 already, and must not go back to 4"),
+        "{message}"
     );
     let seen = Observation {
         longest_grant: Boottime::from_nanos(2_500_000_000),
         ..nothing()
     };
-    let said = refusal(&setup(), &seen);
+    let message = refusal(&setup(), &seen);
     assert!(
-        said.contains("longer than max_lease (1000 ms)") && said.contains("again in 1500 ms"),
-        "{said}"
+        message.contains("longer than max_lease (1000 ms)") && message.contains("again in 1500 ms"),
+        "{message}"
     );
 }
