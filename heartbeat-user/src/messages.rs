@@ -1,5 +1,5 @@
-//! All messages between the threads of an agent, under one drawing. A message carries values; it
-//! never calls back.
+//! All messages between the threads of an agent, under one drawing. A message carries values, and
+//! no callbacks.
 //!
 //! ```text
 //!                 clients, peers, signals

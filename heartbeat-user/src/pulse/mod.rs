@@ -64,7 +64,7 @@ pub use stats::{GroupStats, PulseStats};
 /// lock that another thread may hold.
 pub trait Sink: Send + 'static {
     /// Sends the pending messages that can be sent without waiting. Returns whether none is left.
-    fn pass_on(&mut self) -> bool;
+    fn deliver(&mut self) -> bool;
     fn command(&mut self, at: Boottime, command: Command);
     /// Takes a peer's report that is no longer used. Another thread must free it, because freeing
     /// memory of another thread may take a lock.
@@ -84,7 +84,7 @@ pub struct Identity {
 
 /// The initial state of an agent's pulse.
 #[derive(Debug)]
-pub struct Beginning<'a> {
+pub struct StartState<'a> {
     pub identity: Identity,
     /// The voting nodes.
     pub membership: Membership,
@@ -113,17 +113,17 @@ impl Pulse {
         config: &Config,
         keys: &Keys,
         dataplane: &mut Dataplane,
-        beginning: Beginning<'_>,
+        state: StartState<'_>,
         (directives, inbox): (Directives, Inbox),
         sink: impl Sink,
     ) -> Result<Self> {
-        let Beginning {
+        let StartState {
             identity: Identity { incarnation, nonce },
             membership,
             inherited,
             tap,
             granter,
-        } = beginning;
+        } = state;
         // Room for the greatest number of groups.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
         let voter_set = membership.voter_set();
@@ -178,7 +178,7 @@ impl Pulse {
             commands: Vec::with_capacity(64),
             entries: Vec::with_capacity(config.groups.len() + config.vips.len()),
             guarded: config.served_groups().iter().map(addresses).collect(),
-            told: VecDeque::with_capacity(64),
+            directives: VecDeque::with_capacity(64),
             scratch: VoteEvent::zeroed(),
             reserved: Duration::MAX,
             owned: Owned::default(),
@@ -190,20 +190,20 @@ impl Pulse {
         let wanted = config
             .realtime_priority
             .map(|priority| (realtime::of_pulse(config.interval), priority));
-        let (asked, answered) = mpsc::channel::<()>();
+        let (done_sender, done) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("pulse".to_owned())
             .spawn(move || {
                 if let Some((reservation, priority)) = wanted {
-                    body.ask_for_punctuality(&granter, reservation, priority);
+                    body.request_realtime(&granter, reservation, priority);
                 }
-                drop((asked, granter));
+                drop((done_sender, granter));
                 body.run();
             })
             .context("could not start the pulse thread")?;
         // The wait ends when the thread's scheduling is settled: the status can show it from then
         // on.
-        let _ = answered.recv();
+        let _ = done.recv();
         Ok(Self {
             directives,
             thread,
@@ -215,7 +215,7 @@ impl Pulse {
     /// Ends the thread and waits for it. All guards are closed by then, unless the agent ends for a
     /// restart.
     pub fn stop(self) {
-        self.directives.tell(Directive::Stop);
+        self.directives.send(Directive::Stop);
         if self.thread.join().is_err() {
             log::error!("the pulse thread had panicked");
         }
@@ -325,7 +325,7 @@ fn addresses(group: &Group) -> Vec<VipIndex> {
 const UNKNOWN_LOAD: u16 = 1_000;
 const TIMER: u64 = 0;
 const EVENTS: u64 = 1;
-const BELL: u64 = 2;
+const INBOX: u64 = 2;
 const VOTES: u64 = 3;
 /// The greatest number of rounds of probes in a row: prepare, accept, and again with a higher
 /// ballot. Later rounds wait for the tick.
@@ -333,7 +333,7 @@ const MAX_ROUNDS: usize = 4;
 /// The time between two attempts to send pending messages while another thread holds a queue.
 const RETRY: Duration = Duration::from_micros(200);
 /// The number of rounds of probes for the last lease before a restart.
-const PARTING_ROUNDS: u32 = 3;
+const LAST_LEASE_ROUNDS: u32 = 3;
 
 struct Body<S> {
     interval: Duration,
@@ -363,7 +363,7 @@ struct Body<S> {
     commands: Vec<Command>,
     entries: Vec<LeaseEntry>,
     /// The directives in progress, for reuse.
-    told: VecDeque<Directive>,
+    directives: VecDeque<Directive>,
     scratch: VoteEvent,
     /// The runtime that the kernel reserves for this thread in each period.
     reserved: Duration,
@@ -386,10 +386,10 @@ impl<S: Sink> Body<S> {
         add(self.timer.as_fd(), TIMER)?;
         add(self.events.as_fd(), EVENTS)?;
         add(self.votes.as_fd(), VOTES)?;
-        add(self.inbox.0.as_fd(), BELL)
+        add(self.inbox.0.as_fd(), INBOX)
     }
 
-    fn ask_for_punctuality(&mut self, granter: &Granter, reservation: Reservation, priority: u8) {
+    fn request_realtime(&mut self, granter: &Granter, reservation: Reservation, priority: u8) {
         let granted = granter.ask(reservation, priority);
         match granted.scheduling {
             Scheduling::Deadline { runtime, .. } => self.reserved = runtime,
@@ -422,19 +422,19 @@ impl<S: Sink> Body<S> {
                 .cluster
                 .next_deadline()
                 .map_or(next_tick, |at| at.min(next_tick));
-            if !self.sink.pass_on() {
+            if !self.sink.deliver() {
                 wake_at = wake_at.min(clock::now().after(RETRY));
             }
             self.arm(wake_at);
-            let rings = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
-                Ok(count) => ready[..count].iter().any(|event| event.data() == BELL),
+            let has_directives = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
+                Ok(count) => ready[..count].iter().any(|event| event.data() == INBOX),
                 Err(nix::Error::EINTR) => continue,
                 Err(error) => {
                     log::error!("the pulse cannot wait for events any more: {error}");
                     break;
                 }
             };
-            if rings && self.obey() {
+            if has_directives && self.handle_directives() {
                 break;
             }
             // The rows contain the same data as the events, which only wake this thread.
@@ -450,14 +450,14 @@ impl<S: Sink> Body<S> {
                 if !self.cluster.take_urgency() {
                     break;
                 }
-                self.ask_for_leases();
+                self.send_urgent_requests();
                 self.decide(Duration::ZERO);
             }
             if clock::now().since(now) > self.reserved {
                 self.stats.overruns.fetch_add(1, Relaxed);
             }
             if self.has_parted() {
-                self.hand_in();
+                self.deliver_rest();
                 // The next agent continues with the guard as it is.
                 return;
             }
@@ -468,12 +468,12 @@ impl<S: Sink> Body<S> {
             }
             self.guard.serve(group, Boottime::default());
         }
-        self.hand_in();
+        self.deliver_rest();
     }
 
     /// Sends all pending messages and waits for that: from here on this thread has no deadlines.
-    fn hand_in(&mut self) {
-        while !self.sink.pass_on() {
+    fn deliver_rest(&mut self) {
+        while !self.sink.deliver() {
             std::thread::sleep(RETRY);
         }
         self.cluster.finish();
@@ -486,19 +486,19 @@ impl<S: Sink> Body<S> {
         let now = clock::now();
         if self.cluster.is_stopping() {
             // The next agent could not keep other nodes from starting a group that is stopping.
-            *until = now.after(self.interval * PARTING_ROUNDS);
+            *until = now.after(self.interval * LAST_LEASE_ROUNDS);
         }
         now >= *until || self.cluster.has_parted(now)
     }
 
     /// Carries out the received directives. Returns whether the thread must end.
-    fn obey(&mut self) -> bool {
-        self.inbox.0.try_take(&mut self.told);
-        while let Some(directive) = self.told.pop_front() {
+    fn handle_directives(&mut self) -> bool {
+        self.inbox.0.try_take(&mut self.directives);
+        while let Some(directive) = self.directives.pop_front() {
             if matches!(directive, Directive::Stop) {
                 return true;
             }
-            let input = self.obey_beside_core(directive);
+            let input = self.handle_outside_core(directive);
             if let Some(spent) = input.and_then(|input| self.cluster.apply(input)) {
                 self.sink.spent(spent);
             }
@@ -508,7 +508,7 @@ impl<S: Sink> Body<S> {
 
     /// Carries out the part of a directive outside the core. Returns the input for the core, if
     /// any.
-    fn obey_beside_core(&mut self, directive: Directive) -> Option<Input> {
+    fn handle_outside_core(&mut self, directive: Directive) -> Option<Input> {
         match directive {
             Directive::Stopped { group } => {
                 let now = clock::now();
@@ -528,7 +528,7 @@ impl<S: Sink> Body<S> {
                 return Some(Input::Load(load));
             }
             Directive::Part(lease) => {
-                self.graceful_restart = Some(clock::now().after(self.interval * PARTING_ROUNDS));
+                self.graceful_restart = Some(clock::now().after(self.interval * LAST_LEASE_ROUNDS));
                 return Some(Input::Part(lease));
             }
             Directive::Report { number } => self.local.set_report(number),
@@ -623,7 +623,7 @@ impl<S: Sink> Body<S> {
     }
 
     /// Sends pending requests to all acceptors, without waiting for the tick.
-    fn ask_for_leases(&mut self) {
+    fn send_urgent_requests(&mut self) {
         if self.cluster.requests().next().is_some() {
             self.send();
         }
@@ -724,7 +724,7 @@ impl<S: Sink> Body<S> {
             self.sink.command(now, command);
         }
         // The rest is sent before this thread waits.
-        self.sink.pass_on();
+        self.sink.deliver();
         self.stats
             .local_stall
             .store(self.cluster.is_locally_stalled(), Relaxed);
