@@ -113,8 +113,9 @@ impl DecisionStore {
         let lost = read.is_err();
         let decisions = read.unwrap_or_else(|error| {
             log::error!(
-                "{error:#}: nobody knows here what operators had decided (maintenance, stopped resources), so this node \
-                 is on standby. See on another node that all is as it should be, then `heartbeat online` here"
+                "{error:#}: the operators' decisions are lost on this node (maintenance mode, stopped \
+                 resources), so it is on standby. Check the state on another node, then run `heartbeat \
+                 online` here"
             );
             BTreeMap::new()
         });
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_decided_is_known_after_a_restart() {
+    fn decisions_are_kept_over_a_restart() {
         let dir = Dir::new("decisions-kept");
         let mut book = open(&dir.0);
         assert_eq!(book.get(&web()), None);
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_that_cannot_be_kept_is_none() {
+    fn decision_that_cannot_be_written_is_not_in_force() {
         let dir = Dir::new("decisions-lost");
         let mut book = open(&dir.0.join("missing"));
         let error = decide(&mut book, web(), true, 1).unwrap_err();
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn decision_is_in_force_only_once_the_disk_has_it_and_nobody_waits_with_a_lock() {
+    fn decision_is_in_force_only_once_on_disk_and_no_thread_waits_with_a_lock() {
         let dir = Dir::new("decisions-slow");
         let mut book = open(&dir.0);
         // A disk that hangs until `go_on` is sent.
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_written_with_the_next() {
+    fn unwritten_decision_is_written_with_the_next() {
         let dir = Dir::new("decisions-owed");
         let state = dir.0.join("state");
         let mut book = open(&state);
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_file_is_put_aside_and_the_book_says_that_it_is_lost() {
+    fn damaged_file_is_renamed_and_the_store_reports_the_loss() {
         let dir = Dir::new("decisions-damaged");
         let file = dir.0.join("decisions.json");
         assert!(!open(&dir.0).is_lost(), "there was none");

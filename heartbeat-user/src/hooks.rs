@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tells_what_happened_and_nothing_else() {
+    async fn hook_receives_only_its_variables() {
         let script = r#"test "$HEARTBEAT_EVENT/$HEARTBEAT_VIP" = takeover/web && test -z "$HOME""#;
         let variables = vec![("HEARTBEAT_VIP", "web".to_owned())];
         let ended = run(
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_drops_and_says_so() {
+    async fn full_queue_drops_and_reports_an_event() {
         let (sender, mut ended) = mpsc::unbounded_channel();
         let hooks = Hooks::start(&[hook("sleep 60", Duration::from_secs(60))], sender);
         for _ in 0..QUEUE + 2 {

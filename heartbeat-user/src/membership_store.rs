@@ -220,8 +220,8 @@ fn read(path: &Path) -> Result<Option<Kept>> {
     };
     let kept = serde_json::from_slice(&text).with_context(|| {
         format!(
-            "{} is damaged: it says by which list of nodes this node went. Remove it if the configuration is as new as \
-             that of the other nodes",
+            "{}, which has the node list of this node, is damaged. Remove the file if the configuration \
+             is as new as that of the other nodes",
             path.display()
         )
     })?;

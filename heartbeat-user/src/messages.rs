@@ -1,5 +1,5 @@
-//! All messages between the threads of an agent, under one drawing. A message carries values; it
-//! never calls back.
+//! All messages between the threads of an agent, and a drawing of their ways. A message carries
+//! values, and no callbacks.
 //!
 //! ```text
 //!                 clients, peers, signals
@@ -25,9 +25,9 @@
 //!                ╰──────────────────── Directive ───────────────────────────────╯
 //! ```
 //!
-//! Executors and health checks are tokio tasks beside the control task; the health checks send the
-//! pulse their sum ([`Directive::Health`]). Checks and hooks ask the helper, too. Questions and
-//! answers cross a process boundary, so the helper has a protocol of its own, in
+//! Executors and health checks are tokio tasks beside the control task. The health checks send the
+//! pulse the set of failing checks ([`Directive::Health`]). Checks and hooks ask the helper, too.
+//! Questions and answers cross a process boundary, so the helper has a protocol of its own, in
 //! `helper/message.rs`.
 //!
 //! No sender waits for a receiver: all channels are unbounded. The pulse does not wait even for the
@@ -76,39 +76,39 @@ pub enum Directive {
         node: NodeId,
         report: report::Report,
     },
-    /// The sum of this node's health checks.
+    /// The failing health checks of this node, taken together.
     Health(Sum),
     /// This node's load per mille.
     Load(u16),
-    /// The number of this agent's latest report, valid from now on.
+    /// The number of this agent's latest report, for the heartbeats from now on.
     Report { number: u32 },
-    /// Seal with this key. The kernel accepts the key already. `generation` is the digest of the
-    /// configuration under the key.
+    /// Sign heartbeats with this key from now on. The kernel already accepts heartbeats with this
+    /// key. `generation` is the digest of the configuration under the key.
     Rekey { key: (u8, SipKey), generation: u32 },
     /// The configuration has changed.
     Replan(Box<Replan>),
-    /// The intent of the operator for this node.
+    /// The state that the operator wants for this node, for example standby.
     Intend(Intent),
-    /// The socket for the probes of a link, valid from now on.
+    /// The socket for the probes of a link from now on.
     Rebind { link: LinkId, socket: ProbeSocket },
-    /// Acquire a last lease of this length for every group that is served, and end. The next agent
-    /// continues with these leases.
+    /// Prepare a graceful restart: acquire a last lease of this length for every group that is
+    /// served, then end the thread. The next agent continues with these leases.
     Part(Duration),
-    /// End.
+    /// Close all guards and end the thread.
     Stop,
 }
 
-/// A message from the real-time threads or the interface monitor to the control task.
+/// A message from the pulse, the resource manager or the interface monitor to the control task.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// A command of the core, and the time of its decision.
     Command(Boottime, Command),
-    /// A round of probes had errors, after a round without.
+    /// A round of probes had errors, and the round before had none.
     SendFailed {
         errors: u64,
         error: Option<nix::Error>,
     },
-    /// The own acceptor did not answer, after it had answered before.
+    /// The own acceptor did not answer, and it had answered the time before.
     OwnVoteFailed { error: anyhow::Error },
     /// A peer's report that the pulse no longer needs. Another thread frees it.
     Spent(report::Report),
@@ -118,7 +118,7 @@ pub(crate) enum Report {
     Interface(InterfaceEvent),
 }
 
-/// The position of a resource: the index of its group, and its own index in that group.
+/// One resource of one group: the index of the group, and the index of the resource in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
     pub group: GroupIndex,
@@ -144,7 +144,7 @@ pub enum ResourceCommand {
         group: GroupIndex,
         decided: Boottime,
     },
-    /// The result of an [`ActionRequest`].
+    /// The result of the [`ActionRequest::Act`] with this number.
     Done {
         part: Part,
         number: u64,
@@ -165,13 +165,14 @@ pub enum ResourceCommand {
     Enable { part: Part, enabled: bool },
     /// Restart the resource.
     Restart { part: Part },
-    /// The configuration has changed. These are all addresses and groups; the earlier ones keep
-    /// their indices.
+    /// The configuration has changed. The message has all addresses and groups. Addresses and
+    /// groups that existed before keep their indices.
     Replan {
         vips: IndexVec<VipIndex, Vip>,
         groups: ByGroup<Group>,
     },
-    /// Another interface has this name now, and is guarded: move the served addresses there.
+    /// Another interface has this name now, and the guard covers it: move the served addresses
+    /// there.
     Follow { interface: String },
     /// Another interface, with the index `arrived`, has this name now. The guard is about to leave
     /// the former interface: remove the addresses from that one first.
@@ -180,11 +181,12 @@ pub enum ResourceCommand {
     Changed(Changes),
     /// Another host on a link claims an address.
     Claimed(Claim),
-    /// Announce every held address again: neighbours may have learnt another place for it.
+    /// Announce every served address again: the neighbours may have learnt another Ethernet address
+    /// for it.
     Reassert,
-    /// Remove all addresses and end.
+    /// Remove all addresses and end the thread.
     Quit,
-    /// End, and leave everything in place for the next agent.
+    /// End the thread, and leave all addresses and resources in place for the next agent.
     Leave,
 }
 
@@ -196,8 +198,8 @@ pub enum ActionRequest {
         group: GroupIndex,
         resources: IndexVec<ResourceIndex, Arc<Resource>>,
     },
-    /// Do `action`. The answer is [`ResourceCommand::Done`] with the same number, twice if the
-    /// action lingers.
+    /// Do `action`. The answer is [`ResourceCommand::Done`] with the same number. An action that
+    /// lingers ([`Outcome::Lingers`]) gets two answers.
     Act {
         part: Part,
         number: u64,

@@ -41,7 +41,7 @@ const LAST: usize = 64;
 /// The thread's poll interval for a full chunk.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The longest wait for the disk when the agent ends.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// The path of the record, and its greatest size in bytes.
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ pub struct Recorder(JoinHandle<()>);
 impl Recorder {
     /// Waits until the last chunk is written, with a time limit.
     pub fn finish(self) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIME_LIMIT;
         while !self.0.is_finished() && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
@@ -243,7 +243,7 @@ impl Tap {
             Ok(len) => self.chunk.used += len,
             Err(Full) => self.end(End::Lost),
         }
-        self.pass_on();
+        self.hand_over();
     }
 
     /// Writes the last entry.
@@ -257,7 +257,7 @@ impl Tap {
     }
 
     /// Hands the chunk to the thread, if the thread is ready. Returns whether nothing is left.
-    pub fn pass_on(&mut self) -> bool {
+    pub fn hand_over(&mut self) -> bool {
         if self.chunk.used == 0 || self.shared.ended.load(Relaxed) {
             return true;
         }
@@ -276,8 +276,8 @@ impl Tap {
     /// Hands over the last chunk when the agent ends. This may wait, with a time limit.
     pub fn finish(&mut self) {
         self.end(End::Stopped);
-        let until = Instant::now() + PATIENCE;
-        while !self.pass_on() && Instant::now() < until {
+        let until = Instant::now() + TIME_LIMIT;
+        while !self.hand_over() && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn record_that_is_full_says_so_and_is_no_larger_than_its_limit() {
+    fn full_record_ends_with_a_note_within_its_limit() {
         let dir = dir("full");
         let path = dir.join("run");
         let found = recorded(&path, 2_000, 10_000);
@@ -365,7 +365,7 @@ mod tests {
         tap.entry(&load(8));
         assert_eq!(tap.chunk.used, used);
         drop(held);
-        assert!(tap.pass_on());
+        assert!(tap.hand_over());
         let mut bytes = record::header().to_vec();
         bytes.extend_from_slice(shared.lock().filled());
         let last = Decoder::new(&bytes).unwrap().last();

@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn boottime_is_as_long_ago_as_the_wall_clock_says() {
+    fn boottime_has_the_same_age_by_the_wall_clock() {
         let at = clock::now().before(Duration::from_secs(60));
         let ago = clock::wall().saturating_sub(unix_ns(at));
         // The clock may be adjusted meanwhile, but not by much.

@@ -1,17 +1,18 @@
-//! The treatment of a frame that arrives on a cluster link: all of the XDP program but its entry
-//! point.
+//! The decision about a heartbeat that arrives: this module is the whole responder except for the
+//! entry point of the XDP program.
 //!
 //! ```text
-//! IP? UDP? our port? ──no──▶ pass
-//!   │ our address, magic, version, lengths
-//!   │ cluster, destination node, allow-list ──no──▶ drop
-//!   │ MAC ──bad──▶ drop
+//! IP? UDP? our port? our address? ──no──▶ pass
+//!   │ magic? ──no──▶ drop
+//!   │ version? ──no──▶ pass
+//!   │ lengths? cluster? destination node? allow-list? kind? key? tag? ──no──▶ drop
 //!   ├─ probe: replayed? ──▶ drop      else remember it, vote, answer in place, transmit
-//!   └─ reply: to a probe of mine, fresh, first? ──no──▶ drop      else it is evidence: record it
+//!   └─ reply: to a probe of this agent, fresh, first? ──no──▶ drop     else record it
 //! ```
 //!
-//! A node's own vote takes the same path. Its agent runs this program with a frame from itself to
-//! itself, which then seems to come by the loopback interface. On a link such a frame is a forgery.
+//! A node's own vote takes the same path. The agent runs this program with a probe from its node to
+//! itself, and the program sees the loopback interface as the interface of arrival. Such a frame on
+//! a link is a forgery.
 
 use crate::{
     frame::{self, Heartbeat},
@@ -44,8 +45,8 @@ pub fn receive<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Received
     match admit(packet, tables) {
         Err(verdict) => Received { verdict, row: None },
         Ok(admitted) => {
-            // This is the first read of the clock. A read costs as much as all the checks before,
-            // and other traffic must not pay for it.
+            // The clock is not read before this point. A read costs as much as all the checks
+            // before it, and other traffic must not pay for that.
             let arrived_at = tables.now();
             Received {
                 verdict: take(packet, tables, &admitted, arrived_at),
@@ -175,7 +176,8 @@ fn take<P: Packet, T: Tables>(
 /// Counts a frame with a bad tag against the peer whose address it claims, and records the Ethernet
 /// address it came from.
 ///
-/// The counts do not affect frames of the peer itself, because any host can write its address.
+/// The counts must not cause a refusal of the peer's own frames: any host can send frames with the
+/// peer's address.
 #[inline(always)]
 fn refuse<P: Packet, T: Tables>(
     packet: &P,
@@ -196,7 +198,8 @@ fn refuse<P: Packet, T: Tables>(
     verdict
 }
 
-/// Records a valid probe, unless it is a replay: an older incarnation or a known sequence.
+/// Records an authenticated probe, unless it is a replay: of an older incarnation, or with a
+/// sequence that [`replay::advance`] refuses.
 #[inline(always)]
 fn note_probe<P: Packet, T: Tables>(
     packet: &P,
@@ -289,8 +292,8 @@ fn note_reply<P: Packet, T: Tables>(
     row.last_reply_at = arrived_at;
     row.rtt_ns = rtt;
     row.replies += 1;
-    // An answer to a probe that the ring has forgotten must not count as the answer to a newer
-    // probe.
+    // The ring has a place for each of the last probes. A reply to an older probe must not be
+    // recorded in the place of a newer one.
     if row.last_probe_seq - sequence < RTT_RING as u64 {
         row.rtt_ring[rtt_slot(sequence)] = rtt.min(u32::MAX.into()) as u32;
     }

@@ -1,11 +1,14 @@
-//! The decisions of a cluster heartbeat: which nodes are alive, whether this node stalls, and which
-//! node owns each lease.
+//! The decisions of one node of a cluster: which nodes are alive, whether this node itself runs too
+//! late to judge them, and which leases this node requests, holds and releases.
 //!
-//! The crate is sans-IO: time, rows, slots and votes come in as values, and commands go out as
-//! data. Nothing here may read a clock, a file, a socket or a map. A run can therefore be recorded
+//! The crate is sans-IO: time, rows (what the kernel recorded about each peer and link), slots (the
+//! memory of this node's own acceptor) and votes come in as values, and commands go out as data.
+//! Nothing here may read a clock, a file, a socket or a map. A run can therefore be recorded
 //! and replayed: see [`record`].
 //!
-//! The caller drives the core with this loop, as the pulse does in `heartbeat-user`:
+//! The caller drives the core with this loop. The pulse in `heartbeat-user` does the same, and also
+//! sends urgent requests right after a step. `votes_from` is the end of the own acceptor's
+//! abstention.
 //!
 //! ```text
 //! let mut cluster = Cluster::new(plan);

@@ -8,10 +8,13 @@
 //!    └────────────────────┴─────────────────────────┘
 //! ```
 //!
+//! A release repeats until all acceptors have confirmed it, or until its caller abandons it. Either
+//! leads back to idle.
+//!
 //! An owner counts an acceptor's vote from the departure of the *probe* that asked for it, and for
-//! a little less than the acceptor does: the lease ends here before it ends there. The owner must
-//! never count from any later moment, nor for longer than the probe asked for. The time to contend
-//! is decided elsewhere.
+//! a little less than the acceptor does: the lease ends by the owner's count before it ends by the
+//! acceptor's. The owner must never count from any later moment, nor for longer than the probe
+//! asked for. The `group` module decides when a node claims a lease.
 
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::index::Seat;
 
-/// The number of voters whose votes are sorted without allocating.
+/// The greatest number of acceptors whose votes are sorted without allocating.
 const FEW: usize = 64;
 
 /// The length of a lease.
@@ -37,25 +40,27 @@ pub struct Term {
 }
 
 impl Term {
-    /// Whether a vote with this duration grants a lease of the requested length. An acceptor of an
-    /// earlier release sends 0. Other acceptors never grant so short a lease.
+    /// Whether a vote for a lease of `micros` microseconds grants the requested length. An acceptor
+    /// of an earlier release of this software sends 0 in each grant. Acceptors of this release
+    /// never grant a lease of length 0.
     fn is_met_by(self, micros: u32) -> bool {
         micros == 0 || u128::from(micros) >= self.asked.as_micros()
     }
 }
 
-/// The request about one group that the probes carry.
+/// The request about one lease that the probes carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     pub operation: Operation,
     pub ballot: Ballot,
+    /// The length of the requested lease.
     pub lease: Duration,
-    /// The node for which a release is meant.
+    /// The node for which a lease is released.
     pub successor: Successor,
 }
 
 impl Ask {
-    /// The request as a lease entry for `group`.
+    /// The request as a lease entry, for the lease with the id `group`.
     pub fn entry(&self, group: heartbeat_common::wire::GroupId) -> LeaseEntry {
         let micros = match self.operation {
             Operation::Release => self.successor.0,
@@ -76,17 +81,17 @@ impl Ask {
 pub enum Obstacle<N = NodeId> {
     /// Another node's lease, which lasts for this long on the acceptor.
     Lease { owner: N, remaining: Duration },
-    /// A lease that its owner has released, as this node knows and the acceptor does not yet. The
-    /// release is on its way to the acceptor.
+    /// A lease that its owner has released. This node knows of the release; the acceptor has not
+    /// received it yet.
     Unheard,
-    /// A promise to a node with a higher ballot.
+    /// A promise to a higher ballot, which is of the node `to`.
     Promise { to: N, ballot: Ballot },
     /// Too few acceptors granted the request in time.
     Silence,
 }
 
 impl Obstacle {
-    /// Whether the other obstacle is the same, apart from its time and its ballot.
+    /// Whether both obstacles are of one kind and about one node. Times and ballots may differ.
     pub fn is_like(self, other: Self) -> bool {
         match (self, other) {
             (Self::Lease { owner, .. }, Self::Lease { owner: other, .. }) => owner == other,
@@ -97,7 +102,7 @@ impl Obstacle {
 }
 
 impl<N> Obstacle<N> {
-    /// The same obstacle with nodes under other names.
+    /// The same obstacle, with each node replaced by `name` of it.
     pub(crate) fn named<M>(self, name: impl Fn(N) -> M) -> Obstacle<M> {
         match self {
             Self::Lease { owner, remaining } => Obstacle::Lease {
@@ -120,14 +125,14 @@ enum Phase {
     Idle,
     Preparing {
         ballot: Ballot,
-        /// By acceptor.
+        /// By acceptor: whether it has promised the lease to `ballot`.
         promised: Vec<bool>,
     },
     Holding {
         /// The first ballot of this claim.
         first: Ballot,
         ballot: Ballot,
-        /// By acceptor: the time until which its vote counts. The start of the clock if there is no
+        /// By acceptor: the time until which its vote counts, or the start of the clock without a
         /// vote.
         until: Vec<Boottime>,
         /// Whether a majority ever granted the lease.
@@ -136,6 +141,7 @@ enum Phase {
     Releasing {
         ballot: Ballot,
         successor: Successor,
+        /// By acceptor: whether it has confirmed the release.
         freed: Vec<bool>,
     },
 }
@@ -143,9 +149,9 @@ enum Phase {
 /// The acceptors whose votes count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MajorityConfig {
-    /// By acceptor.
+    /// By acceptor: whether its votes count.
     pub counts: Vec<bool>,
-    /// The number of voters, including those that cannot be asked.
+    /// The number of voters, including voters that this node cannot ask.
     pub voters: usize,
 }
 
@@ -169,7 +175,7 @@ impl MajorityConfig {
     }
 }
 
-/// The claim of one node.
+/// This node's claim to one lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposer {
     local: NodeId,
@@ -177,9 +183,9 @@ pub struct Proposer {
     term: Term,
     /// The last lease before a graceful restart, and the first ballot that asks for it.
     parting: Option<(Ballot, Term)>,
-    /// The highest round seen. At first the round behind which the claims begin.
+    /// The highest round seen or used. The next ballot has a higher one.
     round: u64,
-    /// The ballot of the last lease that any node is known to have released.
+    /// The ballot of the last released lease that this node knows of.
     released: Ballot,
     /// By acceptor: whether its last answer refused the request of this phase.
     refused: Vec<bool>,
@@ -205,13 +211,13 @@ impl Proposer {
         self.majority_config.majority()
     }
 
-    /// Changes the acceptors that count. Their earlier votes are not requested again.
+    /// Changes the set of acceptors whose votes count. Votes that were counted before stay.
     pub fn set_majority_config(&mut self, majority_config: MajorityConfig) {
         self.majority_config = majority_config;
     }
 
-    /// Renumbers the acceptors: the new number *i* is the acceptor that had the number `seats[i]`,
-    /// if there was one.
+    /// Renumbers the acceptors: the acceptor with the new number *i* had the number `seats[i]`, or
+    /// is new if this is `None`.
     pub fn reseat(&mut self, seats: &[Option<Seat>], majority_config: MajorityConfig) {
         fn moved<T: Copy + Default>(of: &mut Vec<T>, seats: &[Option<Seat>]) {
             let one = |seat: &Option<Seat>| seat.and_then(|seat| of.get(seat.0).copied());
@@ -240,9 +246,11 @@ impl Proposer {
         self.round = self.round.max(ballot.round());
     }
 
-    /// Records that the lease with this ballot was released. A refusal because of this lease only
-    /// means that the acceptor has not received the release yet. Such a refusal must never count as
-    /// more than no answer. Returns false if the release was known.
+    /// Records that the lease with this ballot was released. Returns false if this node knew of the
+    /// release.
+    ///
+    /// An acceptor that still refuses because of this lease has not received the release yet. Such
+    /// a refusal must count as a missing answer, and never as a grant.
     pub fn heard_release(&mut self, ballot: Ballot) -> bool {
         let new = self.released != ballot;
         if new {
@@ -252,13 +260,14 @@ impl Proposer {
         new
     }
 
-    /// Whether `ballot` belongs to a released lease. A node releases every lease that it had by
-    /// then.
+    /// Whether `ballot` belongs to a released lease. A release also ends all leases that its node
+    /// had under lower ballots.
     fn is_released(&self, ballot: Ballot) -> bool {
         ballot.node() == self.released.node() && ballot <= self.released
     }
 
-    /// Begins a new claim. Returns `None` if there is no higher ballot than those already seen.
+    /// Begins a new claim with a ballot higher than all that were seen. Returns `None` if there is
+    /// no such ballot.
     pub fn prepare(&mut self) -> Option<Ballot> {
         let ballot = self.next_ballot()?;
         self.enter(Phase::Preparing {
@@ -287,7 +296,8 @@ impl Proposer {
         self.enter(Phase::Idle);
     }
 
-    /// Gives the lease back, for `successor`. The caller must have stopped serving.
+    /// Releases the lease for `successor`. A claim that is still preparing ends without a message.
+    /// The caller must have stopped serving.
     pub fn release(&mut self, successor: Successor) {
         self.enter(match self.phase {
             Phase::Holding { ballot, .. } => Phase::Releasing {
@@ -299,9 +309,9 @@ impl Proposer {
         });
     }
 
-    /// Asks for a lease of this length from now on, if there is a lease: the next agent of this
-    /// node finds it. The higher ballot tells votes for this lease from votes for a shorter one
-    /// that are still on their way.
+    /// Requests leases of the length `term` from now on, if this node holds the lease, so that the
+    /// next agent of this node can go on with it. The new ballot distinguishes votes for the longer
+    /// lease from votes for a shorter one that are still on their way.
     pub fn part(&mut self, term: Term) {
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
@@ -312,7 +322,7 @@ impl Proposer {
         }
     }
 
-    /// The request to every acceptor now.
+    /// The request that every acceptor gets now, if there is one.
     pub fn ask(&self) -> Option<Ask> {
         let lease = self.parting.map_or(self.term, |(_, term)| term).asked;
         let ask = |operation, ballot, successor| {
@@ -341,7 +351,7 @@ impl Proposer {
 
     /// Counts the vote of `acceptor` on a request in the probe that left at `left`.
     ///
-    /// Returns the obstacle, if the acceptor named one.
+    /// Returns the obstacle if the acceptor refused this request and named a reason.
     pub fn count(&mut self, acceptor: Seat, vote: &LeaseEntry, left: Boottime) -> Option<Obstacle> {
         let operation = Operation::from_wire(vote.operation)?;
         let said = Ballot(vote.ballot);
@@ -387,9 +397,9 @@ impl Proposer {
                 }
             }
             // A lower ballot of the same claim counts too. A ballot of an earlier claim must not
-            // count: the lease may have been released since. A vote for a shorter lease than is
-            // counted on must not count either: the acceptor grants the slot to another node before
-            // the counted end.
+            // count: the lease may have been released since. A vote for a lease shorter than `term`
+            // must not count either: the acceptor may grant the slot to another node before the end
+            // that this node would count.
             Phase::Holding {
                 first,
                 ballot,
@@ -456,9 +466,9 @@ impl Proposer {
                 remaining: Duration::from_micros(micros.into()),
             });
         }
-        // A few acceptors that missed this lease made a promise to another node. A higher ballot
-        // makes them vote for this claim again. Acceptors that granted this lease refuse the other
-        // ballot.
+        // An acceptor without this lease has made a promise to another node. A higher ballot makes
+        // the acceptor vote for this claim again. The acceptors that granted this lease refuse the
+        // other node.
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
             && let Phase::Holding { ballot, .. } = &mut self.phase
@@ -471,20 +481,20 @@ impl Proposer {
         })
     }
 
-    /// Whether some acceptor refuses the request.
+    /// Whether any acceptor refuses the request of this phase.
     pub fn is_contested(&self) -> bool {
         self.refused.contains(&true)
     }
 
-    /// Whether so many acceptors refuse that no majority is left.
+    /// Whether the acceptors that do not refuse are fewer than a majority.
     pub fn is_hopeless(&self) -> bool {
         self.majority_config
             .count(&self.refused, |refused| !refused)
             < self.majority()
     }
 
-    /// The end of the lease: until then this node is the only owner. The start of the clock if a
-    /// majority never granted the lease.
+    /// The end of the lease, or the start of the clock if a majority never granted the lease. Until
+    /// the end this node is the only owner.
     pub fn lease_end(&self) -> Boottime {
         self.lease_end_by(&self.majority_config)
     }

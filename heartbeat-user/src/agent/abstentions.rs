@@ -19,7 +19,7 @@ enum Known {
     /// The peer has answered since then, and did not answer before.
     Answers { since: Boottime },
     /// The peer's report gave this end.
-    Told { until: Boottime },
+    Reported { until: Boottime },
 }
 
 impl Abstentions {
@@ -29,9 +29,9 @@ impl Abstentions {
     }
 
     /// Records the remaining abstention of a peer from its report, which arrived at `now`.
-    pub(super) fn told(&mut self, node: NodeId, remaining: Duration, now: Boottime) {
+    pub(super) fn reported(&mut self, node: NodeId, remaining: Duration, now: Boottime) {
         let until = now.after(remaining);
-        self.0.insert(node, Known::Told { until });
+        self.0.insert(node, Known::Reported { until });
     }
 
     /// Returns the remaining abstention of a live peer; `None` if its acceptor votes.
@@ -43,7 +43,7 @@ impl Abstentions {
     ) -> Option<Abstention> {
         let (until, at_most) = match *self.0.get(&node)? {
             Known::Answers { since } => (since.after(max_lease), true),
-            Known::Told { until } => (until, false),
+            Known::Reported { until } => (until, false),
         };
         abstention(until, at_most, now)
     }
@@ -81,12 +81,12 @@ mod tests {
         );
         abstentions.appeared(NODE, START);
         assert_eq!(left(&abstentions, SECOND / 4), Some((750, true)));
-        abstentions.told(NODE, SECOND / 2, START.after(SECOND / 4));
+        abstentions.reported(NODE, SECOND / 2, START.after(SECOND / 4));
         assert_eq!(left(&abstentions, SECOND / 2), Some((250, false)));
         assert_eq!(left(&abstentions, SECOND), None);
         abstentions.appeared(NODE, START.after(SECOND * 9));
         assert_eq!(left(&abstentions, SECOND * 9), Some((1_000, true)));
-        abstentions.told(NODE, Duration::ZERO, START.after(SECOND * 9));
+        abstentions.reported(NODE, Duration::ZERO, START.after(SECOND * 9));
         assert_eq!(left(&abstentions, SECOND * 9), None, "it kept its slots");
     }
 }

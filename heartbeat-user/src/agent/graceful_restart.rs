@@ -68,7 +68,7 @@ impl Departure {
 impl Threads {
     /// Begins the last phase: the pulse acquires leases of this length, and ends.
     pub(super) fn part(&self, lease: Duration) -> Departure {
-        self.pulse.directives().tell(Directive::Part(lease));
+        self.pulse.directives().send(Directive::Part(lease));
         Departure::GracefulRestart
     }
 
@@ -84,7 +84,7 @@ impl Threads {
     pub(super) fn leave(self) -> Ending {
         self.pulse.stop();
         self.manager.leave();
-        Ending::Parted
+        Ending::GracefulRestart
     }
 }
 
@@ -98,7 +98,7 @@ pub(super) fn start_took(threads: &Threads, began: Boottime) -> Option<Duration>
 ///
 /// `verified` means that the kernel verified this agent's programs. A next agent with the same
 /// object need not have them verified.
-pub(super) fn say_deadline(threads: &Threads, began: Boottime, verified: bool) {
+pub(super) fn log_deadline(threads: &Threads, began: Boottime, verified: bool) {
     let Some(end) = threads.pulse.stats.lease_end() else {
         log::info!("no lease held here: the next agent may start at any time");
         return;

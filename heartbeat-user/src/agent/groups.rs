@@ -33,7 +33,7 @@ use crate::{
 /// The number of failed actions that are kept, and the kept length of each output: all of them must
 /// fit into one report.
 const FAILURES_KEPT: usize = 32;
-const WORDS_KEPT: usize = 1024;
+const OUTPUT_KEPT: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Groups {
@@ -52,7 +52,7 @@ pub(super) struct Groups {
     /// The peers whose new report could not be fetched, and the time of the first failure.
     unanswered: HashMap<NodeId, Boottime>,
     remains: Remains,
-    book: DecisionStore,
+    decisions: DecisionStore,
     /// The report that peers may fetch from this node.
     published: protocol::Report,
 }
@@ -86,7 +86,7 @@ impl Groups {
             peers: HashMap::new(),
             unanswered: HashMap::new(),
             remains: Remains::default(),
-            book: DecisionStore::open(&config.state_dir(), writer),
+            decisions: DecisionStore::open(&config.state_dir(), writer),
             published: protocol::Report {
                 incarnation: incarnation.0,
                 ..protocol::Report::default()
@@ -97,7 +97,7 @@ impl Groups {
 
     /// Returns the store of the operators' decisions, if its file could not be read.
     pub(super) fn lost_decisions(&self) -> Option<&DecisionStore> {
-        Some(&self.book).filter(|book| book.is_lost())
+        Some(&self.decisions).filter(|decisions| decisions.is_lost())
     }
 
     /// Switches to a changed configuration. Earlier groups keep their indices.
@@ -135,9 +135,9 @@ impl Groups {
     }
 
     /// Records an event of the resource manager and returns its log event.
-    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
+    pub(super) fn resource_event(&mut self, event: &ResourceEvent) -> Option<EventKind> {
         // The event may be about an earlier version of the group.
-        match told {
+        match event {
             ResourceEvent::State { part, .. }
                 if self.own[part.group].resources.len() <= part.resource.0 =>
             {
@@ -148,7 +148,7 @@ impl Groups {
             }
             _ => {}
         }
-        match told {
+        match event {
             ResourceEvent::State {
                 part,
                 state,
@@ -164,9 +164,9 @@ impl Groups {
                 let quiet = before.0 == Some(*state) || *state == ResourceState::Unknown;
                 let first = before.0.is_none() && *state == ResourceState::Stopped;
                 // Addresses have events of their own.
-                let told = is_address(self.resource(*part))
+                let reported = is_address(self.resource(*part))
                     && !matches!(state, ResourceState::Failed | ResourceState::Blocked);
-                (!quiet && !first && !told).then(|| EventKind::Resource {
+                (!quiet && !first && !reported).then(|| EventKind::Resource {
                     resource: self.resource(*part).name.clone(),
                     state: state.name().to_owned(),
                     note: note.clone(),
@@ -192,7 +192,7 @@ impl Groups {
                     },
                     at_unix_ns,
                     at: wall_clock::rfc3339(at_unix_ns).to_string(),
-                    message: message.chars().take(WORDS_KEPT).collect(),
+                    message: message.chars().take(OUTPUT_KEPT).collect(),
                 };
                 let what = EventKind::ResourceFailed {
                     resource: failure.resource.clone(),
@@ -283,7 +283,7 @@ impl Groups {
             failing: self.failing.clone(),
             keys: self.keys.clone(),
             failures: self.failures.iter().cloned().collect(),
-            decisions: self.book.all(),
+            decisions: self.decisions.all(),
             refused: self.refused.clone(),
             // The sender of the report fills in this time.
             abstains_ns: 0,
@@ -307,7 +307,7 @@ impl Groups {
     /// Sets the failing health checks of this node.
     pub(super) fn fail(&mut self, failing: Vec<FailingCheck>) {
         let cut = |check: FailingCheck| FailingCheck {
-            message: check.message.chars().take(WORDS_KEPT).collect(),
+            message: check.message.chars().take(OUTPUT_KEPT).collect(),
             ..check
         };
         self.failing = failing.into_iter().map(cut).collect();
@@ -380,19 +380,19 @@ impl Groups {
             .config
             .node(peer)
             .is_none_or(|node| node.role == Role::Witness);
-        let decided = !witness && self.book.merge(&report.decisions);
-        let told = self.for_core(&report);
+        let decided = !witness && self.decisions.merge(&report.decisions);
+        let core = self.for_core(&report);
         self.remains.returned(peer, |group| {
             let said = report.group(group);
             said.is_some_and(|said| !said.settling)
         });
         self.unanswered.remove(&peer);
         self.peers.insert(peer, report);
-        (told, decided)
+        (core, decided)
     }
 
     /// Returns the parts of all peers' reports for the core, after its groups have changed.
-    pub(super) fn retold(&self) -> Vec<(NodeId, report::Report)> {
+    pub(super) fn core_reports(&self) -> Vec<(NodeId, report::Report)> {
         let peers = self.peers.iter();
         peers
             .map(|(peer, report)| (*peer, self.for_core(report)))
@@ -451,7 +451,7 @@ impl Groups {
     /// its failures are not.
     ///
     /// Returns the groups that may still run there: those that its report or `owns` names.
-    pub(super) fn lost_sight(
+    pub(super) fn agent_lost(
         &mut self,
         peer: NodeId,
         at: Boottime,
@@ -503,36 +503,37 @@ impl Groups {
     /// Starts writing an operator's decision. The decision is in force once it is on disk and
     /// settled.
     pub(super) fn propose(&mut self, subject: Subject, value: bool) -> Proposal {
-        self.book.propose(subject, value, self.config.local().id.0)
+        self.decisions
+            .propose(subject, value, self.config.local().id.0)
     }
 
     /// Puts a decision that is on disk in force.
     pub(super) fn settle(&mut self, subject: Subject, decision: Decision) {
-        self.book.settle(subject, decision);
+        self.decisions.settle(subject, decision);
     }
 
     /// Returns whether `peer` is known to have all decisions of this node.
-    pub(super) fn has_heard(&self, peer: NodeId) -> bool {
+    pub(super) fn has_decisions_of(&self, peer: NodeId) -> bool {
         let report = self.peers.get(&peer);
-        report.is_some_and(|report| report.decisions.include(&self.book.all()))
+        report.is_some_and(|report| report.decisions.include(&self.decisions.all()))
     }
 
     /// Returns whether all groups are in maintenance mode.
     pub(super) fn maintenance(&self) -> bool {
-        let decided = self.book.get(&Subject::Maintenance);
+        let decided = self.decisions.get(&Subject::Maintenance);
         decided.unwrap_or(self.config.maintenance)
     }
 
     pub(super) fn is_maintained(&self, group: &Group) -> bool {
         let subject = Subject::GroupMaintenance(group.name.clone());
-        self.maintenance() || self.book.get(&subject).unwrap_or(group.maintenance)
+        self.maintenance() || self.decisions.get(&subject).unwrap_or(group.maintenance)
     }
 
     /// Returns the decision that began or ended a group's maintenance mode; `None` if the mode
     /// follows the configuration.
     pub(super) fn maintenance_by(&self, group: &Group) -> Option<(Subject, NodeId)> {
         let of = |subject: Subject| {
-            let decision = self.book.decision(&subject)?;
+            let decision = self.decisions.decision(&subject)?;
             Some((decision, subject))
         };
         let own = of(Subject::GroupMaintenance(group.name.clone()));
@@ -542,19 +543,19 @@ impl Groups {
 
     /// Returns the node on which a decision was made.
     pub(super) fn decided_on(&self, subject: &Subject) -> Option<NodeId> {
-        self.book
+        self.decisions
             .decision(subject)
             .map(|decision| NodeId(decision.by))
     }
 
     pub(super) fn is_stopped(&self, group: &Group) -> bool {
         let subject = Subject::GroupStopped(group.name.clone());
-        self.book.get(&subject).unwrap_or(false)
+        self.decisions.get(&subject).unwrap_or(false)
     }
 
     pub(super) fn is_resource_stopped(&self, resource: &Resource) -> bool {
         let subject = Subject::ResourceStopped(resource.name.clone());
-        self.book.get(&subject).unwrap_or(false)
+        self.decisions.get(&subject).unwrap_or(false)
     }
 
     /// Returns the operators' wishes for the groups that this node may serve.
@@ -763,13 +764,13 @@ mod tests {
         for (group, plan) in config.groups.iter_enumerated() {
             for resource in plan.resources.indices() {
                 let part = Part { group, resource };
-                groups.told(&ResourceEvent::State {
+                groups.resource_event(&ResourceEvent::State {
                     part,
                     state: ResourceState::Started,
                     failures: 1,
                     note: String::new(),
                 });
-                groups.told(&ResourceEvent::Failed {
+                groups.resource_event(&ResourceEvent::Failed {
                     part,
                     resource: config.groups[group].resources[resource].name.clone(),
                     action: Action::Monitor,
@@ -832,10 +833,10 @@ mod tests {
                 .collect()
         };
         for resource in ["one", "two"] {
-            assert!(groups.told(&failed(resource)).is_some());
+            assert!(groups.resource_event(&failed(resource)).is_some());
         }
         // A late event of an earlier configuration.
-        assert_eq!(groups.told(&failed("three")), None);
+        assert_eq!(groups.resource_event(&failed("three")), None);
         assert_eq!(names(&groups), ["one", "two"]);
         // The report of a peer that still has the removed resource.
         let other = protocol::Report {

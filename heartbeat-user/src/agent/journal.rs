@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forgets_the_oldest_and_says_so() {
+    fn full_journal_drops_the_oldest_event_and_counts_it() {
         let mut journal = Journal::default();
         assert_eq!(
             journal.since(0),

@@ -48,7 +48,7 @@ use crate::{
     messages::{Directive, Report, ResourceCommand},
     privileges,
     pulse::{
-        Beginning, Directives, Identity, Pulse, Sink,
+        Directives, Identity, Pulse, Sink, StartState,
         mailbox::{Post, mailbox},
         realtime::{Granter, Urgency},
     },
@@ -66,7 +66,7 @@ enum Ending {
     /// The agent has handed over all that it served, as far as another node took it.
     Stopped,
     /// Programs, addresses and resources stay in place for the next agent.
-    Parted,
+    GracefulRestart,
 }
 
 /// Runs the agent until a signal or a command stops it.
@@ -98,7 +98,7 @@ pub fn run(
 }
 
 /// The facts about an agent whose programs are loaded, and about its start.
-struct Birth {
+struct Loaded {
     /// The start of the agent's process.
     began: Boottime,
     urgency: Option<Urgency>,
@@ -148,7 +148,7 @@ fn run_locked(
         keys,
         &mut dataplane,
         exits,
-        Birth {
+        Loaded {
             began,
             urgency,
             identity: Identity { incarnation, nonce },
@@ -158,7 +158,7 @@ fn run_locked(
             granter,
         },
     );
-    if let Ok(Ending::Parted) = result {
+    if let Ok(Ending::GracefulRestart) = result {
         dataplane.persist();
         return Ok(());
     }
@@ -167,8 +167,8 @@ fn run_locked(
     let none = vec![None; config.served().len()];
     if let Err(error) = resource_manager::sweep(&config, &none, &[], false) {
         log::error!(
-            "could not remove all addresses: {error:#}; the guard stays and lets nothing of them pass; \
-             remove them (`ip address del`), then `heartbeat unload`"
+            "could not remove all addresses: {error:#}; the guard stays and drops their traffic; remove \
+             them (`ip address del`), then run `heartbeat unload`"
         );
         dataplane.persist();
         return result;
@@ -183,9 +183,9 @@ fn run_loaded(
     keys: &Arc<Keys>,
     dataplane: &mut Dataplane,
     exits: ExitProgram,
-    birth: Birth,
+    loaded: Loaded,
 ) -> Result<Ending> {
-    let Birth {
+    let Loaded {
         began,
         urgency,
         identity,
@@ -193,7 +193,7 @@ fn run_loaded(
         recording,
         confinement,
         granter,
-    } = birth;
+    } = loaded;
     let (tap, recorder) = recording.map(Recording::start).transpose()?.unzip();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -206,20 +206,20 @@ fn run_loaded(
         server::bind(&config.socket())?
     };
     let (reports, inbox) = tokio::sync::mpsc::unbounded_channel();
-    let (directives, told) = Directives::new()?;
+    let (directives, directives_inbox) = Directives::new()?;
     let inherited = inherited_groups(config, dataplane);
-    let (commands, orders_inbox) = resource_manager::inbox()?;
+    let (commands, commands_inbox) = resource_manager::inbox()?;
     let (pulse_reports, pulse_inbox) = mailbox()?;
     let (work, work_inbox) = tokio::sync::mpsc::unbounded_channel();
-    let told_reports = reports.clone();
+    let resource_reports = reports.clone();
     let ends = Ends {
         directives: directives.clone(),
         work,
-        report: move |told| drop(told_reports.send(Report::Resource(told))),
+        report: move |event| drop(resource_reports.send(Report::Resource(event))),
     };
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
-    let channel = (commands.clone(), orders_inbox);
+    let channel = (commands.clone(), commands_inbox);
     let manager = ResourceManager::start(
         config,
         granter.clone(),
@@ -241,13 +241,13 @@ fn run_loaded(
     let forwarder = forward_output(&places);
     let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(executors::perform(agents, commands.clone(), work_inbox));
-    let (news, follow_orders) = (reports.clone(), commands.clone());
+    let (interface_reports, monitor_commands) = (reports.clone(), commands.clone());
     drop(reports);
     let sink = Channels::new(commands, pulse_reports);
     // The pulse needs the operator's intent, and the state "health unknown", before its first
     // decision.
     let intent = operate::remembered(config, groups.lost_decisions());
-    directives.tell(Directive::Intend(intent));
+    directives.send(Directive::Intend(intent));
     let checks = {
         let _inside = runtime.enter();
         start_checks(config, means, directives.clone())
@@ -256,14 +256,14 @@ fn run_loaded(
         config,
         keys,
         dataplane,
-        Beginning {
+        StartState {
             identity,
             membership,
             inherited: &inherited,
             tap,
             granter,
         },
-        (directives, told),
+        (directives, directives_inbox),
         sink,
     );
     let pulse = match started {
@@ -274,12 +274,12 @@ fn run_loaded(
         }
     };
     drop(urgency);
-    let follow_ends = interface_monitor::Ends {
+    let monitor_ends = interface_monitor::Ends {
         directives: pulse.directives().clone(),
-        commands: follow_orders,
-        report: move |told| drop(news.send(Report::Interface(told))),
+        commands: monitor_commands,
+        report: move |event| drop(interface_reports.send(Report::Interface(event))),
     };
-    let monitor = InterfaceMonitor::start(config, dataplane, pulse.bound.clone(), follow_ends);
+    let monitor = InterfaceMonitor::start(config, dataplane, pulse.bound.clone(), monitor_ends);
     let monitor = match monitor {
         Ok(monitor) => monitor,
         Err(error) => {
@@ -318,7 +318,7 @@ fn run_loaded(
     if let Some(recorder) = recorder {
         recorder.finish();
     }
-    if let Ok(Ending::Parted) = result {
+    if let Ok(Ending::GracefulRestart) = result {
         // Running actions and hooks continue. The next agent probes their results.
         std::mem::forget(runtime);
         return result;
@@ -334,7 +334,7 @@ fn forward_output(places: &Places) -> Option<Forwarder> {
     Forwarder::start(&places.output)
         .inspect_err(|error| {
             log::error!(
-                "what programs of resources write stays in {}: {error}",
+                "the output of resource programs is not forwarded, and stays in {}: {error}",
                 places.output.display()
             );
         })
@@ -351,7 +351,7 @@ fn start_checks(
     let (notify, notices) = tokio::sync::mpsc::unbounded_channel();
     let checks = Checks::start(&config.health, means, move |notice| {
         if let Notice::Sum(sum) = &notice {
-            directives.tell(Directive::Health(*sum));
+            directives.send(Directive::Health(*sum));
         }
         // A missing receiver means that the agent is ending.
         let _ = notify.send(notice);
@@ -390,7 +390,7 @@ impl Threads {
     fn drain(&self) -> Boottime {
         self.pulse
             .directives()
-            .tell(Directive::Intend(Intent::Drain));
+            .send(Directive::Intend(Intent::Drain));
         clock::now().after(DRAIN + self.pulse.stats.stop_timeout())
     }
 
@@ -456,11 +456,11 @@ impl Channels {
 }
 
 impl Sink for Channels {
-    fn pass_on(&mut self) -> bool {
+    fn deliver(&mut self) -> bool {
         // Reports of decisions leave before the commands that follow from them.
-        let told = self.reports.post.try_send(&mut self.reports.kept);
-        let ordered = self.commands.post.try_send(&mut self.commands.kept);
-        told && ordered
+        let reported = self.reports.post.try_send(&mut self.reports.kept);
+        let commanded = self.commands.post.try_send(&mut self.commands.kept);
+        reported && commanded
     }
 
     fn command(&mut self, at: Boottime, command: Command) {

@@ -20,7 +20,7 @@ use crate::{config::Config, control::protocol::RefusedNode, dataplane::PeerRows}
 
 /// The time between two checks. A node is named after two positive checks in a row: right after an
 /// ordinary restart its first probe may arrive before its first answer.
-const LOOK: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// The greatest plausible incarnation, which is the wall clock in nanoseconds. A greater one comes
 /// from a broken node.
@@ -28,7 +28,7 @@ const LATEST: u64 = i64::MAX as u64;
 
 #[derive(Debug, Default)]
 pub(super) struct Outdated {
-    looked: Boottime,
+    checked_at: Boottime,
     /// The nodes that the last check found, and the incarnations that they used before.
     seen: BTreeMap<NodeId, u64>,
     refused: BTreeMap<NodeId, u64>,
@@ -45,10 +45,10 @@ impl Outdated {
         rows: &PeerRows,
         now: Boottime,
     ) -> Option<Vec<NodeId>> {
-        if now.since(self.looked) < LOOK {
+        if now.since(self.checked_at) < PERIOD {
             return None;
         }
-        self.looked = now;
+        self.checked_at = now;
         let links = config.links.len();
         let found = config.peers_enumerated().filter_map(|(index, peer)| {
             let first = RowNumber::first_of(index, links);
@@ -89,7 +89,7 @@ impl Outdated {
     ///
     /// `heard` is the incarnation of this node that the peer had received, if it refuses the
     /// present one. Returns whether the refusal is new.
-    pub(super) fn told(&mut self, peer: NodeId, heard: Option<u64>) -> bool {
+    pub(super) fn peer_reported(&mut self, peer: NodeId, heard: Option<u64>) -> bool {
         let known = self.refusing.contains(&peer);
         match heard {
             Some(_) if !known => self.refusing.push(peer),
@@ -109,7 +109,7 @@ pub(super) fn to_exceed(own: u64, heard: u64) -> Option<u64> {
 /// Returns the latest incarnation in probes of this row's peer, if its answers carry an older one.
 fn refused(row: &PeerRow, now: Boottime) -> Option<u64> {
     let answers =
-        row.last_reply_at != 0 && now.since(Boottime::from_nanos(row.last_reply_at)) < LOOK;
+        row.last_reply_at != 0 && now.since(Boottime::from_nanos(row.last_reply_at)) < PERIOD;
     (answers && row.incarnation != 0 && row.incarnation < row.asked_incarnation)
         .then_some(row.asked_incarnation)
 }
@@ -121,8 +121,8 @@ pub(super) fn asks_and_answers_not(row: &PeerRow, config: &Config, now: Boottime
     let probes = u32::try_from(row.probes_left).unwrap_or(u32::MAX);
     row.last_asked_at != 0
         && age(row.last_asked_at) < config.timeout * 2
-        && age(row.last_reply_at) > LOOK
-        && config.interval.saturating_mul(probes) > LOOK
+        && age(row.last_reply_at) > PERIOD
+        && config.interval.saturating_mul(probes) > PERIOD
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn row_of_older_incarnation_than_heard_is_refused_while_its_kernel_answers() {
+    fn row_of_an_older_incarnation_is_refused_while_its_kernel_answers() {
         let now = Boottime::from_nanos(5_500_000_000);
         for (row, expected) in [
             (row(7, 9), Some(9)),
@@ -153,11 +153,11 @@ mod tests {
         ] {
             assert_eq!(refused(&row, now), expected);
         }
-        assert_eq!(refused(&row(7, 9), now.after(LOOK)), None, "it is silent");
+        assert_eq!(refused(&row(7, 9), now.after(PERIOD)), None, "it is silent");
     }
 
     #[test]
-    fn node_is_named_after_two_looks_in_a_row_and_once() {
+    fn node_is_named_once_after_two_checks_in_a_row() {
         let mut outdated = Outdated::default();
         let found = || BTreeMap::from([(NODE, 9)]);
         assert_eq!(outdated.take(found()), None);
@@ -171,17 +171,17 @@ mod tests {
     }
 
     #[test]
-    fn refusal_by_a_peer_is_told_once_until_it_ends() {
+    fn refusal_by_a_peer_is_reported_once_until_it_ends() {
         let mut outdated = Outdated::default();
-        assert!(!outdated.told(NODE, None));
-        assert!(outdated.told(NODE, Some(9)));
-        assert!(!outdated.told(NODE, Some(9)));
-        assert!(!outdated.told(NODE, None));
-        assert!(outdated.told(NODE, Some(9)));
+        assert!(!outdated.peer_reported(NODE, None));
+        assert!(outdated.peer_reported(NODE, Some(9)));
+        assert!(!outdated.peer_reported(NODE, Some(9)));
+        assert!(!outdated.peer_reported(NODE, None));
+        assert!(outdated.peer_reported(NODE, Some(9)));
     }
 
     #[test]
-    fn next_incarnation_is_to_exceed_only_what_a_clock_can_have_shown() {
+    fn next_incarnation_exceeds_only_plausible_values() {
         assert_eq!(to_exceed(7, 9), Some(9));
         assert_eq!(to_exceed(9, 9), None);
         assert_eq!(to_exceed(7, u64::MAX), None);

@@ -34,9 +34,10 @@ impl Overdue {
         for (group, took) in self.due(now, &stopping.collect::<Vec<_>>()) {
             let (name, took) = (name(group), took.as_secs());
             log::error!(
-                "group {name} was to stop {took} s ago, and has neither stopped nor is it said to be blocked: a start is \
-                 still under way, or the thread that runs the resources waits for the kernel's network configuration \
-                 (`cat /proc/<agent>/task/*/stack` shows it). The lease is kept, and no other node starts the group"
+                "group {name} has been stopping for {took} s, beyond its timeout, and is not reported \
+                 as blocked: a start is still in progress, or the resource manager waits for the \
+                 kernel's network configuration (`cat /proc/<agent>/task/*/stack` shows it). This \
+                 node keeps the lease, so no other node starts the group"
             );
         }
     }
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_that_nobody_speaks_of_is_told_once_it_is_overdue() {
+    fn unreported_stop_is_logged_once_it_is_overdue() {
         let at = |seconds: u64| Boottime::default().after(Duration::from_secs(100 + seconds));
         let limit = Duration::from_secs(20);
         let mut overdue = Overdue::default();

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_look_takes_what_the_ring_still_holds() {
+    fn late_poll_takes_the_samples_left_in_the_ring() {
         let mut row = PeerRow::default();
         let mut sampler = Sampler::new(row);
         for sequence in 1..=100 {

@@ -12,15 +12,15 @@ use heartbeat_core::{index::RowNumber, index_vec::IndexVec};
 use crate::{config::Config, control::protocol::EventKind, dataplane::PeerRows};
 
 /// The time between two checks.
-const LOOK: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(1);
 /// The shortest time between two events about one row.
 const PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Refusals {
     rows: PeerRows,
-    looked: Boottime,
-    told: IndexVec<RowNumber, Reported>,
+    checked_at: Boottime,
+    reported: IndexVec<RowNumber, Reported>,
 }
 
 /// The counts of the last event about a row, and its time.
@@ -43,8 +43,8 @@ impl Refusals {
             }
         };
         Self {
-            looked: Boottime::default(),
-            told: rows.numbers().map(so_far).collect(),
+            checked_at: Boottime::default(),
+            reported: rows.numbers().map(so_far).collect(),
             rows,
         }
     }
@@ -56,17 +56,17 @@ impl Refusals {
 
     /// Returns the events that are due at `now`. Most calls return early, without reading the rows.
     pub(super) fn check(&mut self, config: &Arc<Config>, now: Boottime) -> Vec<EventKind> {
-        if now.since(self.looked) < LOOK {
+        if now.since(self.checked_at) < PERIOD {
             return Vec::new();
         }
-        self.looked = now;
+        self.checked_at = now;
         let links = config.links.len();
         let mut news = Vec::new();
         for (index, peer) in config.peers_enumerated() {
             for link in config.links.iter().map(|link| link.id) {
                 let row = RowNumber::first_of(index, links).on(link);
-                let (was, is) = (&mut self.told[row], self.rows.row(row));
-                let Some((bad_macs, unknown_keys)) = was.tell(&is, now) else {
+                let (was, is) = (&mut self.reported[row], self.rows.row(row));
+                let Some((bad_macs, unknown_keys)) = was.due(&is, now) else {
                     continue;
                 };
                 news.push(EventKind::Refused {
@@ -84,7 +84,7 @@ impl Refusals {
 
 impl Reported {
     /// Returns the numbers of bad MACs and unknown keys for a new event, if one is due.
-    fn tell(&mut self, row: &PeerRow, now: Boottime) -> Option<(u64, u64)> {
+    fn due(&mut self, row: &PeerRow, now: Boottime) -> Option<(u64, u64)> {
         let new = (
             row.bad_macs - self.bad_macs,
             row.unknown_keys - self.unknown_keys,
@@ -121,24 +121,24 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_told_of_once_a_minute() {
+    fn flood_is_reported_once_a_minute() {
         let start = Boottime::from_nanos(1);
-        let mut told = Reported::default();
-        assert_eq!(told.tell(&row(0, 0), start), None);
-        assert_eq!(told.tell(&row(3, 1), start), Some((3, 1)));
+        let mut reported = Reported::default();
+        assert_eq!(reported.due(&row(0, 0), start), None);
+        assert_eq!(reported.due(&row(3, 1), start), Some((3, 1)));
         for second in 0..60 {
             let now = start.after(Duration::from_secs(second));
-            assert_eq!(told.tell(&row(1_000 * second + 3, 1), now), None);
+            assert_eq!(reported.due(&row(1_000 * second + 3, 1), now), None);
         }
         assert_eq!(
-            told.tell(&row(60_003, 1), start.after(PAUSE)),
+            reported.due(&row(60_003, 1), start.after(PAUSE)),
             Some((60_000, 0))
         );
-        assert_eq!(told.tell(&row(60_003, 1), start.after(PAUSE * 3)), None);
+        assert_eq!(reported.due(&row(60_003, 1), start.after(PAUSE * 3)), None);
     }
 
     #[test]
-    fn an_address_is_written_as_everybody_does() {
+    fn ethernet_address_has_the_usual_notation() {
         assert_eq!(ethernet(0x0002_be00_a7ff), "00:02:be:00:a7:ff");
     }
 }

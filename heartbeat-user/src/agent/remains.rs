@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_remains_where_sight_was_lost_until_its_agent_has_looked() {
+    fn group_of_a_lost_agent_remains_until_its_agent_has_probed() {
         let mut remains = Remains::default();
         assert_eq!(
             remains.lose(A, at(1), names(&["db", "web"])),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_configured_any_more_does_not_remain() {
+    fn removed_group_does_not_remain() {
         let mut remains = Remains::default();
         remains.lose(A, at(1), names(&["db", "web"]));
         remains.lose(B, at(1), names(&["web"]));

@@ -9,29 +9,29 @@ use anyhow::Result;
 use heartbeat_common::time::Boottime;
 
 /// The time between two checks.
-const LOOK: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(1);
 /// The shortest time between two warnings.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The count of the last warning, and its time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Strangers {
-    looked: Boottime,
-    told: u64,
-    told_at: Option<Boottime>,
+    checked_at: Boottime,
+    reported: u64,
+    reported_at: Option<Boottime>,
 }
 
 impl Strangers {
     /// Warns at `now` if a warning is due; most calls return early. `count` reads the kernel's
     /// counter.
     pub(super) fn check(&mut self, now: Boottime, count: impl FnOnce() -> Result<u64>) {
-        if now.since(self.looked) < LOOK {
+        if now.since(self.checked_at) < PERIOD {
             return;
         }
-        self.looked = now;
+        self.checked_at = now;
         match count() {
             Ok(count) => {
-                if let Some(new) = self.tell(count, now) {
+                if let Some(new) = self.due(count, now) {
                     log::warn!("{}", warning(new));
                 }
             }
@@ -40,13 +40,13 @@ impl Strangers {
     }
 
     /// Returns the number of new datagrams, if a warning is due.
-    fn tell(&mut self, count: u64, now: Boottime) -> Option<u64> {
-        let lately = self.told_at.is_some_and(|at| now.since(at) < PAUSE);
-        let new = count.saturating_sub(self.told);
+    fn due(&mut self, count: u64, now: Boottime) -> Option<u64> {
+        let lately = self.reported_at.is_some_and(|at| now.since(at) < PAUSE);
+        let new = count.saturating_sub(self.reported);
         if new == 0 || lately {
             return None;
         }
-        (self.told, self.told_at) = (count, Some(now));
+        (self.reported, self.reported_at) = (count, Some(now));
         Some(new)
     }
 }
@@ -63,16 +63,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_told_of_once_a_minute() {
+    fn foreign_datagrams_are_reported_once_a_minute() {
         let start = Boottime::from_nanos(1);
         let mut strangers = Strangers::default();
-        assert_eq!(strangers.tell(0, start), None);
-        assert_eq!(strangers.tell(3, start), Some(3));
+        assert_eq!(strangers.due(0, start), None);
+        assert_eq!(strangers.due(3, start), Some(3));
         for second in 0..60 {
             let now = start.after(Duration::from_secs(second));
-            assert_eq!(strangers.tell(1_000 * second + 3, now), None);
+            assert_eq!(strangers.due(1_000 * second + 3, now), None);
         }
-        assert_eq!(strangers.tell(60_003, start.after(PAUSE)), Some(60_000));
-        assert_eq!(strangers.tell(60_003, start.after(PAUSE * 3)), None);
+        assert_eq!(strangers.due(60_003, start.after(PAUSE)), Some(60_000));
+        assert_eq!(strangers.due(60_003, start.after(PAUSE * 3)), None);
     }
 }

@@ -69,8 +69,8 @@ impl Supervisor {
             Ok(socket) => Self::new(Some(socket), watchdog.map(Duration::from_micros)),
             Err(error) => {
                 log::warn!(
-                    "the service manager cannot be told anything at {}, which NOTIFY_SOCKET names: {error}; it \
-                     may take this agent for one that does not start",
+                    "could not connect to the service manager at {} (NOTIFY_SOCKET): {error}; it may \
+                     treat this agent as not started",
                     address.display()
                 );
                 Self::new(None, None)
@@ -100,17 +100,17 @@ impl Supervisor {
             return;
         }
         let status = status();
-        if status != self.status && self.say(&format!("STATUS={status}")) {
+        if status != self.status && self.notify(&format!("STATUS={status}")) {
             self.status = status;
         }
         if !self.ready {
-            self.ready = self.say("READY=1");
+            self.ready = self.notify("READY=1");
         }
         let Some(watchdog) = &self.watchdog else {
             return;
         };
         let due = now.since(watchdog.last) >= watchdog.every;
-        if due && ticks != watchdog.ticks && self.say("WATCHDOG=1") {
+        if due && ticks != watchdog.ticks && self.notify("WATCHDOG=1") {
             let watchdog = self.watchdog.as_mut();
             if let Some(watchdog) = watchdog {
                 (watchdog.last, watchdog.ticks) = (now, ticks);
@@ -124,23 +124,23 @@ impl Supervisor {
             && let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC)
         {
             let now = Duration::from(now).as_micros();
-            self.say(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
+            self.notify(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
         }
     }
 
     /// Notifies the manager that the reload has ended, with success or not.
     pub(super) fn reloaded(&self) {
         if self.ready {
-            self.say("READY=1");
+            self.notify("READY=1");
         }
     }
 
     /// Notifies the manager that the agent is about to end.
     pub(super) fn stopping(&self) {
-        self.say("STOPPING=1");
+        self.notify("STOPPING=1");
     }
 
-    fn say(&self, what: &str) -> bool {
+    fn notify(&self, what: &str) -> bool {
         let socket = self.socket.as_ref();
         socket.is_some_and(|socket| socket.send(what.as_bytes()).is_ok())
     }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_ready_once_the_pulse_has_ticked() {
+    fn agent_is_ready_once_the_pulse_has_ticked() {
         let (manager, mut supervisor) = pair("ready", None);
         supervisor.reloading();
         supervisor.beat(at(0), 0, well);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pulse_that_stands_still_is_no_life() {
+    fn stopped_pulse_sends_no_watchdog_sign() {
         let limit = Duration::from_millis(400);
         let (manager, mut supervisor) = pair("watchdog", Some(limit));
         supervisor.beat(at(0), 1, well);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_an_address_and_a_word_is_none() {
+    fn path_is_an_address_and_a_word_is_none() {
         let path = std::env::temp_dir().join(format!("heartbeat-notify-{}", std::process::id()));
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_to_tell_is_no_fault() {
+    fn supervisor_without_a_manager_does_nothing() {
         let mut supervisor = Supervisor::new(None, None);
         supervisor.beat(at(0), 1, || unreachable!("nobody asks"));
         supervisor.stopping();

@@ -40,7 +40,7 @@ struct Kept {
 
 /// The present time, and the host's boot id.
 #[derive(Clone, Debug)]
-struct Moment {
+struct BootInstant {
     now: Boottime,
     boot: String,
 }
@@ -57,12 +57,12 @@ enum Verdict {
 pub(super) fn check(config: &Config) -> Result<()> {
     let path = config.state_dir().join("max_lease.json");
     let kept = read(&path)?;
-    let moment = Moment {
+    let present = BootInstant {
         now: clock::now(),
         boot: boot()?,
     };
     let pinned = longest_grant(&Pins::of(&config.instance));
-    let (new, verdict) = judge(kept.clone(), config.max_lease, pinned, &moment);
+    let (new, verdict) = judge(kept.clone(), config.max_lease, pinned, &present);
     if kept.as_ref() != Some(&new)
         && let Err(error) = write(&path, &new)
     {
@@ -71,7 +71,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
     match verdict {
         Verdict::Accepted => Ok(()),
         Verdict::RefusedUntil(until) => {
-            let left = until.since(moment.now);
+            let left = until.since(present.now);
             let at = Duration::from_nanos(clock::wall()) + left;
             let at = std::time::UNIX_EPOCH + at;
             bail!(
@@ -93,9 +93,9 @@ fn judge(
     kept: Option<Kept>,
     wanted: Duration,
     pinned: Option<Boottime>,
-    moment: &Moment,
+    present: &BootInstant,
 ) -> (Kept, Verdict) {
-    let Moment { now, boot } = moment;
+    let BootInstant { now, boot } = present;
     let wanted_ns = u64::try_from(wanted.as_nanos()).unwrap_or(u64::MAX);
     let fresh = Kept {
         longest_ns: wanted_ns,
@@ -165,8 +165,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn at(seconds: u64, boot: &str) -> Moment {
-        Moment {
+    fn at(seconds: u64, boot: &str) -> BootInstant {
+        BootInstant {
             now: Boottime::default().after(SECOND * seconds as u32),
             boot: boot.to_owned(),
         }

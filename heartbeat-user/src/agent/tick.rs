@@ -52,7 +52,7 @@ pub(super) fn start(
     thread::Builder::new()
         .name("tick".to_owned())
         .spawn(move || tick(&local, agent_stall, &seen, &pauses))
-        .context("could not start the thread that shows that the agent lives")?;
+        .context("could not start the tick thread")?;
     Ok(Progress(progress))
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_side_that_hangs_is_stalled_within_agent_stall_of_its_last_progress() {
+    fn hung_control_task_counts_as_stalled_within_agent_stall_of_its_last_progress() {
         let stall = Duration::from_secs(2);
         let went_on = Boottime::from_nanos(7_000_000_000);
         let age = |millis| {

@@ -289,10 +289,10 @@ impl View {
     }
 
     /// Records a sample of the host.
-    pub(super) fn looked(&mut self, host: Host) {
+    pub(super) fn host_sampled(&mut self, host: Host) {
         self.losses.sample(&self.rows, clock::now());
         let missed = self.stats.missed_ticks.load(Relaxed);
-        self.vitals.looked(host, missed);
+        self.vitals.host_sampled(host, missed);
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -316,7 +316,7 @@ impl View {
     }
 
     /// Returns a peer's load and its failing checks.
-    pub(super) fn said(&self, node: NodeId) -> (u16, Vec<String>) {
+    pub(super) fn load_and_failing(&self, node: NodeId) -> (u16, Vec<String>) {
         let Some(peer) = self.peers.position(|peer| peer.node == node) else {
             return (0, Vec::new());
         };
@@ -359,7 +359,7 @@ impl View {
                     self.abstentions.appeared(node, clock::now());
                 }
                 if matches!(to, PeerState::Down | PeerState::AgentStalled) {
-                    self.lost_sight(node, clock::now());
+                    self.agent_lost(node, clock::now());
                 }
                 Some(EventKind::Peer {
                     node: self.name(node),
@@ -468,12 +468,12 @@ impl View {
     }
 
     /// Records an event of the resource manager and returns its log event.
-    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
-        let ResourceEvent::Vip { vip, event } = told else {
-            return self.groups.told(told);
+    pub(super) fn resource_event(&mut self, event: &ResourceEvent) -> Option<EventKind> {
+        let ResourceEvent::Vip { vip, event: change } = event else {
+            return self.groups.resource_event(event);
         };
         let view = &mut self.vips[*vip];
-        match event {
+        match change {
             VipEvent::Takeover { .. } => {
                 *view = VipView {
                     held: true,
@@ -488,7 +488,7 @@ impl View {
         }
         Some(EventKind::Vip {
             vip: self.config.vips[*vip].name.clone(),
-            event: event.clone(),
+            event: change.clone(),
         })
     }
 
@@ -707,7 +707,7 @@ impl View {
     /// Records the remaining abstention of a peer from its report, which has just arrived.
     pub(super) fn abstains(&mut self, node: NodeId, for_ns: u64) {
         let left = Duration::from_nanos(for_ns).min(self.config.max_lease);
-        self.abstentions.told(node, left, clock::now());
+        self.abstentions.reported(node, left, clock::now());
     }
 
     /// Returns the voting state of all nodes. A peer without an answer since `asked` counts as absent.
@@ -945,7 +945,7 @@ impl View {
     }
 
     /// Records the loss of a peer's agent, and logs the groups that may still run there.
-    fn lost_sight(&mut self, node: NodeId, now: Boottime) {
+    fn agent_lost(&mut self, node: NodeId, now: Boottime) {
         let slots = &self.slots;
         // A lease that has just ended counts, too: it may have ended before this node noticed the
         // loss.
@@ -954,7 +954,7 @@ impl View {
             slot.owner == u32::from(node.0)
                 && now < Boottime::from_nanos(slot.expires).after(JUST_BEFORE)
         };
-        let groups = self.groups.lost_sight(node, now, owns);
+        let groups = self.groups.agent_lost(node, now, owns);
         if !groups.is_empty() {
             log::warn!(
                 "node {}: {}: {} may run on there beside the node that takes over, since no agent is known to \

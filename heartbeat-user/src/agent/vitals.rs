@@ -48,7 +48,7 @@ impl Vitals {
     }
 
     /// Records a sample of the host, and the number of ticks that the pulse had missed by then.
-    pub(super) fn looked(&mut self, host: Host, missed: u64) {
+    pub(super) fn host_sampled(&mut self, host: Host, missed: u64) {
         (self.host, self.missed) = (host, missed);
     }
 

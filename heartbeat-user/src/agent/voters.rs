@@ -46,7 +46,7 @@ impl Voter {
     }
 
     /// Returns the reason for the missing vote.
-    fn excuse(&self) -> String {
+    fn missing_vote(&self) -> String {
         let name = &self.name;
         match (self.absence, self.abstains) {
             (Some(absence), _) => format!("{name} {}", absence.words()),
@@ -76,7 +76,7 @@ pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
         voters.len()
     );
     for voter in left.filter(|voter| !voter.votes()) {
-        let _ = write!(text, "; {}", voter.excuse());
+        let _ = write!(text, "; {}", voter.missing_vote());
     }
     let enough = (needed + 1).min(voters.len());
     let _ = write!(

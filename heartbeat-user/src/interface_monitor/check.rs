@@ -9,7 +9,7 @@ use heartbeat_common::time::Boottime;
 const ENOUGH: u64 = 8;
 /// The number of conclusive samples in which the program saw no frame. Several are needed, because
 /// some drivers count earlier frames late.
-const LOOKS: u32 = 3;
+const SAMPLES: u32 = 3;
 /// The shortest time between two conclusive samples.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -58,7 +58,7 @@ impl SelfCheck {
         }
         self.last = Some((received, now));
         self.suspicious += 1;
-        if self.suspicious >= LOOKS {
+        if self.suspicious >= SAMPLES {
             self.finding = Finding::DoesNotRun;
         }
         self.finding
@@ -75,11 +75,11 @@ mod tests {
     use super::*;
 
     /// Returns the finding after samples of these received and seen counts, a pause apart.
-    fn after(looks: &[(u64, u64)]) -> Finding {
+    fn after(samples: &[(u64, u64)]) -> Finding {
         let mut check = SelfCheck::default();
         let mut now = Boottime::from_nanos(1);
         let mut finding = Finding::Unknown;
-        for (received, seen) in looks {
+        for (received, seen) in samples {
             finding = check.check(*received, *seen, now);
             now = now.after(PAUSE);
         }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_network_tells_nothing() {
+    fn silent_network_gives_no_finding() {
         assert_eq!(after(&[(0, 0); 100]), Finding::Unknown);
         // A network with very few frames gives no finding either.
         assert_eq!(after(&[(0, 0), (7, 0), (14, 0), (21, 0)]), Finding::Unknown);
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn slow_heartbeats_tell_as_much_as_fast_ones_but_later() {
-        let slow: Vec<_> = (0..100).map(|look| (look, 0)).collect();
-        let enough = (ENOUGH * u64::from(LOOKS)) as usize;
+        let slow: Vec<_> = (0..100).map(|sample| (sample, 0)).collect();
+        let enough = (ENOUGH * u64::from(SAMPLES)) as usize;
         assert_eq!(after(&slow[..enough]), Finding::Unknown);
         assert_eq!(after(&slow[..=enough]), Finding::DoesNotRun);
     }
@@ -119,25 +119,25 @@ mod tests {
 
     #[test]
     fn a_program_that_never_sees_what_comes_does_not_run() {
-        let looks = [(0, 7), (20, 7), (40, 7), (60, 7)];
-        assert_eq!(after(&looks[..3]), Finding::Unknown);
-        assert_eq!(after(&looks), Finding::DoesNotRun);
+        let samples = [(0, 7), (20, 7), (40, 7), (60, 7)];
+        assert_eq!(after(&samples[..3]), Finding::Unknown);
+        assert_eq!(after(&samples), Finding::DoesNotRun);
         // The program may begin to run later.
-        assert_eq!(after(&[&looks[..], &[(80, 8)]].concat()), Finding::Runs);
+        assert_eq!(after(&[&samples[..], &[(80, 8)]].concat()), Finding::Runs);
     }
 
     #[test]
-    fn what_was_counted_late_is_no_evidence() {
+    fn late_counts_are_no_evidence() {
         let late = [(0, 0), (500, 0), (500, 0), (900, 0), (900, 0), (901, 0)];
         assert_eq!(after(&late), Finding::Unknown);
     }
 
     #[test]
-    fn looks_in_quick_succession_count_as_one() {
+    fn samples_in_quick_succession_count_as_one() {
         let mut check = SelfCheck::default();
-        for look in 0..100 {
-            let now = Boottime::from_nanos(1 + look);
-            assert_eq!(check.check(look * 100, 0, now), Finding::Unknown);
+        for sample in 0..100 {
+            let now = Boottime::from_nanos(1 + sample);
+            assert_eq!(check.check(sample * 100, 0, now), Finding::Unknown);
         }
         assert!(check.is_open());
     }

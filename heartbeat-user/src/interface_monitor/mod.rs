@@ -47,7 +47,7 @@ pub const SOCKETS: &str = "all/sockets";
 /// The running thread.
 #[derive(Debug)]
 pub struct InterfaceMonitor {
-    words: MonitorHandle,
+    handle: MonitorHandle,
     thread: JoinHandle<()>,
 }
 
@@ -58,17 +58,17 @@ pub struct MonitorHandle(Sender<MonitorCommand>);
 impl MonitorHandle {
     /// Requests a check of all interfaces.
     pub fn check(&self) {
-        self.say(MonitorCommand::Check);
+        self.send(MonitorCommand::Check);
     }
 
     /// Switches to these guarded addresses, whose rows are in `view`.
     pub fn guard(&self, guards: Vec<SetupGuard>, view: GuardView) {
-        self.say(MonitorCommand::Guard(guards, view));
+        self.send(MonitorCommand::Guard(guards, view));
     }
 
-    fn say(&self, word: MonitorCommand) {
+    fn send(&self, command: MonitorCommand) {
         // Sending fails when the agent ends.
-        let _ = self.0.send(word);
+        let _ = self.0.send(command);
     }
 }
 
@@ -112,26 +112,26 @@ impl InterfaceMonitor {
             unbound: IndexVec::new(),
             ends,
         };
-        let (words, inbox) = channel();
+        let (sender, inbox) = channel();
         let thread = std::thread::Builder::new()
-            .name("follow".to_owned())
+            .name("interfaces".to_owned())
             .spawn(move || body.run(&inbox))
-            .context("could not start the thread that follows the interfaces")?;
+            .context("could not start the interface monitor")?;
         Ok(Self {
-            words: MonitorHandle(words),
+            handle: MonitorHandle(sender),
             thread,
         })
     }
 
     pub fn handle(&self) -> MonitorHandle {
-        self.words.clone()
+        self.handle.clone()
     }
 
     /// Ends the thread and waits for it: no program is attached after that.
     pub fn stop(self) {
-        self.words.say(MonitorCommand::Stop);
+        self.handle.send(MonitorCommand::Stop);
         if self.thread.join().is_err() {
-            log::error!("the thread that follows the interfaces had panicked");
+            log::error!("the interface monitor had panicked");
         }
     }
 }
@@ -154,28 +154,28 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
     fn run(&mut self, inbox: &Receiver<MonitorCommand>) {
         self.unbound = vec![None; self.bound.len()].into();
         for port in &mut self.ports {
-            let lost = port.listen(&mut self.netlink);
-            for news in lost.into_iter().chain(port.introduce()) {
+            let lost = port.check_signal(&mut self.netlink);
+            for news in lost.into_iter().chain(port.first_event()) {
                 (self.ends.report)(news);
             }
         }
         loop {
             self.check();
             let patience = match self.awaits() {
-                true if self.ports.iter().any(Port::hurries) => HASTY,
+                true if self.ports.iter().any(Port::is_brief) => HASTY,
                 true => BRISK,
                 false => CALM,
             };
-            let mut word = inbox.recv_timeout(patience);
+            let mut command = inbox.recv_timeout(patience);
             loop {
-                match word {
+                match command {
                     Ok(MonitorCommand::Check) | Err(RecvTimeoutError::Timeout) => {}
                     Ok(MonitorCommand::Guard(guards, view)) => self.guard(guards, view),
                     Ok(MonitorCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 }
                 // One check covers all changes up to now.
                 match inbox.try_recv() {
-                    Ok(next) => word = Ok(next),
+                    Ok(next) => command = Ok(next),
                     Err(_) => break,
                 }
             }
@@ -203,23 +203,26 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
     fn check(&mut self) {
         for port in &mut self.ports {
             // The signal comes first: attaching may wait for the kernel.
-            if let Some(news) = port.listen(&mut self.netlink) {
+            if let Some(news) = port.check_signal(&mut self.netlink) {
                 (self.ends.report)(news);
             }
-            let look = port.check(&mut self.netlink, &mut self.hotplug);
+            let checked = port.check(&mut self.netlink, &mut self.hotplug);
             if let Some(command) = port.command() {
                 self.ends.commands.send(command);
             }
-            let Some(look) = look else { continue };
-            if look.arrived {
+            let Some(checked) = checked else { continue };
+            if checked.arrived {
                 // The guard is attached: the addresses may be added again.
-                let interface = look.news.interface.clone();
+                let interface = checked.news.interface.clone();
                 self.ends
                     .commands
                     .send(ResourceCommand::Follow { interface });
             }
-            (self.ends.report)(look.news);
-            if let Some(news) = port.listen(&mut self.netlink).filter(|_| look.arrived) {
+            (self.ends.report)(checked.news);
+            if let Some(news) = port
+                .check_signal(&mut self.netlink)
+                .filter(|_| checked.arrived)
+            {
                 (self.ends.report)(news);
             }
         }
@@ -248,7 +251,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
                 self.bound[link] = Some(index);
                 self.ends
                     .directives
-                    .tell(Directive::Rebind { link, socket });
+                    .send(Directive::Rebind { link, socket });
                 if self.unbound[link].take().is_some() {
                     (self.ends.report)(port.solved(format!("link {} sends again", link.0)));
                 }

@@ -80,7 +80,7 @@ impl Port {
     }
 
     /// Returns whether the awaited change takes only moments.
-    pub(super) fn hurries(&self) -> bool {
+    pub(super) fn is_brief(&self) -> bool {
         let since = self.departure.as_ref().map(|departure| departure.since);
         since.is_some_and(|since| clock::now().since(since) < DEPARTURE)
     }
@@ -91,7 +91,7 @@ impl Port {
     }
 
     /// Returns the first event, if there is one to report.
-    pub(super) fn introduce(&mut self) -> Option<InterfaceEvent> {
+    pub(super) fn first_event(&mut self) -> Option<InterfaceEvent> {
         match self.index {
             Some(_) => None,
             None => Some(self.missing()),
@@ -99,7 +99,7 @@ impl Port {
     }
 
     /// Reads whether the interface can send and receive. Returns `None` if that has not changed.
-    pub(super) fn listen(&mut self, netlink: &mut Netlink) -> Option<InterfaceEvent> {
+    pub(super) fn check_signal(&mut self, netlink: &mut Netlink) -> Option<InterfaceEvent> {
         let found = match self.index {
             Some(index) => netlink.interface_at(index),
             None => Ok(None),
@@ -108,12 +108,12 @@ impl Port {
         let signal = Signal::of(found.ok()?.as_ref());
         let before = std::mem::replace(&mut self.signal, signal);
         // A missing interface is reported elsewhere.
-        let told = signal == before || signal == Signal::Missing;
+        let reported = signal == before || signal == Signal::Missing;
         let change = match signal.is_up() {
             true => InterfaceChange::Back,
             false => InterfaceChange::Lost,
         };
-        (!told).then(|| self.news(change, signal.words().to_owned()))
+        (!reported).then(|| self.news(change, signal.text().to_owned()))
     }
 
     /// Checks the interface and reacts. Returns `None` if there is nothing to report.
@@ -125,14 +125,14 @@ impl Port {
         let named = netlink.interface(&self.name).ok();
         match (named, self.index) {
             (Some(found), Some(index)) if found.index == index => {
-                self.calls_back();
-                self.stays(netlink, hotplug)
+                self.cancel_departure();
+                self.unchanged(netlink, hotplug)
             }
-            (Some(found), _) => self.arrives(&found, netlink, hotplug),
+            (Some(found), _) => self.appeared(&found, netlink, hotplug),
             (None, Some(index)) => match netlink.interface_at(index) {
                 Ok(Some(other)) => {
-                    self.calls_back();
-                    self.goes_on(&other, netlink, hotplug)
+                    self.cancel_departure();
+                    self.renamed(&other, netlink, hotplug)
                 }
                 Ok(None) => {
                     self.index = None;
@@ -148,7 +148,7 @@ impl Port {
 
     /// Cancels a departure: the other interface of this name disappeared before it had the guard,
     /// so the addresses may return.
-    fn calls_back(&mut self) {
+    fn cancel_departure(&mut self) {
         if self.departure.take().is_some() {
             let interface = self.name.clone();
             self.command = Some(ResourceCommand::Follow { interface });
@@ -164,7 +164,7 @@ impl Port {
 
     /// Attaches the programs to an interface that has just got the name, once all addresses have
     /// left the former one.
-    fn arrives(
+    fn appeared(
         &mut self,
         found: &Interface,
         netlink: &mut Netlink,
@@ -172,7 +172,7 @@ impl Port {
     ) -> Option<Checked> {
         match hotplug.left_behind(&self.name, found.index, netlink) {
             Ok(left) if left.is_empty() => self.departure = None,
-            left => return self.waits(found, left.map_err(|error| error.to_string())),
+            left => return self.wait_for_departure(found, left.map_err(|error| error.to_string())),
         }
         match hotplug.attach(&self.name, found.index) {
             Ok(attachment) => {
@@ -186,14 +186,14 @@ impl Port {
             }
             Err(error) => {
                 let what = format!("it is there, and cannot be used: {error:#}");
-                self.tell(InterfaceChange::Failed, what).map(quiet)
+                self.report(InterfaceChange::Failed, what).map(quiet)
             }
         }
     }
 
     /// Requests that the remaining addresses leave the former interface. The guard stays there
     /// meanwhile, without a time limit.
-    fn waits<L: std::fmt::Debug>(
+    fn wait_for_departure<L: std::fmt::Debug>(
         &mut self,
         found: &Interface,
         left: Result<L, String>,
@@ -225,7 +225,7 @@ impl Port {
              remove it (`ip address del`)",
             found.index
         );
-        let news = self.tell(InterfaceChange::Failed, what)?;
+        let news = self.report(InterfaceChange::Failed, what)?;
         log::error!("{}: {}", self.name, news.message);
         Some(quiet(news))
     }
@@ -246,7 +246,7 @@ impl Port {
     }
 
     /// Handles an interface that has another name, and checks its programs.
-    fn goes_on(
+    fn renamed(
         &mut self,
         found: &Interface,
         netlink: &mut Netlink,
@@ -262,21 +262,21 @@ impl Port {
                 gone.join(" and ")
             );
             self.attachment = None;
-            return self.tell(InterfaceChange::Failed, what).map(quiet);
+            return self.report(InterfaceChange::Failed, what).map(quiet);
         }
         let what = format!(
             "it is called {} now; used all the same, until there is another {}",
             found.name, self.name
         );
-        self.tell(InterfaceChange::Renamed, what).map(quiet)
+        self.report(InterfaceChange::Renamed, what).map(quiet)
     }
 
     /// Handles an interface that still has its name: checks that the programs are attached and run.
-    fn stays(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Checked> {
+    fn unchanged(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Checked> {
         let found = netlink.interface_at(self.index?).ok()??;
         let gone = self.gone(&found, netlink, hotplug);
         if !gone.is_empty() {
-            return self.was_taken_off(&gone.join(" and "), &found, hotplug);
+            return self.reattach(&gone.join(" and "), &found, hotplug);
         }
         if self
             .problem
@@ -304,7 +304,7 @@ impl Port {
     }
 
     /// Handles programs that were detached or replaced.
-    fn was_taken_off(
+    fn reattach(
         &mut self,
         gone: &str,
         found: &Interface,
@@ -324,7 +324,7 @@ impl Port {
                     "somebody has taken {gone} off, and it could not be put back: {error:#}"
                 );
                 self.attachment = None;
-                self.tell(InterfaceChange::Failed, what).map(quiet)
+                self.report(InterfaceChange::Failed, what).map(quiet)
             }
         }
     }
@@ -347,7 +347,7 @@ impl Port {
                 "{what}; set mode = \"auto\" or \"skb\" in [[link]], or see what the driver lacks \
                  (virtio-net: mrg_rxbuf)"
             );
-            return self.tell(InterfaceChange::NotRunning, remedy);
+            return self.report(InterfaceChange::NotRunning, remedy);
         }
         match hotplug.move_to_skb(&self.name, &what) {
             Ok(attachment) => {
@@ -355,7 +355,7 @@ impl Port {
                 log::warn!("{}: {said}", self.name);
                 Some(self.attached(attachment, said))
             }
-            Err(error) => self.tell(InterfaceChange::NotRunning, format!("{what}; {error:#}")),
+            Err(error) => self.report(InterfaceChange::NotRunning, format!("{what}; {error:#}")),
         }
     }
 
@@ -378,7 +378,7 @@ impl Port {
     }
 
     /// Reports a fault, unless it is the last one reported.
-    fn tell(&mut self, change: InterfaceChange, what: String) -> Option<InterfaceEvent> {
+    fn report(&mut self, change: InterfaceChange, what: String) -> Option<InterfaceEvent> {
         let problem = (change, what);
         if self.problem.as_ref() == Some(&problem) {
             return None;

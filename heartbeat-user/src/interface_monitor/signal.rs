@@ -40,7 +40,7 @@ impl Signal {
     }
 
     /// Returns the text of an event.
-    pub(super) const fn words(self) -> &'static str {
+    pub(super) const fn text(self) -> &'static str {
         match self {
             Self::Up => "link up: it is switched on and has a carrier",
             Self::NoCarrier => {

@@ -20,7 +20,7 @@ impl Directives {
     }
 
     /// Sends a directive to the pulse, unless the pulse has ended.
-    pub fn tell(&self, directive: Directive) {
+    pub fn send(&self, directive: Directive) {
         self.0.send(directive);
     }
 }

@@ -41,7 +41,7 @@ impl<T> Shared<T> {
         }
     }
 
-    fn ring(&self) {
+    fn wake(&self) {
         // A write fails only if the wakeup is pending already.
         let _ = self.wakeup.write(1);
     }
@@ -74,7 +74,7 @@ impl<T> Post<T> {
     /// Sends a message. This may wait for other senders and the receiver.
     pub fn send(&self, message: T) {
         self.0.lock().push_back(message);
-        self.0.ring();
+        self.0.wake();
     }
 
     /// Sends all of `messages`, or none while another thread holds the queue. Never waits. Returns
@@ -88,7 +88,7 @@ impl<T> Post<T> {
         };
         queue.append(messages);
         drop(queue);
-        self.0.ring();
+        self.0.wake();
         true
     }
 }
@@ -97,27 +97,27 @@ impl<T> Mailbox<T> {
     /// Swaps `taken`, which is empty, with the queue of all sent messages. This may wait for
     /// senders.
     pub fn take(&self, taken: &mut VecDeque<T>) {
-        self.silence();
+        self.clear_wakeup();
         mem::swap(&mut *self.0.lock(), taken);
     }
 
     /// Does the same without waiting. While another thread holds the queue nothing is taken, and a
     /// wakeup follows.
     pub fn try_take(&self, taken: &mut VecDeque<T>) {
-        self.silence();
+        self.clear_wakeup();
         if let Some(mut queue) = self.0.try_lock() {
             mem::swap(&mut *queue, taken);
         }
     }
 
-    /// Waits for a wakeup, or until `patience` has passed.
-    pub fn wait(&self, patience: Duration) {
+    /// Waits for a wakeup, or until `limit` has passed.
+    pub fn wait(&self, limit: Duration) {
         let mut wakeup = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
         // An interruption counts as a wakeup: the queue may be empty, and the caller checks it.
-        let _ = ppoll(&mut wakeup, Some(patience.into()), None);
+        let _ = ppoll(&mut wakeup, Some(limit.into()), None);
     }
 
-    fn silence(&self) {
+    fn clear_wakeup(&self) {
         // The count does not matter: the queue is the truth.
         let _ = self.0.wakeup.read();
     }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use nix::poll::{PollTimeout, poll};
 
-    fn rings<T>(mailbox: &Mailbox<T>) -> bool {
+    fn is_woken<T>(mailbox: &Mailbox<T>) -> bool {
         let mut wakeup = [PollFd::new(mailbox.as_fd(), PollFlags::POLLIN)];
         poll(&mut wakeup, PollTimeout::ZERO).unwrap() == 1
     }
@@ -152,10 +152,10 @@ mod tests {
         post.send(1);
         assert!(post.try_send(&mut VecDeque::from([2, 3])));
         post.clone().send(4);
-        assert!(rings(&mailbox));
+        assert!(is_woken(&mailbox));
         mailbox.take(&mut taken);
         assert_eq!(taken, [1, 2, 3, 4]);
-        assert!(!rings(&mailbox));
+        assert!(!is_woken(&mailbox));
     }
 
     #[test]
@@ -166,14 +166,14 @@ mod tests {
             let _held = post.0.lock();
             assert!(!post.try_send(&mut kept));
             assert_eq!(kept, [1, 2]);
-            assert!(!rings(&mailbox));
+            assert!(!is_woken(&mailbox));
         }
         assert!(post.try_send(&mut kept));
-        assert!(kept.is_empty() && rings(&mailbox));
+        assert!(kept.is_empty() && is_woken(&mailbox));
     }
 
     #[test]
-    fn receiver_that_finds_the_queue_held_is_rung_for_once_more() {
+    fn receiver_that_finds_the_queue_held_gets_another_wakeup() {
         let (post, mailbox) = mailbox().unwrap();
         let mut taken = VecDeque::new();
         post.send(1);
@@ -183,14 +183,14 @@ mod tests {
         assert!(taken.is_empty());
         held.push_back(2);
         drop(held);
-        post.0.ring();
-        assert!(rings(&mailbox));
+        post.0.wake();
+        assert!(is_woken(&mailbox));
         mailbox.try_take(&mut taken);
         assert_eq!(taken, [1, 2]);
     }
 
     #[test]
-    fn wait_ends_with_the_bell_and_with_its_patience() {
+    fn wait_ends_with_a_wakeup_and_with_its_time_limit() {
         let (post, mailbox) = mailbox().unwrap();
         mailbox.wait(Duration::from_millis(1));
         let sender = std::thread::spawn(move || post.send(7));

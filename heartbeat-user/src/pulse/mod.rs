@@ -1,8 +1,8 @@
 //! The pulse: one real-time thread that sends probes, reads the kernel's rows and votes, runs the
 //! core and keeps the guard.
 //!
-//! The pulse must never wait for the control task. Its commands go out through channels that do not
-//! block, and a tick allocates nothing in the steady state.
+//! The pulse must never wait for another thread. The commands of the core leave through channels
+//! that do not block, and a tick allocates nothing in the steady state.
 
 mod directive;
 mod driver;
@@ -63,15 +63,16 @@ pub use stats::{GroupStats, PulseStats};
 /// The receiver of the core's commands. The pulse thread calls it, so it must not block, nor take a
 /// lock that another thread may hold.
 pub trait Sink: Send + 'static {
-    /// Sends the pending messages that can be sent without waiting. Returns whether none is left.
-    fn pass_on(&mut self) -> bool;
+    /// Sends the pending messages that can be sent without waiting. Returns whether all were sent.
+    fn deliver(&mut self) -> bool;
+    /// Passes on a command of the core, which was decided at `at`.
     fn command(&mut self, at: Boottime, command: Command);
     /// Takes a peer's report that is no longer used. Another thread must free it, because freeing
     /// memory of another thread may take a lock.
     fn spent(&mut self, report: report::Report);
-    /// A round of probes had `errors`, after a round without.
+    /// Reports that a round of probes had `errors`, and the round before had none.
     fn send_failed(&mut self, error: Option<nix::Error>, errors: u64);
-    /// This node's own acceptor did not answer, after it had answered before.
+    /// Reports that this node's own acceptor did not answer, and had answered the time before.
     fn own_vote_failed(&mut self, error: anyhow::Error);
 }
 
@@ -84,11 +85,12 @@ pub struct Identity {
 
 /// The initial state of an agent's pulse.
 #[derive(Debug)]
-pub struct Beginning<'a> {
+pub struct StartState<'a> {
     pub identity: Identity,
     /// The voting nodes.
     pub membership: Membership,
-    /// The end of each group's inherited lease, which an earlier run of this node had acquired.
+    /// By group: the end of the lease under which an earlier agent of this node left the group
+    /// served, if it did.
     pub inherited: &'a [Option<Boottime>],
     /// The recorder of the run, if there is one.
     pub tap: Option<Tap>,
@@ -108,22 +110,22 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Introduces this agent to its kernel and starts sending.
+    /// Writes this agent's identity into the map `local`, and starts the thread.
     pub fn start(
         config: &Config,
         keys: &Keys,
         dataplane: &mut Dataplane,
-        beginning: Beginning<'_>,
+        state: StartState<'_>,
         (directives, inbox): (Directives, Inbox),
         sink: impl Sink,
     ) -> Result<Self> {
-        let Beginning {
+        let StartState {
             identity: Identity { incarnation, nonce },
             membership,
             inherited,
             tap,
             granter,
-        } = beginning;
+        } = state;
         // Room for the greatest number of groups.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
         let voter_set = membership.voter_set();
@@ -178,7 +180,7 @@ impl Pulse {
             commands: Vec::with_capacity(64),
             entries: Vec::with_capacity(config.groups.len() + config.vips.len()),
             guarded: config.served_groups().iter().map(addresses).collect(),
-            told: VecDeque::with_capacity(64),
+            directives: VecDeque::with_capacity(64),
             scratch: VoteEvent::zeroed(),
             reserved: Duration::MAX,
             owned: Owned::default(),
@@ -190,20 +192,20 @@ impl Pulse {
         let wanted = config
             .realtime_priority
             .map(|priority| (realtime::of_pulse(config.interval), priority));
-        let (asked, answered) = mpsc::channel::<()>();
+        let (done_sender, done) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("pulse".to_owned())
             .spawn(move || {
                 if let Some((reservation, priority)) = wanted {
-                    body.ask_for_punctuality(&granter, reservation, priority);
+                    body.request_realtime(&granter, reservation, priority);
                 }
-                drop((asked, granter));
+                drop((done_sender, granter));
                 body.run();
             })
             .context("could not start the pulse thread")?;
         // The wait ends when the thread's scheduling is settled: the status can show it from then
         // on.
-        let _ = answered.recv();
+        let _ = done.recv();
         Ok(Self {
             directives,
             thread,
@@ -212,10 +214,10 @@ impl Pulse {
         })
     }
 
-    /// Ends the thread and waits for it. All guards are closed by then, unless the agent ends for a
+    /// Ends the thread and waits for that. All guards are closed then, except after a graceful
     /// restart.
     pub fn stop(self) {
-        self.directives.tell(Directive::Stop);
+        self.directives.send(Directive::Stop);
         if self.thread.join().is_err() {
             log::error!("the pulse thread had panicked");
         }
@@ -325,15 +327,15 @@ fn addresses(group: &Group) -> Vec<VipIndex> {
 const UNKNOWN_LOAD: u16 = 1_000;
 const TIMER: u64 = 0;
 const EVENTS: u64 = 1;
-const BELL: u64 = 2;
+const INBOX: u64 = 2;
 const VOTES: u64 = 3;
-/// The greatest number of rounds of probes in a row: prepare, accept, and again with a higher
-/// ballot. Later rounds wait for the tick.
+/// The greatest number of rounds of urgent requests after one wake-up, for example prepare, accept,
+/// and both again with a higher ballot. Further requests wait for the next wake-up.
 const MAX_ROUNDS: usize = 4;
 /// The time between two attempts to send pending messages while another thread holds a queue.
 const RETRY: Duration = Duration::from_micros(200);
 /// The number of rounds of probes for the last lease before a restart.
-const PARTING_ROUNDS: u32 = 3;
+const LAST_LEASE_ROUNDS: u32 = 3;
 
 struct Body<S> {
     interval: Duration,
@@ -362,17 +364,18 @@ struct Body<S> {
     sink: S,
     commands: Vec<Command>,
     entries: Vec<LeaseEntry>,
-    /// The directives in progress, for reuse.
-    told: VecDeque<Directive>,
+    /// The received directives that are not carried out yet. The queue is reused.
+    directives: VecDeque<Directive>,
+    /// The votes of the own acceptor, for reuse.
     scratch: VoteEvent,
     /// The runtime that the kernel reserves for this thread in each period.
     reserved: Duration,
-    /// The number of groups that are served here.
+    /// The number of groups that are served here, and the links on which this node is cut off.
     owned: Owned,
     send_failing: bool,
     vote_failing: bool,
-    /// The deadline of a restart: the wait for the last lease ends then. A group that is stopping
-    /// extends the deadline.
+    /// The deadline of a graceful restart: the thread ends then, even without the last leases. A
+    /// group that is stopping extends the deadline.
     graceful_restart: Option<Boottime>,
 }
 
@@ -386,10 +389,10 @@ impl<S: Sink> Body<S> {
         add(self.timer.as_fd(), TIMER)?;
         add(self.events.as_fd(), EVENTS)?;
         add(self.votes.as_fd(), VOTES)?;
-        add(self.inbox.0.as_fd(), BELL)
+        add(self.inbox.0.as_fd(), INBOX)
     }
 
-    fn ask_for_punctuality(&mut self, granter: &Granter, reservation: Reservation, priority: u8) {
+    fn request_realtime(&mut self, granter: &Granter, reservation: Reservation, priority: u8) {
         let granted = granter.ask(reservation, priority);
         match granted.scheduling {
             Scheduling::Deadline { runtime, .. } => self.reserved = runtime,
@@ -422,22 +425,22 @@ impl<S: Sink> Body<S> {
                 .cluster
                 .next_deadline()
                 .map_or(next_tick, |at| at.min(next_tick));
-            if !self.sink.pass_on() {
+            if !self.sink.deliver() {
                 wake_at = wake_at.min(clock::now().after(RETRY));
             }
             self.arm(wake_at);
-            let rings = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
-                Ok(count) => ready[..count].iter().any(|event| event.data() == BELL),
+            let has_directives = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
+                Ok(count) => ready[..count].iter().any(|event| event.data() == INBOX),
                 Err(nix::Error::EINTR) => continue,
                 Err(error) => {
                     log::error!("the pulse cannot wait for events any more: {error}");
                     break;
                 }
             };
-            if rings && self.obey() {
+            if has_directives && self.handle_directives() {
                 break;
             }
-            // The rows contain the same data as the events, which only wake this thread.
+            // The events only wake this thread: the rows contain the same data.
             while self.events.next().is_some() {}
             self.take_votes();
             let now = clock::now();
@@ -450,14 +453,14 @@ impl<S: Sink> Body<S> {
                 if !self.cluster.take_urgency() {
                     break;
                 }
-                self.ask_for_leases();
+                self.send_urgent_requests();
                 self.decide(Duration::ZERO);
             }
             if clock::now().since(now) > self.reserved {
                 self.stats.overruns.fetch_add(1, Relaxed);
             }
             if self.has_parted() {
-                self.hand_in();
+                self.deliver_rest();
                 // The next agent continues with the guard as it is.
                 return;
             }
@@ -468,12 +471,13 @@ impl<S: Sink> Body<S> {
             }
             self.guard.serve(group, Boottime::default());
         }
-        self.hand_in();
+        self.deliver_rest();
     }
 
-    /// Sends all pending messages and waits for that: from here on this thread has no deadlines.
-    fn hand_in(&mut self) {
-        while !self.sink.pass_on() {
+    /// Sends all pending messages and waits for that. The wait is allowed here, because this thread
+    /// has no deadlines any more.
+    fn deliver_rest(&mut self) {
+        while !self.sink.deliver() {
             std::thread::sleep(RETRY);
         }
         self.cluster.finish();
@@ -485,20 +489,21 @@ impl<S: Sink> Body<S> {
         };
         let now = clock::now();
         if self.cluster.is_stopping() {
-            // The next agent could not keep other nodes from starting a group that is stopping.
-            *until = now.after(self.interval * PARTING_ROUNDS);
+            // Only this agent renews the lease of a group that is stopping. Without the lease,
+            // another node could start the group before it has stopped here.
+            *until = now.after(self.interval * LAST_LEASE_ROUNDS);
         }
         now >= *until || self.cluster.has_parted(now)
     }
 
     /// Carries out the received directives. Returns whether the thread must end.
-    fn obey(&mut self) -> bool {
-        self.inbox.0.try_take(&mut self.told);
-        while let Some(directive) = self.told.pop_front() {
+    fn handle_directives(&mut self) -> bool {
+        self.inbox.0.try_take(&mut self.directives);
+        while let Some(directive) = self.directives.pop_front() {
             if matches!(directive, Directive::Stop) {
                 return true;
             }
-            let input = self.obey_beside_core(directive);
+            let input = self.handle_outside_core(directive);
             if let Some(spent) = input.and_then(|input| self.cluster.apply(input)) {
                 self.sink.spent(spent);
             }
@@ -508,7 +513,7 @@ impl<S: Sink> Body<S> {
 
     /// Carries out the part of a directive outside the core. Returns the input for the core, if
     /// any.
-    fn obey_beside_core(&mut self, directive: Directive) -> Option<Input> {
+    fn handle_outside_core(&mut self, directive: Directive) -> Option<Input> {
         match directive {
             Directive::Stopped { group } => {
                 let now = clock::now();
@@ -528,7 +533,7 @@ impl<S: Sink> Body<S> {
                 return Some(Input::Load(load));
             }
             Directive::Part(lease) => {
-                self.graceful_restart = Some(clock::now().after(self.interval * PARTING_ROUNDS));
+                self.graceful_restart = Some(clock::now().after(self.interval * LAST_LEASE_ROUNDS));
                 return Some(Input::Part(lease));
             }
             Directive::Report { number } => self.local.set_report(number),
@@ -623,14 +628,14 @@ impl<S: Sink> Body<S> {
     }
 
     /// Sends pending requests to all acceptors, without waiting for the tick.
-    fn ask_for_leases(&mut self) {
+    fn send_urgent_requests(&mut self) {
         if self.cluster.requests().next().is_some() {
             self.send();
         }
     }
 
-    /// Sends one probe to every peer, or more if there are many requests, and the same requests to
-    /// the own acceptor.
+    /// Sends one probe to every peer on every link, or more if there are many requests. The own
+    /// acceptor gets the same requests.
     ///
     /// The own acceptor comes first if a lease is released: the successor sends requests to all
     /// acceptors as soon as it receives the release.
@@ -701,7 +706,7 @@ impl<S: Sink> Body<S> {
             self.step(now, Duration::ZERO);
         }
         self.publish_voter_set();
-        // The guard comes first: a lost group is closed before any message about the loss leaves.
+        // The guard comes first: it closes a lost group before any message about the loss leaves.
         let mut owned = 0_u8;
         for (index, group) in self.cluster.groups().iter_enumerated() {
             let addresses = (0..).map(AddressIndex);
@@ -724,7 +729,7 @@ impl<S: Sink> Body<S> {
             self.sink.command(now, command);
         }
         // The rest is sent before this thread waits.
-        self.sink.pass_on();
+        self.sink.deliver();
         self.stats
             .local_stall
             .store(self.cluster.is_locally_stalled(), Relaxed);

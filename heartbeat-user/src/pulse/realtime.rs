@@ -11,7 +11,7 @@ pub use heartbeat_sys::process::scheduling::{
 /// total, so several agents fit on one.
 const PULSE_SHARE: u32 = 5;
 /// The resource manager reserves one part in this many of a period. It works only on changes.
-const CONDUCTOR_SHARE: u32 = 20;
+const RESOURCE_MANAGER_SHARE: u32 = 20;
 
 /// Returns the pulse's reservation: once each interval.
 pub fn of_pulse(interval: Duration) -> Reservation {
@@ -19,8 +19,8 @@ pub fn of_pulse(interval: Duration) -> Reservation {
 }
 
 /// Returns the resource manager's reservation.
-pub fn of_conductor(interval: Duration) -> Reservation {
-    Reservation::share(interval, CONDUCTOR_SHARE)
+pub fn of_resource_manager(interval: Duration) -> Reservation {
+    Reservation::share(interval, RESOURCE_MANAGER_SHARE)
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ mod tests {
             let reserved = of_pulse(interval * MS);
             assert_eq!(reserved.runtime, Duration::from_micros(runtime));
             assert_eq!(reserved.period, period * MS);
-            assert!(of_conductor(interval * MS).runtime >= Duration::from_micros(50));
+            assert!(of_resource_manager(interval * MS).runtime >= Duration::from_micros(50));
         }
     }
 }

@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sequence_that_is_spent_is_told_and_not_begun_again() {
+    fn spent_sequence_is_reported_and_does_not_restart() {
         let next = |last_probe_seq| {
             next(&PeerRow {
                 last_probe_seq,

@@ -42,16 +42,16 @@ pub(super) struct Held {
     burst: Option<Burst>,
     defence: Defence,
     /// The host in the last reported claim, and the time of the report.
-    told: Option<([u8; 6], Boottime)>,
+    last_claim: Option<([u8; 6], Boottime)>,
     /// The time of the next probe for other holders of the address.
-    ask_at: Option<Boottime>,
+    probe_at: Option<Boottime>,
     retry_at: Option<Boottime>,
     /// The limit on the rate of repairs, and the time of the next one, while another program
     /// removes the address or adds it without a lease.
     pub(super) backoff: Backoff,
     pub(super) restore_at: Option<Boottime>,
     /// The last logged reason why the address could not leave a former interface.
-    complaint: Option<String>,
+    departure_error: Option<String>,
 }
 
 /// The result of a check on an address that should be on its interface.
@@ -107,14 +107,14 @@ impl Held {
             on_interface: false,
             burst: None,
             defence: Defence::default(),
-            told: None,
-            ask_at: None,
+            last_claim: None,
+            probe_at: None,
             retry_at: None,
             backoff: Backoff::default(),
             restore_at: None,
-            complaint: None,
+            departure_error: None,
         };
-        held.measure(ours, netlink);
+        held.update_prefix(ours, netlink);
         let there = held.is_there(netlink)?;
         Ok(Self {
             on_interface: there,
@@ -162,7 +162,7 @@ impl Held {
     pub(super) fn add(&mut self, ours: &[IpAddr], netlink: &mut Netlink) -> Result<Added> {
         self.wanted = true;
         self.retry_at = None;
-        self.measure(ours, netlink);
+        self.update_prefix(ours, netlink);
         self.put(netlink)?;
         let address = clock::now();
         self.on_interface = true;
@@ -199,7 +199,7 @@ impl Held {
             self.restore_at = Some(due);
             return Ok(Settled::Later);
         }
-        self.measure(ours, netlink);
+        self.update_prefix(ours, netlink);
         self.put(netlink)?;
         self.on_interface = true;
         self.announce_anew(clock::now());
@@ -257,7 +257,7 @@ impl Held {
         if !self.lacked || self.place.is_none() {
             return false;
         }
-        self.measure(ours, netlink);
+        self.update_prefix(ours, netlink);
         self.lacked = self.prefix.is_none();
         !self.lacked
     }
@@ -266,7 +266,7 @@ impl Held {
     ///
     /// Without a network that holds the address, the earlier length stays valid: a node may lose
     /// its own address together with the served one, which is added again at once.
-    fn measure(&mut self, ours: &[IpAddr], netlink: &mut Netlink) {
+    fn update_prefix(&mut self, ours: &[IpAddr], netlink: &mut Netlink) {
         let present = match &self.place {
             // A configured length needs no interface.
             Some(place) if self.vip.address.len.is_none() => netlink.addresses(place.index),
@@ -285,10 +285,10 @@ impl Held {
     /// The interface must be guarded already.
     pub(super) fn follow(&mut self, ours: &[IpAddr], netlink: &mut Netlink) -> Result<()> {
         self.place = Place::find(&self.vip.interface, netlink)?;
-        self.measure(ours, netlink);
-        self.complaint = None;
+        self.update_prefix(ours, netlink);
+        self.departure_error = None;
         // The address may be on the former interface again, which is no longer guarded.
-        self.take_away(self.interface(), netlink)?;
+        self.remove_except(self.interface(), netlink)?;
         self.lacked = false;
         self.reassert(netlink);
         Ok(())
@@ -299,18 +299,18 @@ impl Held {
     /// anywhere before [`Held::follow`].
     pub(super) fn vacate(&mut self, arrived: u32, netlink: &mut Netlink) {
         self.place = None;
-        self.hush();
-        let Err(error) = self.take_away(Some(arrived), netlink) else {
+        self.end_announcements();
+        let Err(error) = self.remove_except(Some(arrived), netlink) else {
             return;
         };
         let (name, address, interface) = (&self.vip.name, self.vip.address, &self.vip.interface);
-        let complaint = format!(
+        let error = format!(
             "vip {name}: another interface is called {interface} now, and {address} could not be removed \
              from the former one, whose guard stays: {error:#}"
         );
-        if self.complaint.as_ref() != Some(&complaint) {
-            log::error!("{complaint}");
-            self.complaint = Some(complaint);
+        if self.departure_error.as_ref() != Some(&error) {
+            log::error!("{error}");
+            self.departure_error = Some(error);
         }
     }
 
@@ -320,17 +320,17 @@ impl Held {
     /// Returns whether the address was present.
     pub(super) fn remove(&mut self, netlink: &mut Netlink) -> Result<bool> {
         self.wanted = false;
-        self.hush();
+        self.end_announcements();
         self.retry_at = Some(clock::now().after(RETRY));
         // The removal is not conditional: a failed addition may have succeeded in the kernel.
-        let removed = self.take_away(None, netlink)?;
+        let removed = self.remove_except(None, netlink)?;
         self.retry_at = None;
         Ok(std::mem::take(&mut self.on_interface) || removed)
     }
 
     /// Removes the address from all interfaces except `spared`. The interface may have another name
     /// now, and another program may have added the address elsewhere.
-    fn take_away(&self, spared: Option<u32>, netlink: &mut Netlink) -> Result<bool> {
+    fn remove_except(&self, spared: Option<u32>, netlink: &mut Netlink) -> Result<bool> {
         let address = self.vip.address.address;
         let own = self.interface().filter(|index| spared != Some(*index));
         let removed = match own.map(|index| netlink.remove_address(index, address)) {
@@ -351,12 +351,12 @@ impl Held {
     }
 
     /// Ends the announcements: the guard is closed, and drops them.
-    pub(super) fn hush(&mut self) {
+    pub(super) fn end_announcements(&mut self) {
         self.burst = None;
-        self.ask_at = None;
+        self.probe_at = None;
         self.restore_at = None;
         self.defence.end();
-        self.told = None;
+        self.last_claim = None;
     }
 
     /// Restarts the announcements of a held address, as after a takeover. An IPv6 address may be
@@ -389,18 +389,18 @@ impl Held {
         }
         let now = clock::now();
         self.defence.claimed(now);
-        let again = self.told.is_some_and(|(mac, at)| {
+        let again = self.last_claim.is_some_and(|(mac, at)| {
             let pause = if mac == claim.mac { SAME } else { OTHER };
             now.since(at) < pause
         });
         if !again {
-            self.told = Some((claim.mac, now));
+            self.last_claim = Some((claim.mac, now));
         }
         Some(!again)
     }
 
     /// Restarts the announcements if the address is present. A removed address is not added again.
-    pub(super) fn recall(&mut self, netlink: &mut Netlink) {
+    pub(super) fn announce_if_present(&mut self, netlink: &mut Netlink) {
         if self.wanted && self.observe(netlink) == Ok(Outcome::OK) {
             self.burst = Some(Burst::new(clock::now()));
         }
@@ -408,7 +408,7 @@ impl Held {
 
     /// Returns the time of the next pending work on the address.
     pub(super) fn due_at(&self) -> Option<Boottime> {
-        let others = [self.ask_at, self.retry_at, self.restore_at];
+        let others = [self.probe_at, self.retry_at, self.restore_at];
         let burst = self.burst.as_ref().map(Burst::due_at);
         let due = others.into_iter().chain([burst, self.defence.due_at()]);
         due.flatten().min()
@@ -428,15 +428,15 @@ impl Held {
     pub(super) fn poll(&mut self, now: Boottime, netlink: &mut Netlink) {
         if let Some(burst) = self.burst.as_mut().filter(|burst| burst.due_at() <= now) {
             burst.poll(now);
-            self.ask_at = burst.asks().then_some(now).or(self.ask_at);
+            self.probe_at = burst.asks().then_some(now).or(self.probe_at);
             self.announce();
         }
         if self.defence.poll(now) {
             self.announce();
         }
-        if self.ask_at.is_some_and(|at| at <= now) {
-            self.ask_at = None;
-            self.ask(netlink);
+        if self.probe_at.is_some_and(|at| at <= now) {
+            self.probe_at = None;
+            self.probe(netlink);
         }
     }
 
@@ -447,12 +447,12 @@ impl Held {
         self.burst = Some(burst);
         self.announce();
         // The probe is sent later: nothing waits for its answer.
-        self.ask_at = Some(now);
+        self.probe_at = Some(now);
     }
 
     /// Sends a probe for other holders of the address. Nothing depends on an answer, so a failure
     /// is only logged for debugging.
-    fn ask(&self, netlink: &mut Netlink) {
+    fn probe(&self, netlink: &mut Netlink) {
         let Some(place) = &self.place else { return };
         let address = self.vip.address.address;
         let source = match address {

@@ -122,7 +122,7 @@ impl Body {
         // Earlier changes count as lost.
         let mut lost = true;
         loop {
-            match self.hear(lost) {
+            match self.forward(lost) {
                 Ok(true) => lost = false,
                 Ok(false) => return,
                 Err(error) => {
@@ -134,7 +134,7 @@ impl Body {
     }
 
     /// Forwards the next messages. Returns false at the end of the thread.
-    fn hear(&mut self, lost: bool) -> Result<bool> {
+    fn forward(&mut self, lost: bool) -> Result<bool> {
         let ready = match lost {
             true => Ready {
                 stop: false,

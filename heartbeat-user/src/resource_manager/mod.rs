@@ -99,7 +99,7 @@ impl ResourceManager {
         // The priority is just below that of the pulse, which has already logged a refusal.
         let priority = config.realtime_priority;
         let priority = priority.map(|priority| priority.saturating_sub(1).max(1));
-        let reservation = realtime::of_conductor(config.interval);
+        let reservation = realtime::of_resource_manager(config.interval);
         let address_watch = Watcher::start(
             commands.clone(),
             &addresses(&held),
@@ -129,7 +129,7 @@ impl ResourceManager {
                 drop(granter);
                 body.run(&inbox.0);
             })
-            .context("could not start the thread that runs the resources")?;
+            .context("could not start the resource manager")?;
         Ok(Self { commands, thread })
     }
 
@@ -170,10 +170,10 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(20);
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Returns the note on a resource's new state: that its program had to be killed.
-fn note(resource: &Resource, words: &Words, state: ResourceState) -> String {
+fn note(resource: &Resource, last: &LastMessage, state: ResourceState) -> String {
     let is_service = matches!(resource.kind, ResourceKind::Exec(Exec::Service { .. }));
     match state == ResourceState::Stopped && is_service {
-        true => words.of(Action::Stop, Outcome::OK),
+        true => last.of(Action::Stop, Outcome::OK),
         false => String::new(),
     }
 }
@@ -229,11 +229,11 @@ struct Run {
     engine: Option<GroupRun>,
     kinds: IndexVec<ResourceIndex, Kind>,
     /// The last message of each resource.
-    words: IndexVec<ResourceIndex, Words>,
+    messages: IndexVec<ResourceIndex, LastMessage>,
     /// The number of the pending action of each resource, if an executor carries it out.
-    asked: IndexVec<ResourceIndex, Option<u64>>,
+    pending: IndexVec<ResourceIndex, Option<u64>>,
     /// The last reported state of each resource.
-    shown: IndexVec<ResourceIndex, (ResourceState, u32)>,
+    reported: IndexVec<ResourceIndex, (ResourceState, u32)>,
     watched: IndexVec<ResourceIndex, bool>,
     /// The operators' decisions on the resources.
     enabled: IndexVec<ResourceIndex, bool>,
@@ -259,9 +259,9 @@ impl Run {
             kinds: group.resources.iter().map(Kind::of).collect(),
             resources: group.resources.iter().cloned().map(Arc::new).collect(),
             engine: None,
-            words: vec![Words::default(); count].into(),
-            asked: vec![None; count].into(),
-            shown: vec![(ResourceState::Unknown, 0); count].into(),
+            messages: vec![LastMessage::default(); count].into(),
+            pending: vec![None; count].into(),
+            reported: vec![(ResourceState::Unknown, 0); count].into(),
             watched: vec![false; count].into(),
             enabled: vec![true; count].into(),
             maintained: false,
@@ -278,13 +278,13 @@ impl Run {
 /// The last message about a resource, with its action: a failure is never reported with the message
 /// of another action.
 #[derive(Clone, Debug, Default)]
-struct Words {
+struct LastMessage {
     /// `None` if a process ended by itself.
     action: Option<Action>,
     text: String,
 }
 
-impl Words {
+impl LastMessage {
     /// Returns the message for an action with this outcome.
     fn of(&self, action: Action, outcome: Outcome) -> String {
         let wanted = (outcome != Outcome::Died).then_some(action);
@@ -325,7 +325,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             match commands.pop_front() {
                 Some(ResourceCommand::Leave) => return,
                 Some(ResourceCommand::Quit) => break,
-                Some(command) => self.obey(command),
+                Some(command) => self.handle(command),
                 None => {
                     let due = self.due_at();
                     let patience = due.map_or(IDLE, |at| at.since(clock::now()));
@@ -346,7 +346,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             if self.held[vip].is_held()
                 && let Err(message) = self.remove(vip, now)
             {
-                self.tell(vip, VipEvent::Failed { message });
+                self.report_vip(vip, VipEvent::Failed { message });
             }
         }
     }
@@ -358,7 +358,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             .min()
     }
 
-    fn obey(&mut self, command: ResourceCommand) {
+    fn handle(&mut self, command: ResourceCommand) {
         let now = clock::now();
         match command {
             ResourceCommand::Begin { group, plans } => self.begin(group, plans, now),
@@ -380,7 +380,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 run.decided = decided;
                 run.wanted = false;
                 run.stop_owed = true;
-                self.each_address(group, |held, _| held.hush());
+                self.each_address(group, |held, _| held.end_announcements());
                 self.drive(group, |engine, out| engine.stop(now, out));
             }
             ResourceCommand::Done {
@@ -392,8 +392,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             } => {
                 // A result with another number is stale: the action was cancelled, or the group has
                 // changed.
-                let asked = self.groups[part.group].asked.get(part.resource);
-                if asked == Some(&Some(number)) {
+                let pending = self.groups[part.group].pending.get(part.resource);
+                if pending == Some(&Some(number)) {
                     self.done(part, action, outcome, message);
                 }
             }
@@ -401,8 +401,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 part: Part { group, resource },
                 message,
             } => {
-                if let Some(words) = self.groups[group].words.get_mut(resource) {
-                    *words = Words {
+                if let Some(last) = self.groups[group].messages.get_mut(resource) {
+                    *last = LastMessage {
                         action: None,
                         text: message,
                     };
@@ -481,7 +481,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             return;
         }
         let note = Note::StopTimeout(plans.iter().map(|plan| plan.stop_timeout).sum());
-        self.ends.directives.tell(Directive::Note { group, note });
+        self.ends.directives.send(Directive::Note { group, note });
         if run.engine.is_some() {
             for (resource, plan) in plans.into_iter_enumerated() {
                 self.drive(group, |engine, out| engine.replan(resource, plan, now, out));
@@ -504,9 +504,9 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// Runs the state machine of a group, if it exists yet. [`Body::carry_out`] carries out the
     /// effects.
-    fn drive(&mut self, group: GroupIndex, think: impl FnOnce(&mut GroupRun, &mut Vec<Effect>)) {
+    fn drive(&mut self, group: GroupIndex, act: impl FnOnce(&mut GroupRun, &mut Vec<Effect>)) {
         if let Some(engine) = &mut self.groups[group].engine {
-            think(engine, &mut self.scratch);
+            act(engine, &mut self.scratch);
             self.note_effects(group);
         }
     }
@@ -520,15 +520,15 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     fn done(&mut self, part: Part, action: Action, outcome: Outcome, message: String) {
         let Part { group, resource } = part;
         // A result from before the change of a group is ignored.
-        let Some(words) = self.groups[group].words.get_mut(resource) else {
+        let Some(last) = self.groups[group].messages.get_mut(resource) else {
             return;
         };
-        *words = Words {
+        *last = LastMessage {
             action: Some(action),
             text: message,
         };
         if outcome != Outcome::Lingers {
-            self.groups[group].asked[resource] = None;
+            self.groups[group].pending[resource] = None;
         }
         let now = clock::now();
         self.drive(group, |engine, out| {
@@ -559,7 +559,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     resource: failure.resource,
                 };
                 let run = &self.groups[group];
-                let message = run.words[failure.resource].of(failure.action, failure.outcome);
+                let message = run.messages[failure.resource].of(failure.action, failure.outcome);
                 (self.ends.report)(ResourceEvent::Failed {
                     part,
                     resource: run.resources[failure.resource].name.clone(),
@@ -570,19 +570,19 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 });
             }
             Effect::State(GroupState::Stopped) => self.stopped(group),
-            Effect::State(state) => self.say(group, state),
+            Effect::State(state) => self.report_group(group, state),
         }
     }
 
     /// Reports a change of a group to the pulse and the control task.
-    fn say(&mut self, group: GroupIndex, state: GroupState) {
+    fn report_group(&mut self, group: GroupIndex, state: GroupState) {
         let note = Note::State(state);
-        self.ends.directives.tell(Directive::Note { group, note });
+        self.ends.directives.send(Directive::Note { group, note });
         (self.ends.report)(ResourceEvent::Group { group, state });
     }
 
     /// Reports an event of an address to the control task.
-    fn tell(&mut self, vip: VipIndex, event: VipEvent) {
+    fn report_vip(&mut self, vip: VipIndex, event: VipEvent) {
         (self.ends.report)(ResourceEvent::Vip { vip, event });
     }
 
@@ -595,7 +595,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 return;
             }
         }
-        self.say_stopped(group);
+        self.report_stopped(group);
     }
 
     /// Replaces a group that runs nothing here by its changed form, without its failures.
@@ -610,19 +610,19 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             ..Run::new(next, old.wanted)
         };
         if !was_fit {
-            self.say(group, GroupState::Fit);
+            self.report_group(group, GroupState::Fit);
         }
         if was_blocked {
-            self.say(group, GroupState::Unblocked);
+            self.report_group(group, GroupState::Unblocked);
         }
         self.prepare(group);
     }
 
     /// Reports the stop directly to the pulse: the control task may hang, and the lease must be
     /// released nevertheless.
-    fn say_stopped(&mut self, group: GroupIndex) {
+    fn report_stopped(&mut self, group: GroupIndex) {
         self.groups[group].stop_owed = false;
-        self.ends.directives.tell(Directive::Stopped { group });
+        self.ends.directives.send(Directive::Stopped { group });
         (self.ends.report)(ResourceEvent::Group {
             group,
             state: GroupState::Stopped,
@@ -635,7 +635,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             self.number += 1;
             let number = self.number;
             let run = &mut self.groups[part.group];
-            run.asked[part.resource] = Some(number);
+            run.pending[part.resource] = Some(number);
             let resource = Arc::clone(&run.resources[part.resource]);
             let _ = self.ends.work.send(ActionRequest::Act {
                 part,
@@ -661,7 +661,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 let failed = VipEvent::Failed {
                     message: message.clone(),
                 };
-                self.tell(vip, failed);
+                self.report_vip(vip, failed);
                 // The stop has not ended before the address is removed. Its guard is closed, so the
                 // retries do no harm.
                 if action != Action::Stop {
@@ -673,7 +673,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     fn cancel(&mut self, part: Part) {
-        self.groups[part.group].asked[part.resource] = None;
+        self.groups[part.group].pending[part.resource] = None;
         let _ = self.ends.work.send(ActionRequest::Cancel { part });
     }
 
@@ -692,7 +692,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             address_ns: added.address.as_nanos(),
             announced_ns: added.announced.as_nanos(),
         };
-        self.tell(vip, takeover);
+        self.report_vip(vip, takeover);
         Ok(Outcome::OK)
     }
 
@@ -704,7 +704,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                         decided_ns: decided.as_nanos(),
                         address_ns: clock::now().as_nanos(),
                     };
-                    self.tell(vip, release);
+                    self.report_vip(vip, release);
                 }
                 Ok(Outcome::OK)
             }
@@ -726,13 +726,13 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             let part = Part { group, resource };
             let state = engine.state(resource);
             let now = (state, engine.failures(resource));
-            if std::mem::replace(&mut run.shown[resource], now) != now {
+            if std::mem::replace(&mut run.reported[resource], now) != now {
                 let (state, failures) = now;
                 (self.ends.report)(ResourceEvent::State {
                     part,
                     state,
                     failures,
-                    note: note(&run.resources[resource], &run.words[resource], state),
+                    note: note(&run.resources[resource], &run.messages[resource], state),
                 });
             }
             let watch = state == ResourceState::Started && run.kinds[resource] == Kind::Other;
@@ -809,7 +809,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             // The guard of a stopping group is closed, and drops announcements.
             match &self.groups[group] {
                 run if !run.wanted => {}
-                run if run.maintained => self.each_address(group, Held::recall),
+                run if run.maintained => self.each_address(group, Held::announce_if_present),
                 _ => self.each_address(group, Held::reassert),
             }
         }
@@ -852,7 +852,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             if self.held[vip].must_restore(now) {
                 self.held[vip].restore_at = None;
                 self.settle(vip);
-                self.expel(vip);
+                self.remove_stray(vip);
             }
         }
         for group in self.groups.indices() {
@@ -881,7 +881,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let decided = self.groups[part.group].decided;
         match self.remove(vip, decided) {
             Ok(outcome) => self.done(part, Action::Stop, outcome, String::new()),
-            Err(message) => self.tell(vip, VipEvent::Failed { message }),
+            Err(message) => self.report_vip(vip, VipEvent::Failed { message }),
         }
     }
 }

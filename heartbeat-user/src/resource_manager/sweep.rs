@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn removal_of_a_hosts_own_address_says_where_to_take_it_out() {
+    fn removal_of_a_hosts_own_address_names_its_configuration() {
         let prefix = "10.0.0.1/24".parse().expect("a prefix");
         let said = Origin::Host.removed(prefix, "eth1");
         assert!(

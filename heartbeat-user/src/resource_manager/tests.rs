@@ -43,7 +43,7 @@ fn play<R: FnMut(ResourceEvent)>(
     outcome: impl Fn(ResourceIndex, Action) -> Outcome,
 ) -> Vec<(ResourceIndex, Action)> {
     let mut acts = Vec::new();
-    body.obey(command);
+    body.handle(command);
     body.carry_out();
     while let Ok(next) = work.try_recv() {
         if let ActionRequest::Act {
@@ -54,7 +54,7 @@ fn play<R: FnMut(ResourceEvent)>(
         } = next
         {
             acts.push((part.resource, action));
-            body.obey(ResourceCommand::Done {
+            body.handle(ResourceCommand::Done {
                 part,
                 number,
                 action,
@@ -81,7 +81,7 @@ fn body<R: FnMut(ResourceEvent)>(resources: &[&str], ends: Ends<R>) -> Body<R> {
 }
 
 #[test]
-fn failure_is_told_in_the_words_of_its_own_action() {
+fn failure_has_the_message_of_its_own_action() {
     let (directives, _inbox) = Directives::new().expect("a mailbox");
     let (sender, mut work) = unbounded_channel();
     let (told, failures) = std::sync::mpsc::channel();
@@ -124,7 +124,7 @@ fn failure_is_told_in_the_words_of_its_own_action() {
         message: message.to_owned(),
     };
     // The message of the start is not the message of the process's end.
-    body.groups[GroupIndex(0)].words[ResourceIndex(0)].text = "runs as process 7".to_owned();
+    body.groups[GroupIndex(0)].messages[ResourceIndex(0)].text = "runs as process 7".to_owned();
     let acts = play(&mut body, &mut work, ended(""), well);
     assert_eq!(
         acts,
@@ -145,18 +145,18 @@ fn failure_is_told_in_the_words_of_its_own_action() {
 }
 
 #[test]
-fn words_of_another_action_are_not_taken() {
-    let words = Words {
+fn message_of_another_action_is_not_used() {
+    let last = LastMessage {
         action: Some(Action::Start),
         text: "no space".to_owned(),
     };
-    assert_eq!(words.of(Action::Start, Outcome::TimedOut), "no space");
-    assert_eq!(words.of(Action::Stop, Outcome::TimedOut), "");
-    assert_eq!(words.of(Action::Start, Outcome::Died), "");
+    assert_eq!(last.of(Action::Start, Outcome::TimedOut), "no space");
+    assert_eq!(last.of(Action::Stop, Outcome::TimedOut), "");
+    assert_eq!(last.of(Action::Start, Outcome::Died), "");
 }
 
 #[test]
-fn a_blocked_group_that_was_shortened_is_cleaned_up_by_what_is_left_of_it() {
+fn shortened_blocked_group_is_cleaned_up_by_a_remaining_resource() {
     let (directives, _inbox) = Directives::new().expect("a mailbox");
     let (sender, mut work) = unbounded_channel();
     let ends = Ends {

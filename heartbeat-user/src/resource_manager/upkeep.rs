@@ -20,11 +20,11 @@ const AGAIN_AND_AGAIN: u32 = 3;
 
 /// The required place of a group's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Right {
+enum Presence {
     /// The address is served and should be on its interface.
-    Served,
+    Required,
     /// The address should be on no interface.
-    None,
+    Forbidden,
     /// The address is being started or stopped, or is in maintenance mode.
     Undecided,
 }
@@ -45,17 +45,17 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 changes.lost || list.any(|change| change.address == address && !change.gone);
             if concerned {
                 self.settle(vip);
-                self.supplied(vip);
+                self.retry_supplied(vip);
             }
             if appeared {
-                self.expel(vip);
+                self.remove_stray(vip);
             }
         }
     }
 
     /// Repeats the start of an address that failed for lack of a network, once the network is
     /// present.
-    fn supplied(&mut self, vip: VipIndex) {
+    fn retry_supplied(&mut self, vip: VipIndex) {
         let ours = addresses(&self.held);
         if !self.held[vip].lacks_no_more(&ours, &mut self.netlink) {
             return;
@@ -67,26 +67,26 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    fn right(&self, vip: VipIndex) -> Right {
+    fn presence(&self, vip: VipIndex) -> Presence {
         let Some(Part { group, .. }) = self.part_of(vip) else {
-            return Right::Undecided;
+            return Presence::Undecided;
         };
         let run = &self.groups[group];
         let settled = run.engine.is_some() && run.next.is_none();
         let settled = settled && !run.maintained && !run.removed;
         match (run.wanted, self.held[vip].is_wanted()) {
-            (true, true) if settled => Right::Served,
+            (true, true) if settled => Presence::Required,
             (false, false) if settled && !run.stop_owed && !self.held[vip].is_stuck() => {
-                Right::None
+                Presence::Forbidden
             }
-            _ => Right::Undecided,
+            _ => Presence::Undecided,
         }
     }
 
     /// Adds a served address again if it is missing. A failure does not fail the resource: that is
     /// left to its monitor.
     pub(super) fn settle(&mut self, vip: VipIndex) {
-        if self.right(vip) == Right::Served
+        if self.presence(vip) == Presence::Required
             && let Err(message) = self.try_settle(vip)
         {
             log::warn!("vip {}: {message}", self.held[vip].vip.name);
@@ -99,13 +99,13 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let settled = self.held[vip].settle(now, &ours, &mut self.netlink);
         let settled = settled.map_err(|error| format!("could not be put back: {error:#}"))?;
         if let Settled::PutBack(Some(times)) = settled {
-            let message = self.lost_words(vip, times);
-            self.tell(vip, VipEvent::PutBack { times, message });
+            let message = self.put_back_message(vip, times);
+            self.report_vip(vip, VipEvent::PutBack { times, message });
         }
         Ok(settled)
     }
 
-    fn lost_words(&self, vip: VipIndex, times: u32) -> String {
+    fn put_back_message(&self, vip: VipIndex, times: u32) -> String {
         let vip = &self.held[vip].vip;
         let (address, interface) = (vip.address, &vip.interface);
         let once = format!(
@@ -124,7 +124,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     /// Monitors an address that should be served.
     pub(super) fn monitor(&mut self, vip: VipIndex) -> Result<Outcome, String> {
         let outcome = self.held[vip].observe(&mut self.netlink)?;
-        if outcome == Outcome::OK || self.right(vip) != Right::Served {
+        if outcome == Outcome::OK || self.presence(vip) != Presence::Required {
             return Ok(outcome);
         }
         match self.try_settle(vip) {
@@ -138,8 +138,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Removes an address that is on this node without its lease.
-    pub(super) fn expel(&mut self, vip: VipIndex) {
-        if self.right(vip) != Right::None {
+    pub(super) fn remove_stray(&mut self, vip: VipIndex) {
+        if self.presence(vip) != Presence::Forbidden {
             return;
         }
         let now = clock::now();
@@ -161,7 +161,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             Err(error) => format!("{address} is here without the lease of its group: {error:#}"),
         };
         if held.backoff.done(now).is_some() {
-            self.tell(vip, VipEvent::Stray { message });
+            self.report_vip(vip, VipEvent::Stray { message });
         }
     }
 
@@ -195,7 +195,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                  take the address from it (a former owner that was paused or migrated does this once)",
                 held.vip.address, held.vip.interface
             );
-            self.tell(vip, VipEvent::Claimed { mac, message });
+            self.report_vip(vip, VipEvent::Claimed { mac, message });
         }
         self.do_what_is_due();
     }

@@ -7,9 +7,9 @@ use heartbeat_common::wire::DEFAULT_PORT;
 use super::{
     Check::{IfSet, Line, Prose},
     Fallback::{Follows, Is, Required, Without},
+    LEASES,
     Reload::{AcceptConfiguration, AutoFailback, Maintenance, Nodes, Restart},
-    settings,
-    summary::{LEASES, TIMING},
+    TIMING, settings,
 };
 use crate::{
     key,

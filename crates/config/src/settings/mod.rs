@@ -36,9 +36,14 @@ mod table;
 pub(crate) mod vip;
 
 pub use info::{DefaultInfo, SettingInfo, TableInfo};
-pub use summary::{IfSet, LEASES, TIMING};
+pub use summary::IfSet;
 use table::AnyTable;
 pub(crate) use table::{Table, settings, value_of};
+
+/// The line of `heartbeat check` about how nodes find each other alive.
+pub const TIMING: &str = "timing";
+/// The line of `heartbeat check` about the right to serve.
+pub const LEASES: &str = "leases";
 
 /// The row of a setting that is read by `R` and belongs to a `T`: a node, a group, or `()` where a
 /// file has one such table.

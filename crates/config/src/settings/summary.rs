@@ -6,11 +6,6 @@ use super::{
 };
 use crate::types::{Config, Group, HealthCheck, Hook, Link, Node, Resource};
 
-/// The line about how nodes find each other alive.
-pub const TIMING: &str = "timing";
-/// The line about the right to serve.
-pub const LEASES: &str = "leases";
-
 /// The tables that a file has once.
 static ONCE: [&Table<()>; 6] = [
     &cluster::TABLE,

@@ -6,8 +6,8 @@ const ABOUT: &str = "\
 # Settings
 
 All settings of `/etc/heartbeat/heartbeat.toml`, by their tables. The page is generated from
-`crates/config/src/settings/`, as is [heartbeat.toml.example](../heartbeat.toml.example), which shows
-them in a file. `UPDATE=1 cargo test -p heartbeat-config --test documents` writes both anew.
+`crates/config/src/settings/`, as is [heartbeat.toml.example](../heartbeat.toml.example), which
+shows them in a file. `UPDATE=1 cargo test -p heartbeat-config --test documents` writes both anew.
 
 - An unknown field is an error.
 - A duration is a whole number and a unit, in quotes: `\"500us\"`, `\"10ms\"`, `\"2s\"`, `\"1min\"`.

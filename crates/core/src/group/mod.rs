@@ -1,8 +1,9 @@
 //! One group on one node: when to contend for its lease, when to serve, and when to release it.
 //!
-//! The lease alone decides which node may serve. This module decides which node tries. Traffic may
-//! pass only while a majority's votes count, and a lease must never be released while a resource of
-//! the group still runs here. `phase.rs` has a drawing of the phases.
+//! The lease alone decides which node may serve. This module decides whether this node requests the
+//! lease. Traffic may pass only until the lease's end by this node's count, and a lease must never
+//! be released while a resource of the group still runs here. `phase.rs` has a drawing of the
+//! phases.
 
 mod acceptor;
 mod address_claim;
@@ -46,16 +47,19 @@ use phase::{Phase, Tenure};
 pub(crate) use slots::Interest;
 pub use terms::{GroupPlan, Note, Serving};
 
-/// The time for which a group stays on its node after a hand-over that no node took up. Each
-/// further one doubles it.
+/// The time for which a group stays on its node after a hand-over that failed: the group came back,
+/// because its successor did not take or did not keep it. Each further such hand-over doubles the
+/// time.
 const FAILBACK_HOLD: Duration = Duration::from_secs(5);
-/// The longest such time. An older hand-over no longer counts.
+/// The limit of the doubled time. A group that comes back later than this after a hand-over does
+/// not count as a failed hand-over.
 const MAX_FAILBACK_HOLD: Duration = Duration::from_secs(60);
-/// The time within which an expected node takes a free group, if it ever does. After the same time
-/// on a node, a group is part of that node's measured load.
+/// A group without an owner for longer than this counts as one that no node will take. A group that
+/// has been on a node for longer than this counts as part of the node's measured load.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
-/// The pause before the next request to an acceptor that has not received a release yet. The total
-/// time grows fourfold with each further request, until the ticks come more often.
+/// The first pause before a request is repeated to an acceptor that has not received a release yet.
+/// Each further pause is three times the time waited so far. The ticks replace pauses of an
+/// interval or more.
 const PENDING_RELEASE_PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug)]
@@ -63,7 +67,7 @@ pub struct Group {
     pub plan: GroupPlan,
     phase: Phase,
     claim: GroupClaim,
-    /// In the order of the plan.
+    /// By address, in the order of [`GroupPlan::addresses`].
     addresses: Vec<AddressClaim>,
     resources: Resources,
     operator: Operator,
@@ -73,7 +77,7 @@ pub struct Group {
     departure: Departure,
     failback_hold: FailbackHold,
     introduction: Introduction,
-    /// The time of the next check before the next tick.
+    /// The time of the next step, if it must come before the next tick.
     next_check: Option<Boottime>,
 }
 
@@ -100,8 +104,8 @@ impl Group {
     }
 
     /// Adopts a group that is still served here: an earlier agent of this node was granted the
-    /// lease until `until`. The group goes on if this agent acquires the lease before then. The
-    /// call must come before the first step.
+    /// lease until `until`. This node goes on serving if this agent acquires the lease before then.
+    /// The call must precede the first step.
     pub(crate) fn inherit(&mut self, until: Boottime) {
         self.phase = Phase::Serving(Tenure {
             inherited_until: until,
@@ -112,7 +116,8 @@ impl Group {
             .for_each(|claim| claim.inherit(until));
     }
 
-    /// Prepares a graceful restart: asks for a lease that lasts for the next agent.
+    /// Prepares a graceful restart: requests a lease that is long enough for the next agent to go
+    /// on with.
     pub(crate) fn part(&mut self, term: Term) {
         if self.serving() == Serving::Started {
             self.proposers_mut()
@@ -121,7 +126,7 @@ impl Group {
         }
     }
 
-    /// The time until which traffic may pass: the start of the clock if the group is not served
+    /// The time until which traffic may pass, or the start of the clock if the group is not served
     /// here.
     pub fn open_until(&self) -> Boottime {
         // docs/design/leases.md#rule-4: the guard is open in no other phase.
@@ -138,13 +143,13 @@ impl Group {
         &self.claim.proposer
     }
 
-    /// Whether a new request must be sent now and not at the next tick. Returns true once for each
-    /// such request.
+    /// Whether a new request must be sent before the next tick. Returns true once for each such
+    /// request.
     pub(crate) fn take_urgency(&mut self) -> bool {
         std::mem::take(&mut self.claim.urgent)
     }
 
-    /// The time of the next check before the next tick.
+    /// The time of the next step, if it must come before the next tick.
     pub(crate) fn next_check(&self) -> Option<Boottime> {
         self.next_check
     }
@@ -159,14 +164,14 @@ impl Group {
         }
     }
 
-    /// Changes the votes that count, and the numbers of the acceptors: see
+    /// Changes the set of acceptors whose votes count, and renumbers the acceptors: see
     /// [`Proposer::reseat`].
     pub(crate) fn reseat(&mut self, seats: &[Option<Seat>], majority_config: MajorityConfig) {
         self.proposers_mut()
             .for_each(|proposer| proposer.reseat(seats, majority_config.clone()));
     }
 
-    /// Changes the votes that count.
+    /// Changes the set of acceptors whose votes count.
     pub(crate) fn set_majority_config(&mut self, majority_config: MajorityConfig) {
         self.proposers_mut()
             .for_each(|proposer| proposer.set_majority_config(majority_config.clone()));
@@ -185,12 +190,12 @@ impl Group {
         self.claim.count((acceptor, vote, left), free, now, timing);
         let asks = matches!(self.phase, Phase::Claiming { .. } | Phase::Releasing { .. });
         if asks && self.claim.proposer.is_idle() {
-            // Another node is ahead, or all acceptors have received the release.
+            // The claim was lost to another node, or all acceptors have confirmed the release.
             self.enter(Phase::Waiting);
         }
     }
 
-    /// Decides from the context of this step.
+    /// Decides from the context of this step. The events for the caller go to `out`.
     pub(crate) fn step(&mut self, context: &GroupContext<'_>, out: &mut Vec<GroupEvent>) {
         self.next_check = None;
         self.end_release(context);
@@ -222,7 +227,8 @@ impl Group {
         self.assert_nothing_is_renewed_by_a_hanging_agent(context);
     }
 
-    /// Ends a release after the time in which every acceptor without it has forgotten the lease.
+    /// Ends a release that has gone on for longer than a lease: the lease has run out by then on
+    /// every acceptor that did not receive the release.
     fn end_release(&mut self, context: &GroupContext<'_>) {
         if let Phase::Releasing { since } = self.phase
             && context.now.since(since) > context.timing.lease

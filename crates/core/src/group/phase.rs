@@ -19,8 +19,8 @@
 //!
 //! Votes and time move a group along; only [`Group::stopped`] leads out of *stopping*. Traffic may
 //! pass in *serving* and *lapsed* alone, and in *lapsed* the lease has ended, so that the guard is
-//! Facts from an operator or the resource manager, for example maintenance or a failed stop, stand
-//! beside the phase and never change it at once.
+//! closed. Facts from an operator or resource manager, such as maintenance or a failed stop,
+//! are kept beside the phase and never change it at once.
 
 use heartbeat_common::{
     lease::{Ballot, Successor},

@@ -22,7 +22,7 @@ impl ControlTask<'_> {
             // suspicion.
             return;
         }
-        let from = self.hooked.insert(node, to).unwrap_or_default();
+        let from = self.hook_states.insert(node, to).unwrap_or_default();
         if from == to {
             return;
         }
@@ -40,7 +40,7 @@ impl ControlTask<'_> {
         let name = self.config.node(node).map(|node| node.name.clone());
         variables.push(("HEARTBEAT_PEER", name.unwrap_or_default()));
         variables.push(("HEARTBEAT_PEER_STATE", to.name().to_owned()));
-        let (load, failing) = view::lock(&self.view).said(node);
+        let (load, failing) = view::lock(&self.view).load_and_failing(node);
         variables.push(("HEARTBEAT_PEER_LOAD", load.to_string()));
         variables.push(("HEARTBEAT_PEER_FAILING", failing.join(",")));
         for event in events {
@@ -72,8 +72,8 @@ impl ControlTask<'_> {
         hooks.fire(HookEvent::Rebalance, &variables);
     }
 
-    pub(super) fn vip_hooks(&self, told: &ResourceEvent, hooks: &Hooks) {
-        let (event, vip, at) = match *told {
+    pub(super) fn vip_hooks(&self, event: &ResourceEvent, hooks: &Hooks) {
+        let (event, vip, at) = match *event {
             ResourceEvent::Vip {
                 vip,
                 event: VipEvent::Takeover { announced_ns, .. },

@@ -137,7 +137,8 @@ impl ControlTask<'_> {
             // A reload in progress may have written the next list before this.
             if let Err(error) = membership_store::keep_settled(&config) {
                 log::warn!(
-                    "an agent that starts here will have to find out anew that config_version {} is in force: {error:#}",
+                    "could not record that config_version {} is in force, so the next agent here needs \
+                     this confirmed again: {error:#}",
                     config.version
                 );
             }

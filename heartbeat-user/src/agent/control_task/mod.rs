@@ -122,7 +122,7 @@ pub(super) struct ControlTask<'a> {
     meter: Meter,
     agent_check: AgentCheck,
     /// The last state of each peer that hooks were run for.
-    hooked: HashMap<NodeId, PeerState>,
+    hook_states: HashMap<NodeId, PeerState>,
     exchange: Exchange,
     refusals: Refusals,
     strangers: Strangers,
@@ -197,7 +197,7 @@ impl PulseReports {
     }
 
     /// Waits until the mailbox may have reports. Cancel-safe.
-    async fn rung(&self) {
+    async fn wait(&self) {
         // An error means that the runtime is ending.
         if let Ok(mut ready) = self.wakeup.readable().await {
             ready.clear_ready();
@@ -208,7 +208,7 @@ impl PulseReports {
 /// The time between two checks for the end of a stop.
 const DEPARTURE_POLL: Duration = Duration::from_millis(1);
 /// The longest time for hooks while the agent stops.
-const FAREWELL: Duration = Duration::from_secs(5);
+const HOOKS_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// The signals that the task waits for, beside reports and requests.
 struct Signals {
@@ -322,7 +322,7 @@ impl<'a> ControlTask<'a> {
             notices,
             meter,
             agent_check: AgentCheck::default(),
-            hooked: HashMap::new(),
+            hook_states: HashMap::new(),
             exchange,
             refusals,
             strangers: Strangers::default(),
@@ -400,16 +400,16 @@ impl<'a> ControlTask<'a> {
                     progress.is_made(clock::now());
                     self.beat();
                     if self.starting {
-                        self.say_start(&threads, began);
+                        self.log_start(&threads, began);
                     }
                     if !threads.pulse.is_running() && departure.is_none() {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
                     }
                     if !threads.manager.is_running() {
-                        break Err(anyhow!("the thread that runs the resources ended by itself: see the log above"));
+                        break Err(anyhow!("the resource manager ended by itself: see the log above"));
                     }
                 }
-                () = pulse.rung() => self.pulse_reports(&mut pulse, &hooks),
+                () = pulse.wait() => self.pulse_reports(&mut pulse, &hooks),
                 Some(report) = reports.recv() => {
                     // Reports of other threads may follow from earlier reports of the pulse.
                     self.pulse_reports(&mut pulse, &hooks);
@@ -437,8 +437,8 @@ impl<'a> ControlTask<'a> {
                 Some(fetched) = self.fetched.recv() => self.fetched(fetched),
                 Some(notice) = self.notices.recv() => self.health_notice(notice, &hooks),
                 reading = self.meter.next() => self.measured(reading),
-                host = host.next() => self.looked(host),
-                Some(pause) = pauses.recv() => self.stood_still(pause),
+                host = host.next() => self.host_sampled(host),
+                Some(pause) = pauses.recv() => self.pause_ended(pause),
                 Some(found) = self.explained.recv() => self.explain_pause(found),
                 () = decided.notified() => self.apply_decisions(),
                 change = changed(&mut self.link_watch) => self.link_changed(change),
@@ -470,7 +470,7 @@ impl<'a> ControlTask<'a> {
             }
         };
         if let Some(Departure::GracefulRestart) = departure {
-            graceful_restart::say_deadline(&threads, began, self.dataplane.verified());
+            graceful_restart::log_deadline(&threads, began, self.dataplane.verified());
             return Ok(tokio::task::block_in_place(|| threads.leave()));
         }
         if departure.is_none() {
@@ -485,7 +485,7 @@ impl<'a> ControlTask<'a> {
         while let Some(report) = reports.recv().await {
             self.report(report, &hooks);
         }
-        hooks.finish(FAREWELL).await;
+        hooks.finish(HOOKS_TIME_LIMIT).await;
         while let Ok(ended) = ended.try_recv() {
             self.hook_ended(ended);
         }
@@ -525,14 +525,14 @@ impl<'a> ControlTask<'a> {
         let text = match Reply::of(*departure, keep) {
             Reply::Wait => {
                 self.note(clock::now(), EventKind::Parting);
-                self.say_what_holds_up();
+                self.log_blocked_groups();
                 *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
                 "stopping for a restart: programs, addresses and resources stay in place"
             }
             Reply::Drain => {
                 self.supervisor.stopping();
                 self.note(clock::now(), EventKind::Stopping);
-                self.say_what_holds_up();
+                self.log_blocked_groups();
                 view::lock(&self.view).groups.stop();
                 self.publish();
                 *departure = Some(Departure::Draining(threads.drain()));
@@ -552,18 +552,18 @@ impl<'a> ControlTask<'a> {
     }
 
     /// Logs the groups that are known to delay the end of this agent.
-    fn say_what_holds_up(&self) {
+    fn log_blocked_groups(&self) {
         let view = view::lock(&self.view);
         for group in self.operator.stats.stopping() {
             let group = &self.config.groups[group];
             if view.groups.is_blocked_here(group) {
-                log::error!("{}", holds_up(&group.name));
+                log::error!("{}", blocked_group_text(&group.name));
             }
         }
     }
 
     /// Logs the duration of the start, once the first probe has left.
-    fn say_start(&mut self, threads: &Threads, began: Boottime) {
+    fn log_start(&mut self, threads: &Threads, began: Boottime) {
         if let Some(took) = graceful_restart::start_took(threads, began) {
             self.starting = false;
             log::info!("sending heartbeats (start took {})", Short(took));
@@ -584,17 +584,17 @@ impl<'a> ControlTask<'a> {
         for refused in self.refusals.check(&self.config, now) {
             self.note(now, refused);
         }
-        self.look_for_outdated(now);
+        self.check_outdated(now);
         let dataplane = &self.dataplane;
         self.strangers
             .check(now, || dataplane.count(Verdict::ForeignSocket));
         let name = |group: GroupIndex| self.config.groups[group].name.clone();
         self.overdue.check(now, &self.operator.stats, name);
-        self.tell_supervisor(now);
+        self.notify_supervisor(now);
     }
 
     /// Reports to the service manager that pulse and control task are alive.
-    fn tell_supervisor(&mut self, now: Boottime) {
+    fn notify_supervisor(&mut self, now: Boottime) {
         let (stats, config) = (&self.operator.stats, &self.config);
         let status = || {
             let groups = config.served_groups().len();
@@ -635,11 +635,11 @@ impl<'a> ControlTask<'a> {
 
     fn measured(&self, reading: Reading) {
         view::lock(&self.view).vitals.measured(reading);
-        self.directives.tell(Directive::Load(reading.load));
+        self.directives.send(Directive::Load(reading.load));
     }
 
-    fn looked(&self, host: Host) {
-        view::lock(&self.view).looked(host);
+    fn host_sampled(&self, host: Host) {
+        view::lock(&self.view).host_sampled(host);
     }
 
     /// Handles the result of an attempt to fetch a peer's report.
@@ -649,10 +649,10 @@ impl<'a> ControlTask<'a> {
             view::lock(&self.view).groups.unanswered(node, clock::now());
             return;
         };
-        self.told_of_refusals(node, &report);
+        self.handle_refusals(node, &report);
         view::lock(&self.view).abstains(node, report.abstains_ns);
         let (report, decided) = view::lock(&self.view).groups.reported(node, report);
-        self.directives.tell(Directive::Reported { node, report });
+        self.directives.send(Directive::Reported { node, report });
         if decided {
             self.apply_decisions();
         }
@@ -684,7 +684,7 @@ impl<'a> ControlTask<'a> {
                     .collect(),
             };
             let old = std::mem::replace(&mut self.applied[index], wanted.clone());
-            let note = |note| self.directives.tell(Directive::Note { group: index, note });
+            let note = |note| self.directives.send(Directive::Note { group: index, note });
             if old.maintained != wanted.maintained {
                 let on = wanted.maintained;
                 note(Note::Maintained(on));
@@ -732,7 +732,7 @@ impl<'a> ControlTask<'a> {
     /// Announces to the peers that this node has a new report.
     fn publish(&self) {
         if let Some(number) = view::lock(&self.view).groups.publish() {
-            self.directives.tell(Directive::Report { number });
+            self.directives.send(Directive::Report { number });
         }
     }
 
@@ -771,18 +771,18 @@ impl<'a> ControlTask<'a> {
                     self.rebalance_hooks(group, to, at, hooks);
                 }
             }
-            Report::Resource(told) => {
-                let what = view::lock(&self.view).told(&told);
+            Report::Resource(event) => {
+                let what = view::lock(&self.view).resource_event(&event);
                 if let Some(what) = what {
                     self.note(clock::now(), what);
                 }
-                self.vip_hooks(&told, hooks);
+                self.vip_hooks(&event, hooks);
                 self.publish();
             }
             Report::Interface(news) => {
                 self.outages.note(&news.interface, news.signal);
                 let what = view::lock(&self.view).interface(news);
-                self.tell_outages();
+                self.send_outages();
                 self.note(clock::now(), what);
             }
             Report::Spent(report) => drop(report),
@@ -808,9 +808,9 @@ impl<'a> ControlTask<'a> {
     }
 
     /// Informs the pulse about links and groups whose interfaces have failed.
-    fn tell_outages(&mut self) {
+    fn send_outages(&mut self) {
         for news in self.outages.news(&self.config) {
-            self.directives.tell(news);
+            self.directives.send(news);
         }
     }
 
@@ -850,11 +850,11 @@ fn resource_command(start: bool, name: &str) -> String {
 }
 
 /// Returns the error text for a group that keeps the agent from ending.
-fn holds_up(group: &str) -> String {
+fn blocked_group_text(group: &str) -> String {
     format!(
         "the agent does not end yet: group {group} could not be stopped, and may still run here. With this \
-         agent its lease would end, and another node would start it. Stop it by hand, then `heartbeat cleanup \
-         {group}`; to let go of it all the same, kill the agent (SIGKILL)"
+         agent its lease would end, and another node would start it. Stop it by hand, then run `heartbeat \
+         cleanup {group}`; to release it anyway, kill the agent (SIGKILL)"
     )
 }
 

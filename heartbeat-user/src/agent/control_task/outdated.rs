@@ -12,7 +12,7 @@ use crate::{
 
 impl ControlTask<'_> {
     /// Checks whether this node refuses heartbeats of peers as outdated.
-    pub(super) fn look_for_outdated(&mut self, now: Boottime) {
+    pub(super) fn check_outdated(&mut self, now: Boottime) {
         let rows = self.refusals.rows();
         let Some(new) = self.outdated.check(&self.config, rows, now) else {
             return;
@@ -29,10 +29,10 @@ impl ControlTask<'_> {
     }
 
     /// Handles a peer's report that may list this node's heartbeats as refused.
-    pub(super) fn told_of_refusals(&mut self, peer: NodeId, report: &Report) {
+    pub(super) fn handle_refusals(&mut self, peer: NodeId, report: &Report) {
         let local = self.config.local().id;
         let heard = report.heard_of_refused(local.0);
-        if !self.outdated.told(peer, heard) {
+        if !self.outdated.peer_reported(peer, heard) {
             return;
         }
         let (node, by) = (self.name(local), self.name(peer));
@@ -44,10 +44,12 @@ impl ControlTask<'_> {
         let dir = self.config.state_dir();
         drop(self.operator.writer.run(move || match incarnation::exceed(&dir, heard) {
             Ok(()) => log::warn!(
-                "the next start of the agent here begins beyond what other nodes have heard of this one: restart it"
+                "the next incarnation of this node will exceed the one that other nodes have received: \
+                 restart the agent"
             ),
             Err(error) => log::error!(
-                "the next start of the agent here may be refused as well, unless the clock is right by then: {error:#}"
+                "other nodes may refuse the heartbeats of the next agent, too, unless the clock is right \
+                 by then: {error:#}"
             ),
         }));
     }

@@ -46,7 +46,7 @@ impl ControlTask<'_> {
         let now = view::lock(&self.view).rekey(Arc::clone(&keys));
         self.exchange.rekey(Arc::clone(&keys));
         self.keys.send_replace(Arc::clone(&keys));
-        self.directives.tell(Directive::Rekey {
+        self.directives.send(Directive::Rekey {
             key: keys.active,
             generation: self.config.digest(keys.active.1),
         });

@@ -394,15 +394,15 @@ impl ControlTask<'_> {
         });
         // The pulse comes first. The resource manager reports on a new group at once, and the pulse
         // must not start a group that it does not have yet.
-        self.directives.tell(Directive::Replan(Box::new(replan)));
-        for (node, report) in view::lock(&self.view).groups.retold() {
-            self.directives.tell(Directive::Reported { node, report });
+        self.directives.send(Directive::Replan(Box::new(replan)));
+        for (node, report) in view::lock(&self.view).groups.core_reports() {
+            self.directives.send(Directive::Reported { node, report });
         }
         self.commands.send(ResourceCommand::Replan {
             vips: merged.served().clone(),
             groups: merged.served_groups().clone(),
         });
-        self.tell_outages();
+        self.send_outages();
     }
 
     /// Replaces health checks, load meter and hooks if their configuration has changed.

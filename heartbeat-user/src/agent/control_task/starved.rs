@@ -58,7 +58,7 @@ impl Search {
 
 impl ControlTask<'_> {
     /// Handles a pause in which the tick thread got no processor.
-    pub(super) fn stood_still(&mut self, pause: Duration) {
+    pub(super) fn pause_ended(&mut self, pause: Duration) {
         if pause > self.config.agent_stall {
             log::warn!(
                 "agent got no CPU for {} ms (agent_stall is {} ms): peers may have taken over its groups. Check for other \

@@ -298,7 +298,7 @@ fn can_go_on(now: &protocol::Group) -> Result<()> {
 }
 
 /// Returns the state that a node's agent announced last.
-fn said(row: &PeerRow) -> NodeState {
+fn announced_state(row: &PeerRow) -> NodeState {
     u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire)
 }
 

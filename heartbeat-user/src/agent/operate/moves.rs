@@ -9,7 +9,7 @@ use heartbeat_common::{
 use heartbeat_core::{group::Note, index::GroupIndex, placement::Score};
 use tokio::time::sleep;
 
-use super::{Operator, Origin, PATIENCE, POLL, SLOW_POLL, can_go_on, done, said, view};
+use super::{Operator, Origin, PATIENCE, POLL, SLOW_POLL, announced_state, can_go_on, done, view};
 use crate::{
     clock,
     config::Node,
@@ -33,7 +33,7 @@ impl Operator {
         }
         let Some(owner) = self.owner_soon(plan).await else {
             bail!(
-                "nobody serves {group} just now, so there is nobody to hand it over: see `heartbeat status`"
+                "no node serves {group} at the moment, so it cannot be moved: see `heartbeat status`"
             );
         };
         let began = clock::now();
@@ -47,7 +47,7 @@ impl Operator {
                 self.is_fit(index, to)?;
                 self.until_settled(index, to).await?;
             }
-            self.directives.tell(Directive::Move {
+            self.directives.send(Directive::Move {
                 group: index,
                 to: to.id,
             });
@@ -153,7 +153,7 @@ impl Operator {
             }
             owner => {
                 let note = Note::Unpinned;
-                self.directives.tell(Directive::Note { group: index, note });
+                self.directives.send(Directive::Note { group: index, note });
                 done(match owner {
                     Some(_) => format!("{group} is no longer pinned"),
                     None => format!("{group} is not pinned: no node serves it at the moment"),
@@ -173,7 +173,7 @@ impl Operator {
             };
             let settled = {
                 let groups = &view::lock(&self.view).groups;
-                said(&row) == NodeState::Active
+                announced_state(&row) == NodeState::Active
                     && (row.report, row.incarnation) == groups.known(to.id)
                     && groups.is_settled_at(to.id, name)
             };
@@ -182,8 +182,8 @@ impl Operator {
             }
             if clock::now() > until {
                 bail!(
-                    "node {} is starting, or does not know yet what of {name} runs there: see `heartbeat \
-                     status` there, and try again",
+                    "node {} is starting, or has not probed {name} yet: see `heartbeat status` there, \
+                     and try again",
                     to.name
                 );
             }
@@ -196,7 +196,7 @@ impl Operator {
         let Some(row) = self.latest(to.id) else {
             bail!("node {} does not answer: it cannot take anything", to.name);
         };
-        let state = said(&row);
+        let state = announced_state(&row);
         // A starting node is waited for.
         if !matches!(state, NodeState::Active | NodeState::Starting) {
             bail!(
@@ -210,7 +210,7 @@ impl Operator {
             );
         }
         if Health(row.health).is_fatal() {
-            let failing = view::lock(&self.view).said(to.id).1;
+            let failing = view::lock(&self.view).load_and_failing(to.id).1;
             bail!(
                 "node {} is unhealthy: it cannot take anything until its health check {} is well",
                 to.name,

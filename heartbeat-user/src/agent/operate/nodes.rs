@@ -17,7 +17,9 @@ use heartbeat_core::cluster::Intent;
 use heartbeat_sys::files::atomic_file;
 use tokio::time::sleep;
 
-use super::{LONG_PATIENCE, Operator, Origin, PATIENCE, POLL, SLOW_POLL, done, said, view};
+use super::{
+    LONG_PATIENCE, Operator, Origin, PATIENCE, POLL, SLOW_POLL, announced_state, done, view,
+};
 use crate::{
     agent::voters,
     clock,
@@ -52,8 +54,8 @@ impl Operator {
                 }
             }
             bail!(
-                "node {node} serves what no other node can take now, so nothing would serve it; {}\n  wait for \
-                 another node: `heartbeat wait --stable`; or do it all the same, with --force",
+                "node {node} serves groups that no other node can take over now; {}\n  wait for \
+                 another node: `heartbeat wait --stable`; or use --force",
                 why.join("; ")
             );
         }
@@ -97,7 +99,7 @@ impl Operator {
         let Some(row) = row.filter(answered) else {
             return Some(format!("{name} does not answer"));
         };
-        match said(&row) {
+        match announced_state(&row) {
             _ if Health(row.health).is_fatal() => Some(format!("{name} is unhealthy")),
             NodeState::Active | NodeState::Starting => None,
             state => Some(format!("{name} is {}", state.name())),
@@ -125,7 +127,7 @@ impl Operator {
             }
             self.decide_here(Intent::Standby).await?;
             if origin == Origin::Peer {
-                return done(format!("node {node} is about to serve nothing"));
+                return done(format!("node {node} is going on standby"));
             }
             // The pulse applies the intent at its next tick.
             sleep(POLL.max(self.config.interval)).await;
@@ -139,8 +141,8 @@ impl Operator {
             let stuck = !remote && self.stats.is_idle_as_can_be();
             if stuck || clock::now() > until {
                 bail!(
-                    "node {node} is on standby, but it still serves something: see `heartbeat status` \
-                     and its log"
+                    "node {node} is on standby, but it still serves a group: see `heartbeat status` and \
+                     its log"
                 );
             }
             sleep(if remote { SLOW_POLL } else { POLL }).await;
@@ -169,7 +171,7 @@ impl Operator {
             }
         } else {
             let turn = self.decide_here(Intent::Empty).await?;
-            tokio::spawn(Arc::clone(self).rest_once_empty(turn));
+            tokio::spawn(Arc::clone(self).standby_once_empty(turn));
             if origin == Origin::Peer {
                 return done(format!("node {node} begins to drain"));
             }
@@ -180,7 +182,7 @@ impl Operator {
         while !self.is_drained(target) {
             let undone = match remote {
                 true => {
-                    let said = self.latest(target.id).map(|row| said(&row));
+                    let said = self.latest(target.id).map(|row| announced_state(&row));
                     // The last known state may be from before the drain.
                     said == Some(NodeState::Active) && clock::now().since(began) > PATIENCE
                 }
@@ -196,9 +198,9 @@ impl Operator {
                 let left = left.filter(|group| self.owner(group) == Some(target.id));
                 let left: Vec<_> = left.map(|group| group.name.as_str()).collect();
                 bail!(
-                    "node {node} goes on draining, but after {} s it still serves {}: no other node can take \
-                     that just now, see `heartbeat explain {}`; `heartbeat standby {node}` stops it all the \
-                     same, `heartbeat online {node}` takes the drain back",
+                    "node {node} is still draining, and after {} s still serves {}: no other node can \
+                     take that over now, see `heartbeat explain {}`; `heartbeat standby {node}` stops \
+                     it anyway, `heartbeat online {node}` cancels the drain",
                     LONG_PATIENCE.as_secs(),
                     match left.is_empty() {
                         true => "something".to_owned(),
@@ -218,11 +220,11 @@ impl Operator {
     /// Continues a drain that the last agent had begun.
     pub(in crate::agent) fn go_on_draining(self: &Arc<Self>) {
         let turn = *self.lock_turns();
-        tokio::spawn(Arc::clone(self).rest_once_empty(turn));
+        tokio::spawn(Arc::clone(self).standby_once_empty(turn));
     }
 
     /// Ends a drain when the node serves nothing, unless an operator decides otherwise before.
-    async fn rest_once_empty(self: Arc<Self>, turn: u64) {
+    async fn standby_once_empty(self: Arc<Self>, turn: u64) {
         // The pulse applies the intent at its next tick.
         sleep(SLOW_POLL.max(self.config.interval * 2)).await;
         while *self.lock_turns() == turn && !self.stats.is_idle() {
@@ -230,18 +232,18 @@ impl Operator {
         }
         let operator = Arc::clone(&self);
         // The same thread writes any other decision, so each comes either before this or after it.
-        drop(self.writer.run(move || operator.rest(turn)));
+        drop(self.writer.run(move || operator.end_drain(turn)));
     }
 
     /// Ends the drain with the number `turn`, unless an operator decided otherwise meanwhile.
-    fn rest(&self, turn: u64) {
+    fn end_drain(&self, turn: u64) {
         if *self.lock_turns() != turn {
             return;
         }
         if let Err(error) = remember(&self.config, Intent::Standby) {
             log::warn!("{error:#}: a restarted agent goes on with the drain");
         }
-        self.directives.tell(Directive::Intend(Intent::Standby));
+        self.directives.send(Directive::Intend(Intent::Standby));
     }
 
     /// Writes an operator's intent for this node to disk, and then sends it to the pulse. Returns
@@ -256,7 +258,7 @@ impl Operator {
                 *turns += 1;
                 *turns
             };
-            operator.directives.tell(Directive::Intend(intent));
+            operator.directives.send(Directive::Intend(intent));
             Ok(turn)
         };
         self.writer.run(job).in_time().await
@@ -277,8 +279,9 @@ impl Operator {
             return self.stats.is_idle();
         }
         // A draining node goes on standby once it serves nothing.
-        self.latest(node.id)
-            .is_some_and(|row| said(&row) == NodeState::Standby && row.owned().groups() == 0)
+        self.latest(node.id).is_some_and(|row| {
+            announced_state(&row) == NodeState::Standby && row.owned().groups() == 0
+        })
     }
 }
 
@@ -287,9 +290,9 @@ impl Operator {
 /// A node that has `lost` its other operator decisions is on standby until an operator decides
 /// otherwise.
 pub(in crate::agent) fn remembered(config: &Config, lost: Option<&DecisionStore>) -> Intent {
-    if let Some(book) = lost {
+    if let Some(store) = lost {
         match remember(config, Intent::Standby) {
-            Ok(()) => book.put_aside(),
+            Ok(()) => store.put_aside(),
             Err(error) => log::error!("{error:#}: the damaged file stays, for the next agent"),
         }
         return Intent::Standby;

@@ -157,7 +157,7 @@ impl Operator {
                 peers
                     .filter(|peer| peer.role == crate::config::Role::Member)
                     .filter(|peer| view.is_awake(peer.id))
-                    .filter(|peer| !view.groups.has_heard(peer.id))
+                    .filter(|peer| !view.groups.has_decisions_of(peer.id))
                     .map(|peer| peer.name.clone())
                     .collect()
             };

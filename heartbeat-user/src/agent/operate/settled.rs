@@ -51,10 +51,10 @@ pub(super) fn judge(
     let name = &group.name;
     let again = |on: Option<&str>| {
         let of = |failure: &&FailedAction| on.is_none_or(|node| failure.node == node);
-        fresh.iter().rfind(of).map(words)
+        fresh.iter().rfind(of).map(failed_again)
     };
     if group.maintenance {
-        return Some(Settled::Well(format!("{name} is left alone (maintenance)")));
+        return Some(Settled::Well(format!("{name} is in maintenance mode")));
     }
     let is_busy = |resource: &protocol::Resource| {
         matches!(resource.state.as_str(), "starting" | "stopping" | "failed")
@@ -102,7 +102,7 @@ pub(super) fn judge(
     }
 }
 
-fn words(failure: &FailedAction) -> String {
+fn failed_again(failure: &FailedAction) -> String {
     let FailedAction {
         node,
         resource,
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn group_that_failed_everywhere_again_is_told_with_the_reason() {
+    fn group_that_failed_everywhere_again_is_reported_with_the_reason() {
         let stopped = group(None, false, "stopped");
         let failed = [failure("a", "start", 8), failure("b", "start", 9)];
         assert_eq!(judge(&stopped, &failed, false, false), None);
@@ -244,7 +244,7 @@ mod tests {
             maintenance: true,
             ..stopped.clone()
         };
-        let text = "web is left alone (maintenance)";
+        let text = "web is in maintenance mode";
         assert_eq!(judge(&left, &[], false, false), well(text));
         let text = "web does not run now: `heartbeat explain web` says why";
         assert_eq!(judge(&stopped, &[], true, false), well(text));
