@@ -396,7 +396,11 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
         } => rotate::rotate(&config.load()?, force)?,
         Command::Keygen { output, force, .. } => keygen::keygen(&output, force)?,
         Command::Status { json, watch } => {
-            let pause = watch.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.1, 3_600.0)));
+            // NaN is no duration, and counts as the default.
+            let pause = watch.map(|seconds| {
+                Duration::try_from_secs_f64(seconds.clamp(0.1, 3_600.0))
+                    .unwrap_or(Duration::from_secs(1))
+            });
             status::run(&config.socket()?, json, pause)?;
         }
         Command::Events {

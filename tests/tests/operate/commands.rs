@@ -286,7 +286,7 @@ fn commands_without_an_agent_say_how_to_start_one() -> Result<()> {
         }
         a.heartbeat(&["stop", "--keep"])?.refusal(&[
             "no agent",
-            "nothing of one is in place",
+            "no earlier one left anything to keep",
             "`heartbeat run`",
         ])?;
         Ok(())

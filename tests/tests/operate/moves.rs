@@ -196,7 +196,7 @@ fn impossible_move_is_refused_and_changes_nothing() -> Result<()> {
             service(status).is_ok_and(|vip| vip.owner.is_none())
         })?;
         b.heartbeat(&["move", "service", "b"])?
-            .refusal(&["nobody serves service just now"])
+            .refusal(&["no node serves service at the moment"])
     })
 }
 

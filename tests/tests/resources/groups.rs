@@ -312,7 +312,7 @@ fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
                 ],
             )?;
         }
-        result_of(cluster, "a", &["move", "web", "b"])?.refusal(&["nobody serves web"])?;
+        result_of(cluster, "a", &["move", "web", "b"])?.refusal(&["no node serves web"])?;
         let begun = boottime();
         result_of(cluster, "a", &["resource", "start", "web"])?.refusal(&[
             "web is enabled but has not started: failed on a, b: see `heartbeat status`",

@@ -97,9 +97,9 @@ fn unkillable_stop_blocks_the_group_and_the_agent_stays() -> Result<()> {
         ensure!(why.contains("BLOCKED there"), "{why}");
         // A stop of the agent does not end the block either. A stop for a restart waits, and can
         // still become a full stop.
-        result_of(cluster, "a", &["stop", "--keep"])?.refusal(&["goes on", "web"])?;
+        result_of(cluster, "a", &["stop", "--keep"])?.refusal(&["keeps running", "web"])?;
         result_of(cluster, "a", &["stop"])?.refusal(&[
-            "goes on",
+            "keeps running",
             "web",
             "`heartbeat cleanup web`",
         ])?;

@@ -307,7 +307,7 @@ fn private_bpf_file_system_is_refused() -> Result<()> {
                 Program::run(Some(&a.ns), place.in_private(more, &script), SOON)?
                     .refusal(&[
                         "the BPF file system at /sys/fs/bpf is private to this mount namespace",
-                        "have the host mount it at boot",
+                        "mount it on the host at boot",
                     ])
                     .with_context(|| format!("{command} after {found}, {more:?}"))?;
             }
@@ -382,7 +382,7 @@ fn pin_directory_of_another_owner_is_refused() -> Result<()> {
                 "load --iface hb0",
                 [
                     "/sys/fs/bpf belongs to user 0 and has mode 0777",
-                    "move the pins away",
+                    "users other than root may move the pins",
                 ],
                 0,
             ),

@@ -290,7 +290,7 @@ fn node_with_damaged_decisions_is_on_standby_and_says_so() -> Result<()> {
         wait_status(cluster.node("a")?, "a is on standby", standby)?;
         for said in [
             "decisions.json is damaged",
-            "so this node is on standby",
+            "so it is on standby",
             "heartbeat online",
         ] {
             wait_logged(cluster.node("a")?, said)?;
