@@ -1,7 +1,8 @@
 //! A number by which nodes can tell that their configurations differ.
 //!
 //! The number is made of the settings on which all nodes must agree; the rows of
-//! [`super::settings`] say which these are. It does not depend on the order of nodes, groups and constraints in a file.
+//! [`super::settings`] say which these are. It does not depend on the order of nodes, groups and
+//! constraints in a file.
 
 use std::hash::Hasher as _;
 

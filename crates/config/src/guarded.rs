@@ -16,9 +16,9 @@ const OTHERS_WRITE: u32 = 0o022;
 /// The bit of a directory in which nobody renames or removes the files of others.
 const STICKY: u32 = 0o1000;
 
-/// Refuses a file that others than root and this user may change, or whose directories they may. All
-/// directories above are judged, as sshd does with `StrictModes`. A file that is not a regular one,
-/// such as a pipe from a shell, is the caller's own.
+/// Refuses a file that others than root and this user may change, or whose directories they may.
+/// All directories above are judged, as sshd does with `StrictModes`. A file that is not a regular
+/// one, such as a pipe from a shell, is the caller's own.
 pub(super) fn ensure_guarded(file: &Metadata, path: &Path) -> Result<(), Problem> {
     if !file.is_file() {
         return Ok(());

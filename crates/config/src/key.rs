@@ -1,8 +1,8 @@
 //! The file of the cluster key: who may read it, and its text.
 //!
-//! The text is one or two lines `ID HEX`, an id of 0 to 255 and 32 hex digits; `#` begins a comment.
-//! The first key seals what this node sends. All keys are accepted from others, so that keys can be
-//! rotated. The module never prints a line of the file, and wipes keys that it drops.
+//! The text is one or two lines `ID HEX`, an id of 0 to 255 and 32 hex digits; `#` begins a
+//! comment. The first key seals what this node sends. All keys are accepted from others, so that
+//! keys can be rotated. The module never prints a line of the file, and wipes keys that it drops.
 
 use std::{
     fs::{File, OpenOptions},

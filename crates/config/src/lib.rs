@@ -1,13 +1,13 @@
 //! The agent's configuration: one TOML file, which may be the same on all nodes.
 //!
-//! The crate reads the file, checks all of it, and reports all problems at once, each with its place.
-//! A [`Config`] is typed and valid, so nothing behind the crate checks again. The crate never touches
-//! interfaces, addresses or maps, and never prints a key.
+//! The crate reads the file, checks all of it, and reports all problems at once, each with its
+//! place. A [`Config`] is typed and valid, so nothing behind the crate checks again. The crate
+//! never touches interfaces, addresses or maps, and never prints a key.
 //!
-//! From below to above: `types` are the values, and import nothing of this crate. `read` and `readers`
-//! turn TOML into values. [`settings`] has a row for each setting, from which its reader, its
-//! documents and the comparisons follow. A module for each table fills the types and judges what must
-//! hold between settings; `resolve` puts all of them together.
+//! From below to above: `types` are the values, and import nothing of this crate. `read` and
+//! `readers` turn TOML into values. [`settings`] has a row for each setting, from which its reader,
+//! its documents and the comparisons follow. A module for each table fills the types and judges
+//! what must hold between settings; `resolve` puts all of them together.
 
 #![forbid(unsafe_code)]
 
@@ -76,8 +76,8 @@ pub const DEFAULT_PATH: &str = "/etc/heartbeat/heartbeat.toml";
 
 impl Config {
     /// Reads the configuration at `path`. The local node is `node_override`, else the one that the
-    /// file names, else the one with this host's name. A file that others may change is an error for
-    /// root, and a warning for any other user, for whom no program of the file runs.
+    /// file names, else the one with this host's name. A file that others may change is an error
+    /// for root, and a warning for any other user, for whom no program of the file runs.
     pub fn load(path: &Path, node_override: Option<&str>) -> Result<Self, ConfigError> {
         let read = |cause| ConfigError::Read {
             path: path.to_owned(),

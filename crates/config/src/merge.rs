@@ -18,8 +18,8 @@ impl Group {
 
 impl Config {
     /// `new`, in which each group and address of this configuration keeps its index. New ones come
-    /// behind, and removed groups stay, ranked nowhere. The error names what cannot be taken over while
-    /// the agent runs.
+    /// behind, and removed groups stay, ranked nowhere. The error names what cannot be taken over
+    /// while the agent runs.
     pub fn merged(&self, new: &Self) -> Result<Self, String> {
         let mut vips = self.vips.clone();
         // Kinds may have come or gone: the demands of groups are in the order of the new ones.

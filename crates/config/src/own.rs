@@ -1,8 +1,8 @@
 //! The settings that say who and where a host is, which one node's file must not bring to another.
 //!
-//! `heartbeat reload --all` puts one node's file in the place of the others'. Each node keeps its own
-//! values of these settings, and takes the rest of the text as it stands, comments included. The text
-//! is edited in place; where its form leaves no room for that, nothing is guessed.
+//! `heartbeat reload --all` puts one node's file in the place of the others'. Each node keeps its
+//! own values of these settings, and takes the rest of the text as it stands, comments included.
+//! The text is edited in place; where its form leaves no room for that, nothing is guessed.
 
 use std::{borrow::Cow, ops::Range};
 

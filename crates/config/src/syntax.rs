@@ -7,8 +7,8 @@ use super::{
     types::Problem,
 };
 
-/// The problems that the TOML parser found, the first of each line: the rest of a line is mostly its
-/// echo.
+/// The problems that the TOML parser found, the first of each line: the rest of a line is mostly
+/// its echo.
 pub(super) fn problems(source: &Source<'_>, errors: &[toml::de::Error]) -> Vec<Problem> {
     let mut found: Vec<(usize, &str)> = errors
         .iter()

@@ -16,7 +16,8 @@ impl<K: Hash + Eq> Uses<K> {
         }
     }
 
-    /// Remembers `key`. `false` for a second use, which is reported; `what` names it in the message.
+    /// Remembers `key`. `false` for a second use, which is reported; `what` names it in the
+    /// message.
     pub(super) fn once(
         &mut self,
         key: K,

@@ -267,8 +267,8 @@ pub(super) fn word(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-/// Whether `name` can name a parameter of an agent, which becomes part of the name of an environment
-/// variable.
+/// Whether `name` can name a parameter of an agent, which becomes part of the name of an
+/// environment variable.
 pub(super) fn is_parameter(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     !name.is_empty() && name.bytes().all(allowed)

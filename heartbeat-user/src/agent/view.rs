@@ -710,7 +710,8 @@ impl View {
         self.abstentions.reported(node, left, clock::now());
     }
 
-    /// Returns the voting state of all nodes. A peer without an answer since `asked` counts as absent.
+    /// Returns the voting state of all nodes. A peer without an answer since `asked` counts as
+    /// absent.
     pub(super) fn voters(&self, now: Boottime, asked: Boottime) -> Vec<Voter> {
         let voter = |node: &Node| Voter {
             node: node.id,

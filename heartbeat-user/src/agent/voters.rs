@@ -90,8 +90,8 @@ pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Nodes 1, 2, …: `v` votes, `a` abstains, `m` may abstain, `d` is down, `s` is stopping, `q` is
-    /// silent.
+    /// Nodes 1, 2, …: `v` votes, `a` abstains, `m` may abstain, `d` is down, `s` is stopping, `q`
+    /// is silent.
     fn voters(states: &str) -> Vec<Voter> {
         let abstention = |at_most| Abstention {
             for_ns: 800_000_000,

@@ -164,8 +164,8 @@ fn unstable(status: &Status) -> Vec<String> {
 }
 
 /// Returns the problems of the cluster while the nodes reload one after the other. Different
-/// configurations are none, and neither are problems of `unreached` nodes. A group that some node lacks
-/// may wait for that node; after the `last` node only for unreached ones.
+/// configurations are none, and neither are problems of `unreached` nodes. A group that some node
+/// lacks may wait for that node; after the `last` node only for unreached ones.
 pub(super) fn troubles(status: &Status, unreached: &[String], last: bool) -> Vec<String> {
     let waits = |group: &&Group| {
         let may = |node: &String| !last || unreached.contains(node);

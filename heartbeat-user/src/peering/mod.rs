@@ -44,6 +44,7 @@ pub struct PeerAsked {
     /// Whether request and answer are encrypted, so that no other party can read them.
     pub secret: bool,
     /// The channel for the answer, at most [`MAX_PAYLOAD`] bytes, or [`MAX_SECRET`]. Once it is
-    /// closed the peer has got a refusal, so a request that has not begun by then should be dropped.
+    /// closed the peer has got a refusal, so a request that has not begun by then should be
+    /// dropped.
     pub answer: oneshot::Sender<Vec<u8>>,
 }

@@ -167,8 +167,8 @@ fn two_voters_are_refused_with_the_remedy() -> Result<()> {
     })
 }
 
-/// What the agent of node a answers to `request`, which comes from the witness: from its address, and
-/// under the cluster's key.
+/// What the agent of node a answers to `request`, which comes from the witness: from its address,
+/// and under the cluster's key.
 fn ask_as_witness(cluster: &Cluster, request: &Request, secret: bool) -> Result<Response> {
     let w = cluster.node("w")?;
     let config = Config::load(&w.config(), Some("w"))?;

@@ -83,8 +83,8 @@ fn files(cluster: &Cluster) -> Result<Vec<(String, bool)>> {
         .collect()
 }
 
-/// That the command fails with all of `parts`, and that no file of another node and no configuration
-/// in force is another one afterwards.
+/// That the command fails with all of `parts`, and that no file of another node and no
+/// configuration in force is another one afterwards.
 fn refused(cluster: &Cluster, words: &[&str], parts: &[&str]) -> Result<()> {
     // Of the nodes that run.
     let digests = || -> Result<Vec<u32>> {
@@ -273,8 +273,8 @@ fn node_that_is_not_reached_is_left_out_by_force_only() -> Result<()> {
 fn node_that_dies_half_way_stops_the_rest_and_is_told_of() -> Result<()> {
     needs!(Cluster);
     let actors = Actors::new()?;
-    // In the order of the reloads b comes first, and c last, since c serves most. The address of the rig
-    // is on a, which is asked.
+    // In the order of the reloads b comes first, and c last, since c serves most. The address of
+    // the rig is on a, which is asked.
     let groups = web("b") + &plain("two", "c") + &plain("three", "c");
     let places = [("web", "b"), ("two", "c"), ("three", "c")];
     with_accepting_nodes(&actors, &groups, &places, |cluster| {

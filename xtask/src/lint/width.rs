@@ -1,31 +1,52 @@
-//! No line of a document is wider than 100 columns.
+//! No line of a document or of a comment is wider than 100 columns.
 //!
 //! Tables and code are exempt, and so is a line without a place to break it, such as a long link.
+//! rustfmt breaks code lines, but no comments.
 
 use super::{
     document::{Document, Line, Part},
     finding::Finding,
-    source::Tree,
+    source::{Source, Tree},
 };
 
 const COLUMNS: usize = 100;
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    tree.documents.iter().flat_map(wide).collect()
+    let documents = tree.documents.iter().flat_map(in_document);
+    documents
+        .chain(tree.sources.iter().flat_map(in_comments))
+        .collect()
 }
 
-fn wide(document: &Document) -> Vec<Finding> {
-    let finding = |line: Line<'_>| {
-        let columns = line.text.chars().count();
-        let what = format!("{columns} columns, more than {COLUMNS}: break the line");
-        document.finding(line.number, what)
-    };
-    let too_wide = |line: &Line<'_>| {
-        matches!(line.part, Part::Prose | Part::Heading)
-            && line.text.chars().count() > COLUMNS
-            && can_be_broken(line.text)
-    };
-    document.lines().filter(too_wide).map(finding).collect()
+fn in_document(document: &Document) -> Vec<Finding> {
+    let prose = |line: &Line<'_>| matches!(line.part, Part::Prose | Part::Heading);
+    let lines = document.lines().filter(prose);
+    let wide = lines.filter(|line| is_wide(line.text));
+    wide.map(|line| document.finding(line.number, remedy(line.text)))
+        .collect()
+}
+
+fn in_comments(source: &Source) -> Vec<Finding> {
+    let mut is_code = false;
+    let comments = source.text.lines().enumerate().filter(|(_, line)| {
+        let comment = line.trim_start();
+        let text = comment.trim_start_matches(['/', '!']).trim_start();
+        let is_comment = comment.starts_with("//");
+        is_code = is_comment && is_code != text.starts_with("```");
+        is_comment && !is_code && !text.starts_with('|')
+    });
+    let wide = comments.filter(|(_, line)| is_wide(line));
+    wide.map(|(index, line)| source.finding(index + 1, remedy(line)))
+        .collect()
+}
+
+fn is_wide(text: &str) -> bool {
+    text.chars().count() > COLUMNS && can_be_broken(text)
+}
+
+fn remedy(text: &str) -> String {
+    let columns = text.chars().count();
+    format!("{columns} columns, more than {COLUMNS}: break the line")
 }
 
 /// Whether a space after the indent and the marker of a list is within the limit.
@@ -58,6 +79,24 @@ mod tests {
             found(&format!("- {}\n", "word ".repeat(20).trim_end())).len(),
             1
         );
+    }
+
+    #[test]
+    fn wide_comment_is_found_and_a_drawing_in_it_is_not() {
+        let words = "word ".repeat(21);
+        let found = |text: String| shown(&check(&tree(&[("a.rs", &text)])));
+        let expected = "a.rs:1: 108 columns, more than 100: break the line";
+        assert_eq!(
+            found(format!("/// {}\nfn a() {{}}\n", words.trim())),
+            [expected]
+        );
+        for good in [
+            format!("//! ```text\n//! {words}\n//! ```\n"),
+            format!("//! | {words} |\n"),
+            format!("const A: &str = \"{words}\";\n"),
+        ] {
+            assert_eq!(found(good.clone()), [""; 0], "{good}");
+        }
     }
 
     #[test]

@@ -40,7 +40,8 @@ const FOREIGN: [&str; 6] = [
 ];
 
 impl Toolchain {
-    /// `program` (cargo, or one of its subcommands' programs) running `subcommand` on the BPF crate.
+    /// `program` (cargo, or one of its subcommands' programs) running `subcommand` on the BPF
+    /// crate.
     pub(crate) fn cargo(&self, program: &Path, subcommand: &str, workspace: &Workspace) -> Command {
         let flags = [
             // The kernel needs BTF, which the linker makes from debug information.

@@ -92,8 +92,8 @@ impl<'a> Addresses<'a> {
         self.vips
     }
 
-    /// The interface of a VIP on the local node. The name of a link's interface stands for that link,
-    /// so that one file fits nodes that name their interfaces differently.
+    /// The interface of a VIP on the local node. The name of a link's interface stands for that
+    /// link, so that one file fits nodes that name their interfaces differently.
     fn interface(&self, given: Option<String>) -> Option<String> {
         let local = self.local?;
         let Some(given) = given else {

@@ -1,5 +1,5 @@
-//! `[[vip]]` and `[[group]]`: what one node serves as a whole, of what it consists, and which node is
-//! the best for it. `constraints` judges what holds between groups.
+//! `[[vip]]` and `[[group]]`: what one node serves as a whole, of what it consists, and which node
+//! is the best for it. `constraints` judges what holds between groups.
 
 mod address;
 mod execution;

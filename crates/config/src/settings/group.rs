@@ -16,9 +16,9 @@ use crate::{
 };
 
 settings! {
-    /// What moves between the nodes is a group: one or more resources that one node serves together,
-    /// which is the one that holds the group's lease. There are up to 64 groups, [[vip]]s among
-    /// them, with up to 256 addresses.
+    /// What moves between the nodes is a group: one or more resources that one node serves
+    /// together, which is the one that holds the group's lease. There are up to 64 groups, [[vip]]s
+    /// among them, with up to 256 addresses.
     "[[group]]" of Group, "with two brackets, above its [[group.resource]]s" => "resource";
 
     /// Name of the group, unlike that of any other group or VIP. The lease's id is made of it.
@@ -80,8 +80,8 @@ settings! {
     }
 
     /// Accepts that two nodes may run the group's exclusive resources at a time: a node that is cut
-    /// off, or whose agent is dead, goes on with them while another has started them already, for up
-    /// to stop_timeout or for ever. Without it a group with such resources is refused.
+    /// off, or whose agent is dead, goes on with them while another has started them already, for
+    /// up to stop_timeout or for ever. Without it a group with such resources is refused.
     ACCEPT_DOUBLE_RUN: Flag = Flag => {
         name: "accept_double_run", default: Is(|| false), example: "true",
         reload: Reload::Group, digest: true, check: Prose;

@@ -22,8 +22,8 @@ const RUN: Number<u32> = number(1, 1_000, COUNT);
 
 settings! {
     /// How a node finds out whether it is well: up to 15 checks, whose results travel in its
-    /// heartbeats. Their order, names, types and what their failure means are the same on all nodes;
-    /// their subjects may differ.
+    /// heartbeats. Their order, names, types and what their failure means are the same on all
+    /// nodes; their subjects may differ.
     "[[health]]" of HealthCheck, "with two brackets";
 
     /// Name of the check, unlike that of any other.

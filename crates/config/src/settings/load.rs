@@ -21,9 +21,9 @@ settings! {
     /// have it from elsewhere.
     "[load]" of ();
 
-    /// host: for how much of the time something waits for a processor, for memory or for a disk (the
-    /// kernel's pressure stall information; where it has none, as run-queue). cgroup: the same of
-    /// one cgroup of version 2. run-queue: how many processes want to run; 1000 is two for each
+    /// host: for how much of the time something waits for a processor, for memory or for a disk
+    /// (the kernel's pressure stall information; where it has none, as run-queue). cgroup: the same
+    /// of one cgroup of version 2. run-queue: how many processes want to run; 1000 is two for each
     /// processor. command: the number that a program prints.
     SOURCE: Word<&'static str> =
     Word { all: &LoadSource::NAMES, word: |name| name, other: "no source of load" } => {
@@ -32,8 +32,8 @@ settings! {
         |config, _| config.load.source.name()
     }
 
-    /// The program. It prints one whole number from 0 to 1000, and is killed when the next sample is
-    /// due.
+    /// The program. It prints one whole number from 0 to 1000, and is killed when the next sample
+    /// is due.
     COMMAND: Command = Command => {
         name: "command", default: Required, example: r#"["/usr/local/bin/load", "--per-mille"]"#,
         only: &["command"], reload: Load, digest: false, check: Prose;

@@ -6,8 +6,8 @@
 //! [`Config::digest`], the summary of `heartbeat check`, `docs/heartbeat.toml.example` and
 //! `docs/reference/config.md`.
 //!
-//! A new setting is a row, the field that it fills, the line that fills the field, and the code that
-//! uses it. What must hold between several settings is judged by the module that reads them.
+//! A new setting is a row, the field that it fills, the line that fills the field, and the code
+//! that uses it. What must hold between several settings is judged by the module that reads them.
 
 use super::{
     read::{At, Named, Reader, Section},

@@ -16,8 +16,8 @@ use crate::{
 
 settings! {
     /// The nodes. Each has a vote, and VIPs are served while more than half of them live: three
-    /// nodes outlive the loss of one, five that of two. Exactly two are refused, since neither could
-    /// go on alone. Their order in the file ranks them where a group does not.
+    /// nodes outlive the loss of one, five that of two. Exactly two are refused, since neither
+    /// could go on alone. Their order in the file ranks them where a group does not.
     "[[node]]" of Node, "with two brackets";
 
     /// Name of the node.

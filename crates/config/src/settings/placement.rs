@@ -10,7 +10,8 @@ use crate::{
 const MAX_POINTS: u32 = 1_000_000;
 
 settings! {
-    /// How a node is chosen for a group, of those with the same points (scores, stickiness, advice).
+    /// How a node is chosen for a group, of those with the same points (scores, stickiness,
+    /// advice).
     "[placement]" of ();
 
     /// preferred: the order of the group's preference. least-loaded: the least load first. spread:

@@ -175,8 +175,8 @@ settings! {
         }
     }
 
-    /// A program that exits with 0 if the resource is well. With `start` and `stop`, it exits with 7
-    /// if the resource does not run.
+    /// A program that exits with 0 if the resource is well. With `start` and `stop`, it exits with
+    /// 7 if the resource does not run.
     CHECK: Command = Command => {
         name: "check", default: Without("with `run`, a live process is enough"),
         example: r#"["/usr/local/bin/db", "check"]"#, only: &[EXEC],

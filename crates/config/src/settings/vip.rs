@@ -27,9 +27,9 @@ settings! {
         inherited
     }
 
-    /// An address that no node has. Without the length of its subnet, as in "10.0.1.100", the length
-    /// is that of the network in which the interface of the node that serves it has an address of
-    /// its own.
+    /// An address that no node has. Without the length of its subnet, as in "10.0.1.100", the
+    /// length is that of the network in which the interface of the node that serves it has an
+    /// address of its own.
     ADDRESS: Text<ServedAddress> = text(values::served_address, values::SERVED) => {
         name: "address", default: Required, example: r#""10.0.0.100/24""#,
         reload: Inherited, digest: false, check: Hidden;

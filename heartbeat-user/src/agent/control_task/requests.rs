@@ -135,7 +135,8 @@ impl ControlTask<'_> {
         });
     }
 
-    /// Takes a step of a reload of all nodes for a peer. A text that was sent in the open is refused.
+    /// Takes a step of a reload of all nodes for a peer. A text that was sent in the open is
+    /// refused.
     fn configure_for_peer(
         &mut self,
         node: String,

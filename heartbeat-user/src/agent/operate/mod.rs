@@ -221,8 +221,8 @@ impl Operator {
 
     /// Waits for an owner of `group` in the records of this node's acceptor, and returns it.
     ///
-    /// A takeover, or a renewal that reached only the other acceptors in time, leaves it without one
-    /// for less than two leases.
+    /// A takeover, or a renewal that reached only the other acceptors in time, leaves it without
+    /// one for less than two leases.
     async fn owner_soon(&self, group: &Group) -> Option<NodeId> {
         let until = clock::now().after(self.config.lease * 2);
         loop {

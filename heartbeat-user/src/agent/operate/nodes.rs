@@ -62,13 +62,14 @@ impl Operator {
         self.turn(node, true, request, origin).await
     }
 
-    /// Returns the reason against a stop of this node, if any, by the last known state of the others.
+    /// Returns the reason against a stop of this node, if any, by the last known state of the
+    /// others.
     pub(in crate::agent) fn why_not_to_stop(&self) -> Option<String> {
         self.loss_since(Boottime::default())
     }
 
-    /// Returns the same reason by fresh answers of the others. A node that has just stopped counts as
-    /// alive until `timeout`, so its last answer is not enough.
+    /// Returns the same reason by fresh answers of the others. A node that has just stopped counts
+    /// as alive until `timeout`, so its last answer is not enough.
     pub(in crate::agent) async fn why_not_to_stop_now(&self) -> Option<String> {
         let asked = self.hear_all().await;
         self.loss_since(asked)

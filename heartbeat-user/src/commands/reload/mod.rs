@@ -44,13 +44,13 @@ const STEADY: Duration = Duration::from_millis(500);
 pub struct Reload {
     /// On all nodes: check this node's file on each, then replace theirs, then reload one by one
     ///
-    /// Each node keeps its own node, instance and key in [cluster], and its own [paths]. A file that
-    /// differs is replaced only where accept_configuration = true stands in it; otherwise copy the
-    /// file there before. If any node could not use the file, nothing is changed anywhere.
+    /// Each node keeps its own node, instance and key in [cluster], and its own [paths]. A file
+    /// that differs is replaced only where accept_configuration = true stands in it; otherwise copy
+    /// the file there before. If any node could not use the file, nothing is changed anywhere.
     #[arg(long)]
     all: bool,
-    /// Leave out nodes that are not reached, and replace files that have settings of their own or edits
-    /// that are not in force
+    /// Leave out nodes that are not reached, and replace files that have settings of their own or
+    /// edits that are not in force
     #[arg(long, requires = "all")]
     force: bool,
     /// Limit for the time until a node is stable again
@@ -292,8 +292,9 @@ impl Leader {
         }
     }
 
-    /// Waits for a while without any problem that was not there `before`. Problems of unreached nodes
-    /// do not count. After the `last` node, new groups must run, unless they wait for unreached nodes.
+    /// Waits for a while without any problem that was not there `before`. Problems of unreached
+    /// nodes do not count. After the `last` node, new groups must run, unless they wait for
+    /// unreached nodes.
     fn settle(
         &mut self,
         node: &str,

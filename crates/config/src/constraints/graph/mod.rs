@@ -1,5 +1,5 @@
-//! Contradictions between constraints, by the numbers of groups and members alone, without names and
-//! without a file.
+//! Contradictions between constraints, by the numbers of groups and members alone, without names
+//! and without a file.
 
 #[cfg(test)]
 mod tests;

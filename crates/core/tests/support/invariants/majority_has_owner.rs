@@ -31,8 +31,8 @@ const CLAIMS: u64 = 3;
 /// - the time until the control task of an owner is known to hang;
 /// - two leases: one that lives, and one that was released for a node that has gone;
 /// - an interval for each node that ranks before;
-/// - a few claims, with two questions each, which may have to be repeated where frames are lost, and the
-///   back-off after each;
+/// - a few claims, with two questions each, which may have to be repeated where frames are lost,
+///   and the back-off after each;
 /// - what the network holds back: it may renew the lease of an owner that is dead by now;
 /// - twice the time that an address takes to be removed here and added there.
 ///
