@@ -50,7 +50,9 @@ const CHECKS: [Check; 8] = [
     }),
     ("citations of the safety rules", rules::check),
     ("sizes in the core", |tree| Ok(size::check(tree))),
-    ("width of documents and comments", |tree| Ok(width::check(tree))),
+    ("width of documents and comments", |tree| {
+        Ok(width::check(tree))
+    }),
     ("links in the documents", |tree| Ok(links::check(tree))),
     ("words that are gone", |tree| Ok(words::check(tree))),
     ("concepts of the glossary", concepts::check),
