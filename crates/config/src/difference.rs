@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, fmt};
 
 use super::{
     settings::{
-        Reload, Table, cluster, colocation, group, health, hook, link, load, location, node, order,
-        paths, placement, realtime, rebalance, resource,
+        Reload, SINGLE, Table, colocation, group, health, hook, link, location, node, order,
+        resource,
     },
     types::{Config, Group, Node, Resource},
 };
@@ -79,14 +79,7 @@ impl Config {
     /// agent does the same by both.
     pub fn difference(&self, new: &Self) -> Vec<Change> {
         let mut single = Vec::new();
-        for table in [
-            &cluster::TABLE,
-            &paths::TABLE,
-            &realtime::TABLE,
-            &load::TABLE,
-            &placement::TABLE,
-            &rebalance::TABLE,
-        ] {
+        for table in SINGLE {
             let differing = table.differing((self, &()), (new, &()));
             single.extend(differing.map(|(reload, name)| (reload, setting(table, name))));
         }

@@ -215,7 +215,7 @@ fn guarded(file: &File, path: &Path) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// What is wrong with a line and what to do, without any of its text.
+/// The fault of a line and its remedy, without any text of the line.
 type Wrong = (&'static str, &'static str);
 
 fn parse_line(content: &str) -> Result<(u8, SipKey), Wrong> {

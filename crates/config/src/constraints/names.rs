@@ -113,7 +113,7 @@ fn index(
     what: &str,
 ) -> Option<usize> {
     let found = names.iter().position(|known| *known == name);
-    // One whose name was bad may be the one: that was reported.
+    // A group with a bad name, which was reported, may be the one that is meant.
     if found.is_none() && !names.contains(&"") {
         let remedy = if names.is_empty() {
             format!("add a [[{what}]] of this name, or remove this table")

@@ -5,10 +5,7 @@ use std::fmt::Display;
 use toml::{Spanned, de::DeValue};
 
 use super::word::Word;
-use crate::{
-    read::{At, Invalid, Named, Reader, Section},
-    values::one_of,
-};
+use crate::read::{At, Invalid, Named, Reader, Section};
 
 /// A list of texts that `parse` understands. A bad item is `None`, and was reported.
 pub(crate) struct List<V> {
@@ -60,13 +57,7 @@ impl<V: Copy + PartialEq> Reader for OneOrMore<V> {
         value: &Spanned<DeValue<'_>>,
     ) -> Option<At<Vec<V>>> {
         let at = value.span().start;
-        let Word { all, word, other } = self.0;
-        let words = || all.iter().map(|value| word(*value));
-        let parse = |text: &str| {
-            let found = all.iter().find(|value| word(**value) == text);
-            let known = || words().collect::<Vec<_>>();
-            found.copied().ok_or_else(|| one_of(other, text, &known()))
-        };
+        let parse = |text: &str| self.0.parse(text);
         let listed = match value.get_ref() {
             DeValue::Array(_) => section.texts(field, value, &parse)?,
             _ => vec![section.text(field, value, &parse)],
@@ -78,7 +69,7 @@ impl<V: Copy + PartialEq> Reader for OneOrMore<V> {
         let mut found = Vec::new();
         for At { value, at } in listed.into_iter().flatten() {
             if found.contains(&value) {
-                let message = format!("{} \"{}\" stands twice", field.noun(), word(value));
+                let message = format!("{} \"{}\" stands twice", field.noun(), (self.0.word)(value));
                 section.problem(at, message, "keep one");
             } else {
                 found.push(value);

@@ -3,7 +3,7 @@
 use toml::{Spanned, de::DeValue};
 
 use crate::{
-    read::{At, Named, Reader, Section},
+    read::{At, Invalid, Named, Reader, Section},
     values::one_of,
 };
 
@@ -19,6 +19,13 @@ impl<V: Copy> Word<V> {
     fn words(&self) -> Vec<&'static str> {
         self.all.iter().map(|value| (self.word)(*value)).collect()
     }
+
+    /// The value whose word `text` is.
+    pub(super) fn parse(&self, text: &str) -> Result<V, Invalid> {
+        let mut all = self.all.iter().copied();
+        let found = all.find(|value| (self.word)(*value) == text);
+        found.ok_or_else(|| one_of(self.other, text, &self.words()))
+    }
 }
 
 impl<V: Copy> Reader for Word<V> {
@@ -30,12 +37,7 @@ impl<V: Copy> Reader for Word<V> {
         field: &dyn Named,
         value: &Spanned<DeValue<'_>>,
     ) -> Option<At<V>> {
-        let parse = |text: &str| {
-            let mut all = self.all.iter().copied();
-            let found = all.find(|value| (self.word)(*value) == text);
-            found.ok_or_else(|| one_of(self.other, text, &self.words()))
-        };
-        section.text(field, value, &parse)
+        section.text(field, value, &|text: &str| self.parse(text))
     }
 
     fn write(&self, value: &V) -> String {

@@ -16,9 +16,9 @@ use crate::{
 };
 
 settings! {
-    /// What moves between the nodes is a group: one or more resources that one node serves
-    /// together, which is the one that holds the group's lease. There are up to 64 groups, [[vip]]s
-    /// among them, with up to 256 addresses.
+    /// A group has one or more resources, which move between the nodes together. The node that
+    /// holds the group's lease serves them. There are up to 64 groups, [[vip]]s among them, with up
+    /// to 256 addresses.
     "[[group]]" of Group, "with two brackets, above its [[group.resource]]s" => "resource";
 
     /// Name of the group, unlike that of any other group or VIP. The lease's id is made of it.

@@ -33,7 +33,7 @@ settings! {
         |_, check| check.name.clone()
     }
 
-    /// What the check examines.
+    /// The kind of the check.
     TYPE: Word<&'static str> =
     Word { all: &HealthKind::NAMES, word: |name| name, other: "no type of health check" } => {
         name: "type", default: Required, example: r#""tcp""#,

@@ -21,13 +21,13 @@ pub struct SettingInfo {
     pub example: String,
     /// The types that have the setting; empty for all.
     pub only: &'static [&'static str],
-    /// What a reload does about a change.
+    /// The effect of a reload on a change.
     pub reload: &'static str,
     /// Whether all nodes must have the same value.
     pub agreed: bool,
 }
 
-/// What holds without a setting, for the documents.
+/// The effect of a missing setting, for the documents.
 #[derive(Clone, Debug)]
 pub enum DefaultInfo {
     Required,

@@ -49,7 +49,7 @@ pub const LEASES: &str = "leases";
 /// file has one such table.
 pub(crate) struct Setting<R: Reader, T: 'static> {
     name: &'static str,
-    /// What messages call one value, if that is not the name.
+    /// The word of messages for one value, if that is not the name.
     noun: &'static str,
     /// The sentences of the documents, a line each.
     doc: &'static [&'static str],
@@ -67,7 +67,7 @@ pub(crate) struct Setting<R: Reader, T: 'static> {
     value: fn(&Config, &T) -> Option<R::Value>,
 }
 
-/// What holds without the setting.
+/// The effect of a missing setting.
 #[derive(Clone, Copy)]
 pub(crate) enum Fallback<V> {
     /// Nothing: the setting must be there, for the types that have it.
@@ -80,7 +80,7 @@ pub(crate) enum Fallback<V> {
     Without(&'static str),
 }
 
-/// What a reload does about a changed value.
+/// The effect of a reload on a changed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reload {
     /// Refuses it: only a restart of the agent takes it over.
@@ -105,7 +105,7 @@ pub(crate) enum Reload {
     Adjust,
     /// Nothing by itself: the name tells one node, group or resource from another.
     Identity,
-    /// What it does about the setting below this one, which takes its value from here.
+    /// The effect on the setting below this one, which takes its value from here.
     Inherited,
 }
 
@@ -182,6 +182,14 @@ impl<R: Reader, T> Setting<R, T> {
         self.value(section).unwrap_or_else(default)
     }
 
+    /// The value for examples.
+    fn example_value(&self) -> String {
+        match self.example {
+            "" => self.default_value().unwrap_or_default(),
+            example => example.to_owned(),
+        }
+    }
+
     fn default_value(&self) -> Option<String> {
         match self.default {
             Fallback::Is(value) => Some(self.reader.write(&value())),
@@ -203,10 +211,7 @@ impl<R: Reader, T> Named for Setting<R, T> {
     }
 
     fn example(&self) -> String {
-        let value = match self.example {
-            "" => self.default_value().unwrap_or_default(),
-            example => example.to_owned(),
-        };
+        let value = self.example_value();
         format!("{} = {value}{}", self.name, self.reader.hint())
     }
 }
@@ -262,10 +267,6 @@ impl<R: Reader + Sync, T> Row<T> for Setting<R, T> {
     }
 
     fn info(&self) -> SettingInfo {
-        let example = match self.example {
-            "" => self.default_value().unwrap_or_default(),
-            example => example.to_owned(),
-        };
         SettingInfo {
             name: self.name,
             doc: joined(self.doc),
@@ -276,7 +277,7 @@ impl<R: Reader + Sync, T> Row<T> for Setting<R, T> {
                 Fallback::Follows(what) => DefaultInfo::Follows(what),
                 Fallback::Without(what) => DefaultInfo::Without(what),
             },
-            example,
+            example: self.example_value(),
             only: self.only,
             reload: self.reload.words(),
             agreed: self.digest,
@@ -317,6 +318,16 @@ static TABLES: [&dyn AnyTable; 17] = [
     &placement::TABLE,
     &rebalance::TABLE,
     &hook::TABLE,
+];
+
+/// The tables that a file has once.
+pub(crate) static SINGLE: [&Table<()>; 6] = [
+    &cluster::TABLE,
+    &paths::TABLE,
+    &realtime::TABLE,
+    &load::TABLE,
+    &placement::TABLE,
+    &rebalance::TABLE,
 ];
 
 /// All tables and settings, for documents.

@@ -43,7 +43,7 @@ settings! {
         |_, resource| resource.name.clone()
     }
 
-    /// What the resource is. A unit without a suffix is a .service.
+    /// The kind of the resource. A unit without a suffix is a .service.
     TYPE: Text<Type> = text(resource_type::parse, resource_type::TAKES) => {
         name: "type", default: Required, example: r#""ocf:heartbeat:apache""#,
         reload: Replace, digest: true, check: Prose;

@@ -1,25 +1,12 @@
 //! The part of the summary of `heartbeat check` that follows from the rows.
 
-use super::{
-    Check, Row, Table, cluster, group, health, hook, link, load, node, paths, placement, realtime,
-    rebalance, resource,
-};
+use super::{Check, Row, SINGLE, Table, group, health, hook, link, node, resource};
 use crate::types::{Config, Group, HealthCheck, Hook, Link, Node, Resource};
-
-/// The tables that a file has once.
-static ONCE: [&Table<()>; 6] = [
-    &cluster::TABLE,
-    &paths::TABLE,
-    &realtime::TABLE,
-    &load::TABLE,
-    &placement::TABLE,
-    &rebalance::TABLE,
-];
 
 impl Config {
     /// The settings in the line with this name: `interval 10ms, timeout 30ms`.
     pub fn summary_line(&self, line: &str) -> String {
-        let rows = ONCE.iter().flat_map(|table| table.rows);
+        let rows = SINGLE.iter().flat_map(|table| table.rows);
         let rows = rows.filter(|row| matches!(row.check(), Check::Line(of) if of == line));
         let shown: Vec<_> = rows.filter_map(|row| row.shown(self, &())).collect();
         shown.join(", ")
@@ -32,11 +19,11 @@ impl Config {
             let header = table.header;
             shown.map(move |shown| format!("{header} {shown}"))
         };
-        ONCE.iter().flat_map(of_table).collect()
+        SINGLE.iter().flat_map(of_table).collect()
     }
 }
 
-/// What a line of the summary is about.
+/// The subject of a line of the summary.
 pub trait IfSet {
     /// The end of the line, of settings that do not have their default: `, check level 10`.
     fn if_set(&self, config: &Config) -> String;

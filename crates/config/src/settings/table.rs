@@ -56,7 +56,8 @@ impl<T> Table<T> {
         }
     }
 
-    /// What a reload does about the settings in which `new` differs from `old`, and their names.
+    /// The settings in which `new` differs from `old`: the effect of a reload on each, and its
+    /// name.
     pub(crate) fn differing(
         &self,
         old: (&Config, &T),
