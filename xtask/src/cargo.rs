@@ -45,6 +45,27 @@ pub(crate) fn command(workspace: &Workspace) -> Command {
     command
 }
 
+/// Installs a program of crates.io below `root`, which has it in `bin`, by the user's own cargo.
+/// `configure` adds features and variables.
+pub(crate) fn install(
+    workspace: &Workspace,
+    program: &str,
+    version: &str,
+    root: &Path,
+    configure: impl FnOnce(&mut Command),
+) -> Result<()> {
+    let mut cargo = command(workspace);
+    cargo
+        .args(["install", program, "--locked", "--force"])
+        .args(["--version", version])
+        .arg("--root")
+        .arg(root)
+        // Without the variable, cargo builds in a temporary directory and removes it.
+        .env_remove("CARGO_TARGET_DIR");
+    configure(&mut cargo);
+    process::run(&mut cargo).with_context(|| format!("could not build {program}"))
+}
+
 /// Builds the program `name` of `package`.
 pub(crate) fn build_program(
     workspace: &Workspace,

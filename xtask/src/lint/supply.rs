@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{process, workspace::Workspace};
+use crate::{cargo, process, workspace::Workspace};
 
 /// The cargo-deny that this project is checked with.
 const VERSION: &str = "0.20.2";
@@ -57,23 +57,7 @@ fn installed(workspace: &Workspace) -> Result<PathBuf> {
         return Ok(program);
     }
     eprintln!("lint: building cargo-deny {VERSION} (three minutes or so)");
-    let mut command = Command::new(&workspace.cargo);
-    command
-        .args([
-            "install",
-            "cargo-deny",
-            "--locked",
-            "--force",
-            "--version",
-            VERSION,
-        ])
-        .arg("--root")
-        .arg(&root)
-        .current_dir(&workspace.root)
-        // Without the variable, cargo builds in a temporary directory and removes it.
-        .env_remove("CARGO_TARGET_DIR");
-    process::run(&mut command).context(
-        "could not build cargo-deny; see whether crates.io can be reached, then run it again",
-    )?;
+    cargo::install(workspace, "cargo-deny", VERSION, &root, |_| ())
+        .context("lint needs cargo-deny: see whether crates.io can be reached")?;
     Ok(program)
 }

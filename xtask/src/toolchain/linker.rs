@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{process, workspace::Workspace};
+use crate::{cargo, process, workspace::Workspace};
 
 /// The version that `setup` installs.
 pub(crate) const VERSION: &str = "0.13.0";
@@ -79,26 +79,15 @@ pub(crate) fn llvm_prefix(major: u32) -> Option<PathBuf> {
 /// Builds the linker with the LLVM in `prefix`, by the user's own cargo.
 pub(crate) fn install(workspace: &Workspace, llvm: u32, prefix: &Path) -> Result<()> {
     eprintln!("setup: building bpf-linker {VERSION} with LLVM {llvm} (a minute or so)");
-    let mut command = Command::new(&workspace.cargo);
-    command
-        .args([
-            "install",
-            "bpf-linker",
-            "--locked",
-            "--no-default-features",
-            "--force",
-        ])
-        .args(["--version", VERSION])
-        .args(["--features", &format!("llvm-{llvm}")])
-        .arg("--root")
-        .arg(own_root(workspace, llvm))
-        .current_dir(&workspace.root)
-        .env("LLVM_PREFIX", prefix)
-        // Without the variable, cargo builds in a temporary directory and removes it.
-        .env_remove("CARGO_TARGET_DIR");
-    process::run(&mut command).context(
-        "could not build bpf-linker; install it by hand (https://github.com/aya-rs/bpf-linker) and \
-         put it on PATH",
+    let root = own_root(workspace, llvm);
+    let installed = cargo::install(workspace, "bpf-linker", VERSION, &root, |cargo| {
+        cargo
+            .arg("--no-default-features")
+            .args(["--features", &format!("llvm-{llvm}")])
+            .env("LLVM_PREFIX", prefix);
+    });
+    installed.context(
+        "install bpf-linker by hand (https://github.com/aya-rs/bpf-linker) and put it on PATH",
     )
 }
 
