@@ -9,6 +9,8 @@ use std::{
     path::Path,
 };
 
+use heartbeat_sys::files::atomic_file;
+
 /// Writes a new file; an existing one is an error.
 pub(super) fn create(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
@@ -36,7 +38,5 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     // A leftover can only be that of a dead process with our process id.
     let _ = fs::remove_file(&temporary);
     create(&temporary, text)?;
-    fs::rename(&temporary, path).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    atomic_file::put(&temporary, path)
 }

@@ -5,7 +5,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, Metadata, OpenOptions, Permissions},
+    fs::{self, Metadata, OpenOptions, Permissions},
     hash::{DefaultHasher, Hasher as _},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
@@ -13,6 +13,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use heartbeat_sys::files::atomic_file;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 /// Suffix of the earlier file's name.
@@ -66,8 +67,9 @@ fn install_after(
     let to_write = |path: &Path, content: &[u8]| {
         prepare(path, content, &like).map_err(|error| failed("write", path, &error))
     };
-    let put =
-        |new: &Path, path: &Path| put(new, path).map_err(|error| failed("write", path, &error));
+    let put = |new: &Path, path: &Path| {
+        atomic_file::put(new, path).map_err(|error| failed("write", path, &error))
+    };
     put(&to_write(&kept, &old)?, &kept)?;
     let new = to_write(&path, text.as_bytes())?;
     on_disk();
@@ -120,17 +122,6 @@ fn prepare(path: &Path, content: &[u8], like: &Metadata) -> io::Result<PathBuf> 
         let _ = fs::remove_file(&new);
     }
     written.map(|()| new)
-}
-
-/// Renames the file `new` to `path`.
-fn put(new: &Path, path: &Path) -> io::Result<()> {
-    let renamed = fs::rename(new, path);
-    if renamed.is_err() {
-        let _ = fs::remove_file(new);
-    }
-    renamed?;
-    path.parent()
-        .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 fn write(path: &Path, content: &[u8], like: &Metadata) -> io::Result<()> {

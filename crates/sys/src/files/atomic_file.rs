@@ -21,11 +21,22 @@ use tokio::{sync::oneshot, time::timeout};
 /// returns; on a failure nothing has changed.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let written = write(&new, bytes).and_then(|()| fs::rename(&new, path));
+    let written = write(&new, bytes);
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
     written?;
+    put(&new, path)
+}
+
+/// Renames the file `new`, which is on disk, to `path` in the same directory. The rename is on disk
+/// when this returns; on a failure `new` is gone.
+pub fn put(new: &Path, path: &Path) -> io::Result<()> {
+    let renamed = fs::rename(new, path);
+    if renamed.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    renamed?;
     path.parent()
         .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
