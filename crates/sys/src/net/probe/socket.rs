@@ -184,7 +184,7 @@ fn bind(socket: &OwnedFd, local: IpAddr, port: u16, ifindex: u32) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::socket::{getsockopt, sockopt};
+    use nix::sys::socket::{getsockname, getsockopt, sockopt};
 
     /// Loopback's index in every network namespace.
     const LO: u32 = 1;
@@ -192,8 +192,9 @@ mod tests {
     #[test]
     fn a_second_socket_on_the_same_address_is_refused() {
         let local: IpAddr = "127.0.0.1".parse().unwrap();
-        let port = free_port(local);
-        let _first = ProbeSocket::open(local, port, LO).unwrap();
+        let first = ProbeSocket::open(local, 0, LO).unwrap();
+        let address: SockaddrStorage = getsockname(first.as_fd().as_raw_fd()).unwrap();
+        let port = address.as_sockaddr_in().unwrap().port();
         let error = format!("{:#}", ProbeSocket::open(local, port, LO).unwrap_err());
         assert!(error.contains("perhaps another agent"), "{error}");
         assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
@@ -226,13 +227,5 @@ mod tests {
             getsockopt(&socket, sockopt::Ipv4Tos).unwrap(),
             TRAFFIC_CLASS
         );
-    }
-
-    fn free_port(local: IpAddr) -> u16 {
-        std::net::UdpSocket::bind((local, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port()
     }
 }
