@@ -142,14 +142,16 @@ proptest! {
     }
 }
 
+/// The end of the first resource's action: good, or with the `bad` outcome and no effect.
+fn finish(bad: Option<Outcome>) -> Input {
+    let happened = false;
+    Input::Finish(0, Luck { bad, happened })
+}
+
 /// The start found no program, so the resource does not run, whatever the result of the stop after
 /// it.
 #[test]
 fn killed_stop_of_a_resource_that_is_not_installed_leaves_it_stopped() {
-    let finish = |bad| {
-        let happened = false;
-        Input::Finish(0, Luck { bad, happened })
-    };
     let missing = Some(Outcome::Exited(ExitCode::NOT_INSTALLED));
     let life = Life {
         plans: vec![plan(0, 0, 0)],
@@ -172,10 +174,6 @@ fn killed_stop_of_a_resource_that_is_not_installed_leaves_it_stopped() {
 /// beside it.
 #[test]
 fn failure_in_maintenance_replaces_one_that_is_outdated() {
-    let finish = |bad| {
-        let happened = false;
-        Input::Finish(0, Luck { bad, happened })
-    };
     let life = Life {
         plans: vec![plan(0, 0, 22)],
         up: [false; 4],
