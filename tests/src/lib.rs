@@ -11,6 +11,7 @@ pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod contender;
 pub mod control;
 pub mod e2e;
 pub mod interrupt;

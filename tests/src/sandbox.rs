@@ -4,6 +4,9 @@
 //! A mount namespace gives the node some directories of its own, and a process namespace hides the
 //! processes of other nodes. All else is shared. Nothing in the sandbox outlives it: when its first
 //! process ends, the kernel kills all others.
+//!
+//! A sandbox over a tree has more: the files of unpacked packages lie over `/usr` and `/etc`, so
+//! that programs with compiled-in paths run as if the packages were installed.
 
 use std::{
     fs::{self, File},
@@ -36,11 +39,39 @@ echo ready
 sleep infinity & wait
 "#;
 
+/// The same over a tree of unpacked packages. Changes of `/etc` and `/var` are kept in memory.
+const FIRST_OVER: &str = r#"
+exec 2>&1
+dir=$1; tree=$2; name=$3
+fail() { echo "cannot lay $tree over $1"; exit 1; }
+mkdir -p "$dir/layers" && mount -t tmpfs -o mode=755 tmpfs "$dir/layers" || exit
+if [ -d "$tree/usr" ]; then
+    mount -t overlay -o "lowerdir=$tree/usr:/usr" overlay /usr || fail /usr
+fi
+for place in etc var; do
+    lower=/$place
+    if [ -d "$tree/$place" ]; then lower=$tree/$place:/$place; fi
+    mkdir -p "$dir/layers/$place/upper" "$dir/layers/$place/work"
+    work=upperdir=$dir/layers/$place/upper,workdir=$dir/layers/$place/work
+    mount -t overlay -o "lowerdir=$lower,$work" overlay "/$place" || fail "/$place"
+done
+mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/lock || exit
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm || exit
+echo "$name" > /proc/sys/kernel/hostname
+echo ready
+sleep infinity & wait
+"#;
+/// The program of the second process, beside the first one.
+const SLEEPER: &str = "sleep";
+
 /// The reason why there can be no sandbox here.
 pub fn missing() -> Option<String> {
     let there = Path::new(UNSHARE).exists();
     (!there).then(|| format!("no {UNSHARE}, install util-linux"))
 }
+
+/// The namespaces of mounts, host name and IPC.
+type Others = [(File, CloneFlags); 3];
 
 /// The namespaces, and the process that keeps them.
 #[derive(Debug)]
@@ -49,7 +80,8 @@ pub struct Sandbox {
     keeper: Child,
     first: Pid,
     processes: File,
-    mounts: File,
+    /// The namespaces that a program enters by itself.
+    others: Others,
     /// The namespace of this process.
     outside: File,
 }
@@ -73,13 +105,30 @@ impl Sandbox {
     /// Makes a sandbox in which each of `places`, absolute paths, is the directory of that path
     /// below `dir`.
     pub fn new(dir: &Path, places: &[&str]) -> Result<Self> {
-        let mut command = Command::new(UNSHARE);
+        let mut command = unshare();
         command
-            .args(["--mount", "--propagation", "private"])
-            .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-c", FIRST, "sh"])
             .arg(dir)
-            .args(places)
+            .args(places);
+        Self::start(command)
+    }
+
+    /// Makes a sandbox for the node `name` over `tree`, a directory of unpacked packages whose
+    /// `lib`, `bin` and `sbin` are below its `usr`. `dir` is an existing directory of the node.
+    pub fn over(tree: &Path, dir: &Path, name: &str) -> Result<Self> {
+        let mut command = unshare();
+        command
+            .args(["--uts", "--ipc"])
+            .args(["sh", "-c", FIRST_OVER, "sh"])
+            .arg(dir)
+            .arg(tree)
+            .arg(name);
+        Self::start(command)
+    }
+
+    /// Runs `command`, whose first process says that it is ready.
+    fn start(mut command: Command) -> Result<Self> {
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // util-linux 2.38 prints an error when the first process is killed.
@@ -95,7 +144,7 @@ impl Sandbox {
             Some(out) => BufReader::new(out).read_line(&mut said),
             None => Ok(0),
         };
-        let made = || -> Result<(Pid, File, File, File)> {
+        let made = || -> Result<(Pid, File, Others)> {
             read?;
             ensure!(said == "ready\n", "its first process said `{said}`");
             let of = |name: &str| File::open(format!("/proc/{}/ns/{name}", keeper.id()));
@@ -104,15 +153,20 @@ impl Sandbox {
                 .into_iter()
                 .find(|(_, one)| one.parent == parent);
             let (_, first) = first.context("it has no first process")?;
-            let outside = File::open("/proc/self/ns/pid")?;
-            Ok((first.pid, of("pid_for_children")?, of("mnt")?, outside))
+            let others = [
+                (of("mnt")?, CloneFlags::CLONE_NEWNS),
+                (of("uts")?, CloneFlags::CLONE_NEWUTS),
+                (of("ipc")?, CloneFlags::CLONE_NEWIPC),
+            ];
+            Ok((first.pid, of("pid_for_children")?, others))
         };
-        match made() {
-            Ok((first, processes, mounts, outside)) => Ok(Self {
+        let made = made().and_then(|made| Ok((made, File::open("/proc/self/ns/pid")?)));
+        match made {
+            Ok(((first, processes, others), outside)) => Ok(Self {
                 keeper,
                 first,
                 processes,
-                mounts,
+                others,
                 outside,
             }),
             Err(error) => {
@@ -125,12 +179,14 @@ impl Sandbox {
 
     /// Starts `command` inside.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
-        let mounts = self.mounts.as_raw_fd();
-        // SAFETY: between fork and exec only one system call is made, which is async-signal-safe;
-        // the descriptor stays open in the parent, which waits for the exec.
+        let others = (self.others.each_ref()).map(|(file, kind)| (file.as_raw_fd(), *kind));
+        // SAFETY: between fork and exec only system calls are made, which are async-signal-safe;
+        // the descriptors stay open in the parent, which waits for the exec.
         unsafe {
             command.pre_exec(move || {
-                setns(BorrowedFd::borrow_raw(mounts), CloneFlags::CLONE_NEWNS)?;
+                for (namespace, kind) in others {
+                    setns(BorrowedFd::borrow_raw(namespace), kind)?;
+                }
                 Ok(())
             });
         }
@@ -150,13 +206,30 @@ impl Sandbox {
 impl Watch {
     /// The processes inside that run the program `name` and have not ended.
     pub fn running(&self, name: &str) -> Result<Vec<SandboxProcess>> {
+        self.inside(|comm, _| comm == name)
+    }
+
+    /// The processes inside that were started there and have not ended, the oldest first.
+    pub fn started(&self) -> Result<Vec<SandboxProcess>> {
+        let own = |comm: &str, one: &SandboxProcess| {
+            one.pid == self.first || (one.parent == self.first && comm == SLEEPER)
+        };
+        let mut all = self.inside(|comm, one| !own(comm, one))?;
+        all.sort_by_key(|one| (one.started, one.pid));
+        Ok(all)
+    }
+
+    fn inside(
+        &self,
+        wanted: impl Fn(&str, &SandboxProcess) -> bool,
+    ) -> Result<Vec<SandboxProcess>> {
         let here = namespace(self.first)?;
-        let named = all_processes()?
+        let wanted = all_processes()?
             .into_iter()
-            .filter(|(comm, _)| comm == name);
+            .filter(|(comm, one)| wanted(comm, one));
         // A process that has ended meanwhile has no namespace.
         let inside = |one: &SandboxProcess| namespace(one.pid).is_ok_and(|ns| ns == here);
-        Ok(named.map(|(_, one)| one).filter(inside).collect())
+        Ok(wanted.map(|(_, one)| one).filter(inside).collect())
     }
 }
 
@@ -178,9 +251,34 @@ impl SandboxProcess {
     }
 }
 
+/// The command line up to the first process.
+fn unshare() -> Command {
+    let mut command = Command::new(UNSHARE);
+    command.args(["--mount", "--propagation", "private"]).args([
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]);
+    command
+}
+
 /// The identity of a process's pid namespace.
 fn namespace(pid: Pid) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/pid"))
+}
+
+/// `first` and all processes below it that have not ended, parents before their children.
+pub fn descendants(first: Pid) -> Result<Vec<Pid>> {
+    let all = all_processes()?;
+    let mut found = vec![first];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        let children = all.iter().filter(|(_, one)| one.parent == parent);
+        found.extend(children.map(|(_, one)| one.pid));
+        next += 1;
+    }
+    Ok(found)
 }
 
 /// All processes that have not ended, with the names of their programs.
