@@ -8,7 +8,9 @@ use heartbeat_tests::{
     e2e::{
         Actors, SOON,
         actors::{group, vip},
-        groups::{output_of, result_of, wait_agent, wait_group, wait_runs, with_groups},
+        groups::{
+            output_of, result_of, wait_agent, wait_group, wait_runs, wait_stopped, with_groups,
+        },
         lines::has_lines,
         shortcuts::{wait_logged, wait_status},
     },
@@ -81,6 +83,7 @@ fn program_that_refuses_root_is_reported_repaired_and_stopped_by_its_signal() ->
         wait_group(cluster, "web", "failed everywhere", |group| {
             group.barred == ["a", "b"] && group.owner.is_none()
         })?;
+        wait_stopped(cluster, "web")?;
         told_in_its_own_words(cluster)?;
         result_of(cluster, "b", &["cleanup", "db"])?.refusal(&[
             "cleaned up `db` on a, b, but:",
