@@ -4,11 +4,15 @@
 //! tokio worker, must not look like a hung agent. After half of `agent_stall` without progress of
 //! the control task, the tick shows the time of the last progress. The task therefore counts as
 //! hung after `agent_stall` in all.
+//!
+//! The control task shows its progress itself, too. Beside real-time tasks that take all
+//! processors, either thread gets a turn about once in a second: progress that waited for the next
+//! tick would be shown a second late.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::SeqCst},
     },
     thread,
     time::Duration,
@@ -26,13 +30,40 @@ const LONGEST: Duration = Duration::from_millis(50);
 /// delays it by much less.
 pub(super) const STARVED: Duration = Duration::from_millis(500);
 
-/// The time of the control task's last progress. The ticks end when this value is dropped.
+/// The control task's last progress. The ticks end when this value is dropped.
 #[derive(Debug)]
-pub(super) struct Progress(Arc<AtomicU64>);
+pub(super) struct Progress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// The time of the last progress, in nanoseconds.
+    at: AtomicU64,
+    local: LocalView,
+}
 
 impl Progress {
     pub(super) fn is_made(&self, now: Boottime) {
-        self.0.store(now.as_nanos(), Relaxed);
+        self.0.at.store(now.as_nanos(), SeqCst);
+        self.0.local.reason_tick(now);
+    }
+}
+
+impl Shared {
+    fn progress(&self) -> Boottime {
+        Boottime::from_nanos(self.at.load(SeqCst))
+    }
+
+    /// Shows the control task's state at `now`.
+    fn show(&self, now: Boottime, agent_stall: Duration) {
+        let mut went_on = self.progress();
+        loop {
+            self.local.reason_tick(shown(went_on, now, agent_stall));
+            // The control task may have shown newer progress in between.
+            match self.progress() {
+                same if same == went_on => return,
+                newer => went_on = newer,
+            }
+        }
     }
 }
 
@@ -47,26 +78,23 @@ pub(super) fn start(
     agent_stall: Duration,
     pauses: UnboundedSender<Duration>,
 ) -> Result<Progress> {
-    let progress = Arc::new(AtomicU64::new(clock::now().as_nanos()));
+    let progress = Arc::new(Shared {
+        at: AtomicU64::new(clock::now().as_nanos()),
+        local,
+    });
     let seen = Arc::clone(&progress);
     thread::Builder::new()
         .name("tick".to_owned())
-        .spawn(move || tick(&local, agent_stall, &seen, &pauses))
+        .spawn(move || tick(agent_stall, &seen, &pauses))
         .context("could not start the tick thread")?;
     Ok(Progress(progress))
 }
 
-fn tick(
-    local: &LocalView,
-    agent_stall: Duration,
-    progress: &Arc<AtomicU64>,
-    pauses: &UnboundedSender<Duration>,
-) {
+fn tick(agent_stall: Duration, progress: &Arc<Shared>, pauses: &UnboundedSender<Duration>) {
     let mut last = clock::now();
     while Arc::strong_count(progress) > 1 {
         let now = clock::now();
-        let went_on = Boottime::from_nanos(progress.load(Relaxed));
-        local.reason_tick(shown(went_on, now, agent_stall));
+        progress.show(now, agent_stall);
         let pause = now.since(std::mem::replace(&mut last, now));
         if pause > STARVED {
             // The agent may be ending.
@@ -79,7 +107,7 @@ fn tick(
 /// Returns the time of the last progress to show at `now`, if the control task last `went_on` then.
 fn shown(went_on: Boottime, now: Boottime, agent_stall: Duration) -> Boottime {
     match now.since(went_on) <= agent_stall / 2 {
-        true => now,
+        true => now.max(went_on),
         false => went_on,
     }
 }
@@ -100,6 +128,12 @@ mod tests {
             assert_eq!(age(busy), Duration::ZERO, "busy for {busy} ms");
         }
         assert!(age(1_999) < stall);
+        let later = went_on.after(Duration::from_millis(1));
+        assert_eq!(
+            shown(later, went_on, stall),
+            later,
+            "progress is not taken back"
+        );
         for hangs in [1_001, 2_000, 2_001, 60_000] {
             assert_eq!(age(hangs), Duration::from_millis(hangs));
         }

@@ -5,11 +5,15 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
-    thread,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::program::Program;
 
@@ -71,5 +75,50 @@ impl Hogs {
             program.end(patience)?;
         }
         Ok(())
+    }
+}
+
+/// An ordinary thread that wakes each 10 ms, to measure for how long the kernel leaves ordinary
+/// tasks no processor. It ends on drop.
+#[derive(Debug)]
+pub struct OrdinaryTask {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Duration>>,
+}
+
+impl OrdinaryTask {
+    const PERIOD: Duration = Duration::from_millis(10);
+
+    pub fn start() -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let run = move || {
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            while !seen.load(Relaxed) {
+                thread::sleep(Self::PERIOD);
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
+            }
+            longest
+        };
+        Self {
+            ended,
+            thread: Some(thread::spawn(run)),
+        }
+    }
+
+    /// The longest time between two of its turns.
+    pub fn longest_wait(mut self) -> Result<Duration> {
+        self.ended.store(true, Relaxed);
+        let thread = self.thread.take().map(JoinHandle::join);
+        thread
+            .and_then(Result::ok)
+            .ok_or_else(|| anyhow!("the measuring thread panicked"))
+    }
+}
+
+impl Drop for OrdinaryTask {
+    fn drop(&mut self) {
+        self.ended.store(true, Relaxed);
     }
 }

@@ -394,10 +394,11 @@ impl<'a> ControlTask<'a> {
         self.apply_decisions();
         let mut departure: Option<Departure> = None;
         let result = loop {
+            // Each turn counts, not only that of the beat: a starved task gets few.
+            progress.is_made(clock::now());
             tokio::select! {
                 _ = beat.tick() => {
                     helper::check();
-                    progress.is_made(clock::now());
                     self.beat();
                     if self.starting {
                         self.log_start(&threads, began);
