@@ -27,7 +27,9 @@ use super::{
 use crate::{
     Options,
     cluster::BINARY,
-    control_groups, wait_until,
+    control_groups,
+    sys::boottime,
+    wait_until,
     workdir::{WorkDir, make_dir},
 };
 
@@ -194,6 +196,21 @@ impl Actors {
             .find(|call| call.node == node && !except.contains(&call.resource.as_str()));
         ensure!(loud.is_none(), "{loud:?} was not to be");
         Ok(())
+    }
+
+    /// Waits until all calls on `node`, except those of `except`, have ended, and none has come for
+    /// `pause`. The agent may have begun an action whose program has not recorded its call yet.
+    pub fn wait_quiet(&self, node: &str, except: &[&str], pause: Duration) -> Result<()> {
+        let (mut seen, mut since) = (None, boottime());
+        wait_until(SOON, "the actions under way end", || {
+            let mut calls = self.calls()?;
+            calls.retain(|call| call.node == node && !except.contains(&call.resource.as_str()));
+            let now = boottime();
+            if seen.replace(calls.len()) != Some(calls.len()) {
+                since = now;
+            }
+            Ok(now.since(since) > pause && calls.iter().all(|call| call.end.is_some()))
+        })
     }
 
     /// All calls since `mark` without successful monitors, as text.

@@ -157,16 +157,11 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
                     "{done}"
                 );
                 wait_group(cluster, "web", "is left alone", |group| group.maintenance)?;
-                // The actions under way have ended.
-                wait_until(SOON, "the last monitors end", || {
-                    Ok(actors.calls()?.iter().all(|call| call.end.is_some()))
-                })?;
+                let except: &[&str] = if others { &["other1"] } else { &[] };
+                actors.wait_quiet("a", except, QUICK * 2)?;
                 let mark = actors.mark()?;
                 actors.end("a", "two")?;
-                observe(QUICK * 4, || {
-                    let except: &[&str] = if others { &["other1"] } else { &[] };
-                    actors.no_calls(mark, "a", except)
-                })?;
+                observe(QUICK * 4, || actors.no_calls(mark, "a", except))?;
                 result_of(cluster, "a", &["resource", "restart", "one"])?
                     .refusal(&["group web is in maintenance"])?;
                 result_of(cluster, "b", &["resource", "stop", "web"])?
