@@ -1,12 +1,13 @@
 //! The kernel side of heartbeat: thin entry points over the functions in `heartbeat-common`.
 //!
 //! `responder` (XDP) answers probes, votes on leases and records replies. `stamp_probe` (TC egress)
-//! stamps and seals the agent's probes. A timer per peer and link (`watch`) reports passed
-//! deadlines. `guard_ingress` (XDP) and `guard_egress` (TC) drop packets to or from a virtual IP
-//! that this node may not serve; `responder` does so as well. `guard_received` and `guard_sent`
-//! (cgroup_skb) do the same at sockets. `process_exit` (a raw tracepoint) reports the end of
-//! processes. `leader_exit` takes its place on kernels whose tracepoint lacks the necessary
-//! argument.
+//! writes the departure time, the liveness vector and the tag into the agent's probes. A timer per
+//! peer and link (`watch`) reports that a reply is overdue. `guard_ingress` (XDP) and
+//! `guard_egress` (TC) drop packets to or from a virtual IP that this node may not serve.
+//! `responder` does this too for the frames that it passes. `guard_received` and `guard_sent`
+//! (cgroup_skb) drop such packets at sockets. `process_exit` (a raw tracepoint) reports the end of
+//! processes. `leader_exit` takes the place of `process_exit` on kernels whose tracepoint lacks an
+//! argument for the last thread.
 
 #![no_std]
 #![no_main]
@@ -38,9 +39,9 @@ use heartbeat_common::{
 
 use crate::{access::Frame, tables::KernelTables};
 
-/// The responder of cluster links. The program accepts frames of several buffers (`frags`), because
-/// drivers refuse it otherwise if the MTU is large. All bytes that it reads lie in the first
-/// buffer.
+/// The responder of cluster links. The program accepts frames of several buffers (`frags`): with a
+/// large MTU, drivers refuse programs that do not. All bytes that the program reads lie in the
+/// first buffer.
 #[xdp(frags)]
 pub fn responder(ctx: XdpContext) -> u32 {
     let mut frame = Frame::of_xdp(&ctx);
@@ -61,7 +62,7 @@ pub fn responder(ctx: XdpContext) -> u32 {
     }
 }
 
-/// The guard of interfaces with a virtual IP and without heartbeats.
+/// The guard of interfaces that have a virtual IP and are no cluster link.
 #[xdp(frags)]
 pub fn guard_ingress(ctx: XdpContext) -> u32 {
     counters::arrived(ctx.ingress_ifindex() as u32);
@@ -76,8 +77,8 @@ fn pass_guard(frame: &Frame<*mut xdp_md>) -> u32 {
     }
 }
 
-/// The guard of leaving frames. Packets that it lets through go on to the programs after it,
-/// possibly to `stamp_probe`.
+/// The guard of leaving frames. Frames that the guard passes go on to the next programs, for
+/// example to `stamp_probe`.
 #[classifier]
 pub fn guard_egress(ctx: TcContext) -> i32 {
     match guard::egress(&ctx) {
@@ -96,7 +97,8 @@ pub fn guard_sent(ctx: SkBuffContext) -> i32 {
     allow(guard::sent(&ctx))
 }
 
-/// The return value of a cgroup_skb program. Other programs on the way may still refuse the packet.
+/// The return value of a cgroup_skb program for this action. Another program may still drop a
+/// packet that this one passes.
 #[inline(always)]
 fn allow(action: Action) -> i32 {
     match action {
@@ -130,7 +132,7 @@ pub fn process_exit(ctx: RawTracePointContext) {
     }
 }
 
-/// For older kernels: treats the end of a process's first thread as the end of the process.
+/// Takes the end of a process's first thread as the end of the process, on older kernels.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn leader_exit(_: RawTracePointContext) {
     if exits::is_leader() {
@@ -144,7 +146,8 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     loop {}
 }
 
-// SAFETY: the kernel's loader searches for this name and section, and no other code uses them.
+// SAFETY: the loader reads the licence from this section, and no other code uses the name or the
+// section.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,8 +1,10 @@
-//! The guard: a node that may not serve a virtual IP neither receives nor sends its packets.
+//! The guard: a node that may not serve a virtual IP neither receives nor sends packets of the
+//! virtual IP.
 //!
 //! After a VIP's `open_until`, packets to it and from it are dropped, whether or not userspace
-//! still runs. This module is all of the guard but the maps. The guard must never drop a packet
-//! that is neither to nor from a guarded address.
+//! still runs. This module makes all decisions of the guard; the kernel programs add the maps and
+//! the access to packets. The functions here must never drop a packet that is neither to nor from a
+//! guarded address.
 //!
 //! ```text
 //!            arriving: destination                   leaving: source
@@ -16,15 +18,16 @@
 //! correct this node's neighbour cache. This node remains a plain client of an address that another
 //! node serves.
 //!
-//! The guard reads addresses in the fixed headers, which fragments, options and most extension
-//! headers leave alone. A source route is the exception: its final destination lies in an IPv4
-//! option or an IPv6 routing header, so a packet with such a route to a VIP passes. Hosts accept
-//! none by default (`accept_source_route`, `seg6_enabled`). A frame that ends before its addresses
-//! do passes, because no network stack accepts it.
+//! The guard reads addresses in the fixed headers. Fragments, options and most extension headers do
+//! not change these addresses. A source route is the exception: its final destination lies in an
+//! IPv4 option or an IPv6 routing header, so a packet with such a route to a VIP passes. Hosts
+//! accept no source routes by default (`accept_source_route`, `seg6_enabled`). A frame that is too
+//! short to contain its addresses passes, because no network stack accepts such a frame.
 //!
 //! Interfaces and sockets both need a guard. A packet between two processes of one host, or from a
 //! container to its host, passes no guarded interface. At a socket a packet begins with its IP
-//! header. The same rules apply there without ARP, whose packets have no socket.
+//! header. The same rules apply there, except those for ARP: no socket receives or sends ARP
+//! packets through this guard.
 
 use crate::{
     frame::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV6_LEN, MAX_VLANS},
@@ -34,7 +37,8 @@ use crate::{
 };
 
 const ETHERTYPE_ARP: u16 = 0x0806;
-/// Protocol type IPv4, 6 bytes of hardware address, 4 of protocol address (RFC 826).
+/// The protocol type IPv4, a hardware address of 6 bytes, and a protocol address of 4 bytes (RFC
+/// 826).
 const ARP_ETHERNET_IPV4: u32 = 0x0800_0604;
 const PROTOCOL_ICMPV6: u8 = 58;
 /// RFC 4861, section 4.3.
@@ -59,7 +63,7 @@ pub enum Direction {
 
 /// The guarded addresses and the clock, for the guard.
 pub trait GuardTables {
-    /// Refers to a [`crate::maps::GuardRow`].
+    /// A reference to a [`crate::maps::GuardRow`].
     type Row: Copy;
 
     /// Nanoseconds of `CLOCK_BOOTTIME`.
@@ -110,8 +114,8 @@ pub fn sent<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action {
 /// The high and the low half of an [`Address`]: two instructions compare them.
 type Halves = (u64, u64);
 
-/// The two addresses of a packet, which are equal if there is only one. An `Option` in their place
-/// would be copied without its value, which the BPF verifier refuses.
+/// The one or two addresses of a packet that the guard checks. If there is only one, both are
+/// equal. The compiler would copy the unset value of an `Option`, which the BPF verifier rejects.
 type Addresses = [Halves; 2];
 
 #[inline(always)]
@@ -132,20 +136,23 @@ fn judge<T: GuardTables>(
     }
 }
 
-/// Whether the address is guarded and closed. If so, the packet is counted.
+/// Whether the address is guarded and closed. If so, the function counts the packet.
 #[inline(always)]
 fn is_closed<T: GuardTables>((high, low): Halves, tables: &mut T, direction: Direction) -> bool {
-    // Whole words: the BPF compiler would store an array of bytes byte by byte.
+    // The address is built from whole words: the BPF compiler would store an array of bytes byte by
+    // byte.
     let address = [high.to_be(), low.to_be()];
     let Some(row) = tables.row(bytemuck::cast_ref(&address)) else {
         return false;
     };
-    // The clock is read after the lookup of the address: other traffic must not pay for it.
+    // The function reads the clock after the lookup of the address: traffic of other addresses must
+    // not pay for the clock.
     let now = tables.now();
     let open_until = tables.open_until(row);
-    // The namespace comes last, because hardly any packet gets this far.
-    // docs/design/leases.md#rule-5: this comparison alone decides whether the address may be
-    // served.
+    // The check of the namespace comes last, because hardly any packet gets this far.
+    //
+    // docs/design/leases.md#rule-5: the comparison with `open_until` alone decides whether the
+    // address may be served.
     let closed = now >= open_until && tables.is_here();
     if closed {
         tables.count_drop(row, direction);
@@ -161,8 +168,8 @@ fn addressed<P: Packet>(packet: &P) -> Option<Addresses> {
         return destination(packet, ethertype, at);
     }
     let Arp { sender, target } = arp(packet, at)?;
-    // An announcement of the address's owner passes. The guard drops any answer of this node on its
-    // way out.
+    // An announcement by the owner of the address passes. If this node answers it in the name of
+    // the address, the guard drops the answer on its way out.
     (sender != target).then_some([target; 2])
 }
 
@@ -180,8 +187,8 @@ fn spoken_for<P: Packet>(packet: &P) -> Option<Addresses> {
 /// The Ethernet type of a frame that would carry this packet.
 #[inline(always)]
 fn version<P: Packet>(packet: &P) -> Option<u16> {
-    // The check covers two bytes, because the BPF verifier learns nothing from a check for the very
-    // first alone.
+    // The function reads two bytes, because the BPF verifier learns nothing from a check for the
+    // first byte alone.
     match packet.read::<u16>(0)? >> 12 {
         4 => Some(ETHERTYPE_IPV4),
         6 => Some(ETHERTYPE_IPV6),
@@ -220,8 +227,8 @@ fn source<P: Packet>(packet: &P, ethertype: u16, at: usize) -> Option<Addresses>
             let source = v6(packet, at + 8)?;
             match neighbor_discovery(packet, at) {
                 Some((NEIGHBOR_ADVERTISEMENT, target)) => Some([source, target]),
-                // Without a source the solicitation is a claim to the address. With one it is a
-                // client's question.
+                // A solicitation without a source address claims its target (duplicate address
+                // detection). A solicitation with a source address is a client's question.
                 Some((NEIGHBOR_SOLICITATION, target)) if source == (0, 0) => Some([target; 2]),
                 _ => Some([source; 2]),
             }
@@ -247,8 +254,8 @@ struct Arp {
     target: Halves,
 }
 
-/// The ARP packet at `at`, whatever its operation: request and reply both carry their sender's
-/// claim.
+/// The ARP packet at `at`, whatever its operation: a request claims its sender's address as much as
+/// a reply does.
 #[inline(always)]
 fn arp<P: Packet>(packet: &P, at: usize) -> Option<Arp> {
     if packet.read::<u32>(at + 2)? != ARP_ETHERNET_IPV4 {
@@ -261,7 +268,7 @@ fn arp<P: Packet>(packet: &P, at: usize) -> Option<Arp> {
 }
 
 /// The type and the target address of the ICMPv6 message right after the IPv6 header at `at`. Only
-/// the two messages above have a target there.
+/// solicitations and advertisements have a target there.
 #[inline(always)]
 fn neighbor_discovery<P: Packet>(packet: &P, at: usize) -> Option<(u8, Halves)> {
     if packet.read::<u8>(at + 6)? != PROTOCOL_ICMPV6 {

@@ -3,8 +3,8 @@
 //! The leases follow PaxosLease (Trencseni, Gazso and Reinhardt, 2012): a majority of acceptors, no
 //! disk, no synchronised clocks. The same function runs in XDP under the slot's spin lock, in the
 //! simulator and in the model checker. The function must never grant a slot to one node while the
-//! slot is granted to another. All other properties of leases depend on that, and on majorities
-//! that intersect.
+//! slot is granted to another. All other safety properties of leases depend on this one, and on
+//! majorities that intersect.
 //!
 //! ```text
 //!   prepare(b)   another's lease lives? ──▶ refused (its ballot, the time left)
@@ -21,7 +21,8 @@ use crate::{
     wire::{LeaseEntry, NodeId},
 };
 
-/// A proposal's number: `(round << 16) | node id`, so that no two nodes share one.
+/// The number of a proposal: `(round << 16) | node id`, so that two nodes never use the same
+/// ballot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -87,8 +88,8 @@ pub enum Operation {
     Accept = 2,
     /// Free the lease at once, for the [`Successor`] in the entry.
     Release = 3,
-    /// [`Operation::Accept`] by the owner, with the same meaning for an acceptor. The answer can
-    /// wait for the owner's next tick.
+    /// An [`Operation::Accept`] of the node that already owns the lease. The acceptor treats both
+    /// operations alike. The vote does not wake the owner's agent, which reads it at its next tick.
     Renew = 4,
 }
 
@@ -109,8 +110,8 @@ impl Operation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Vote {
-    /// No answer: the acceptor may have forgotten votes that still bind, or the request is one that
-    /// it cannot grant.
+    /// No vote: the acceptor may have lost votes that are still valid, or it cannot grant such a
+    /// request.
     #[default]
     Abstains = 0,
     Granted = 1,
@@ -128,7 +129,7 @@ impl Vote {
     }
 }
 
-/// The memory of an acceptor about one group.
+/// An acceptor's record of one lease, of a group or of an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -142,13 +143,13 @@ pub struct Slot {
     pub promised: u64,
     /// The last ballot with a grant.
     pub ballot: u64,
-    /// The end of the lease, or its former end after a release, on this acceptor's clock, in
-    /// nanoseconds.
+    /// The end of the lease, in nanoseconds of this acceptor's clock. After a release, the end that
+    /// the lease would have had.
     pub expires: u64,
 }
 
 impl Slot {
-    /// The node whose lease lasts at `now`.
+    /// The node whose lease has not ended at `now`.
     #[inline(always)]
     pub const fn live_owner(&self, now: Boottime) -> Option<NodeId> {
         if self.owner != 0 && self.expires > now.as_nanos() {
@@ -166,7 +167,7 @@ pub struct Request {
     pub ballot: Ballot,
     /// The length of the lease, in nanoseconds.
     pub lease_ns: u64,
-    /// The node for which a release is meant.
+    /// The node for which a release frees the lease.
     pub successor: Successor,
 }
 
@@ -180,8 +181,8 @@ pub struct Limits {
 }
 
 impl Request {
-    /// Reads an entry that `from` sent, at the acceptor's time `now`. `None` means that the
-    /// acceptor abstains.
+    /// Reads an entry that the node `from` sent. `now` is the time on the acceptor's clock. `None`
+    /// means that the acceptor abstains.
     #[inline(always)]
     pub fn read(entry: &LeaseEntry, from: NodeId, limits: Limits, now: Boottime) -> Option<Self> {
         let operation = Operation::from_wire(entry.operation)?;
@@ -211,14 +212,15 @@ pub struct Answer {
     /// The length of the granted lease, as it was requested. After a refusal, the remaining time of
     /// the obstructing lease, rounded up to microseconds. Otherwise 0.
     pub micros: u32,
-    /// The requested ballot if it was granted, otherwise the obstructing one.
+    /// The requested ballot if it was granted. Otherwise the ballot of the obstructing lease or
+    /// promise.
     pub ballot: u64,
 }
 
 /// Decides about `request` at `now`, on the acceptor's clock, and records the decision.
 ///
-/// `now` must not be after the instant at which the slot was locked, and the probe that carries the
-/// request must have left before it.
+/// `now` must not be after the instant at which the slot was locked. The probe that carries the
+/// request must have left before `now`.
 #[inline(always)]
 pub fn decide(slot: &mut Slot, request: &Request, now: Boottime) -> Answer {
     let Request {
@@ -242,7 +244,8 @@ pub fn decide(slot: &mut Slot, request: &Request, now: Boottime) -> Answer {
     let mut micros = 0;
     if operation as u8 != Operation::Prepare as u8 {
         let expires = now.saturating_add(lease_ns);
-        // The same owner may count on an older vote for a longer lease.
+        // The end must not move back: the same owner may still count an older vote for a longer
+        // lease.
         if slot.owner != from || expires > slot.expires {
             slot.expires = expires;
         }

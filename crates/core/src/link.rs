@@ -8,25 +8,25 @@
 //!     └─────────────────────────────────────▶        silence
 //! ```
 //!
-//! Two rules make the detector strict. **Only a fresh reply is evidence of life**: the kernel has
-//! already checked that the reply answers a probe of this incarnation, for the first time, within
-//! the timeout. **A node that was itself paused does not declare its peers dead**: a silence counts
-//! only if enough probes left, and if the decision is made on time. Let *R* be the time of the last
+//! Two rules decide what counts. **Only a fresh reply is evidence of life**: the kernel has already
+//! checked that the reply answers a probe of this incarnation, for the first time, within the
+//! timeout. **A node that was itself paused does not declare its peers dead**: a silence counts
+//! only if enough probes left, and if the detector decides on time. Let *R* be the time of the last
 //! fresh reply, *F* the departure of the first unanswered probe, and *K* the departure of the last
 //! probe that the count needs. The deadline is the latest of
 //!
 //! - *R* + timeout,
-//! - *F* + timeout − interval: late probes delay the deadline as much,
-//! - *K* + the rest of the timeout after that many intervals, or half an interval if that is
-//!   longer: the last of these probes has had time to be answered too.
+//! - *F* + timeout − interval: if the probes left late, the deadline is late by the same time,
+//! - *K* + the timeout less one interval for each needed probe, or *K* + half an interval if that
+//!   is later: the last needed probe must also have had time to be answered.
 //!
-//! The count begins anew behind a long pause between two probes. Answers that waited in the network
-//! card during such a pause may have come too late to be fresh.
+//! If a long pause lies between two probes, the count begins anew after the pause. Answers that
+//! waited in the network card during the pause may have become too old to be fresh.
 //!
 //! A late decision may follow a pause of this machine, and answers may still wait in its network
-//! card. Unless the kernel's own timer fired on time, the silence therefore starts anew. This is a
-//! *local stall*. A local stall restarts the count of one silence three times at most: a node that
-//! is always late must also find dead peers.
+//! card. If the kernel's own timer fired on time, the decision stands. Otherwise the count begins
+//! anew. This is a *local stall*. A silence begins anew after a local stall three times at most: a
+//! node that is always late must also find dead peers.
 
 use std::time::Duration;
 
@@ -60,13 +60,14 @@ impl LinkState {
     }
 }
 
-/// The course of a silence that became a decision.
+/// The times of a silence after which the detector declared the link down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// The time of the last reply. `None` if the peer never replied.
     pub last_reply: Option<Boottime>,
     pub deadline: Boottime,
-    /// The time at which the kernel's timer fired for this silence, if it did.
+    /// The time at which the kernel's timer fired for this silence. `None` if the timer did not
+    /// fire.
     pub fired: Option<Boottime>,
     pub decided: Boottime,
 }
@@ -79,16 +80,16 @@ pub enum Finding {
     Waiting,
     Overdue,
     Silent(Silence),
-    /// A stall of this node explains the silence: this check came much too late.
+    /// A stall of this node may explain the silence: this check came much too late.
     Stalled {
         late: Duration,
     },
 }
 
-/// The limit on the stalls of this node that may restart the count of one silence.
+/// The greatest number of stalls of this node that restart the count of one silence.
 const MAX_RESTARTS: u32 = 3;
 
-/// The unanswered probes that count.
+/// The unanswered probes that count towards a silence.
 #[derive(Clone, Copy, Debug)]
 struct Unanswered {
     /// The sequence of the last reply when this count began.
@@ -97,11 +98,11 @@ struct Unanswered {
     /// The newest probe that was counted.
     last_seq: u64,
     last_left: Boottime,
-    /// The number of counted probes. Probes that leave at once may all be lost at once, so such a
-    /// burst counts as one probe, from the first of them.
+    /// The number of counted probes. Probes that leave together may be lost together. Such a burst
+    /// counts as one probe, which left with the first of them.
     counted: u64,
     counted_left: Boottime,
-    /// The departure of the last of the needed probes.
+    /// The departure of the last probe that the count needs. `None` while fewer have left.
     enough_left: Option<Boottime>,
 }
 
@@ -120,7 +121,8 @@ impl Unanswered {
 
     /// Counts one more probe.
     fn add(&mut self, sequence: u64, left: Boottime, timing: &Timing) {
-        // A pause of this length between two probes explains all missing answers before it.
+        // A pause of this length between two probes explains all answers that were missing before
+        // the pause.
         if left.since(self.last_left) > timing.pause() {
             *self = Self::begin(self.reply_seq, sequence, left, timing);
             return;
@@ -136,11 +138,12 @@ impl Unanswered {
     }
 }
 
+/// The failure detector of one link to one peer: its state, and the count of unanswered probes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LinkDetector {
     state: LinkState,
     unanswered: Option<Unanswered>,
-    /// The time before which departed probes do not count.
+    /// The time of the last local stall. Probes that left before it do not count.
     barrier: Boottime,
     deadline: Option<Boottime>,
     /// The number of stalls since the last reply.
@@ -244,8 +247,8 @@ impl LinkDetector {
         let counted_to = self
             .unanswered
             .map_or(reply_seq, |unanswered| unanswered.last_seq);
-        // The ring holds only the newest departures. Older ones left between the last check and the
-        // oldest entry, so the count skips them.
+        // The ring holds only the newest departures. Older departures that were not counted yet
+        // have been overwritten, so the count skips them.
         let oldest_known = row.last_probe_seq.saturating_sub(SENT_RING as u64 - 1);
         // Probes that left together with the answered one do not begin a silence.
         let answered = (reply_seq >= oldest_known).then(|| left_at(row, reply_seq));

@@ -1,24 +1,26 @@
 //! The nodes whose votes count while the voter set changes under traffic.
 //!
-//! Lists are numbered. Each list differs from the one before it by a single change, so that any
-//! majority of the one has a node in common with any majority of the other. Two lists further apart
-//! need not have one: {1, 2} of {1, 2, 3} and {3, 4, 5} of {1, 2, 3, 4, 5} share no node. No node
-//! may therefore claim a lease by list *n* + 1 while another node may hold it by list *n* − 1.
+//! Lists are numbered. Each list differs from the list before it by one node, so that every
+//! majority of the first list has a node in common with every majority of the second. Majorities of
+//! two lists that are further apart need not have a common node: {1, 2} of {1, 2, 3} and {3, 4, 5}
+//! of {1, 2, 3, 4, 5} share no node. Therefore no node may claim a lease by list *n* + 1 while
+//! another node may hold the lease by list *n* − 1.
 //!
 //! ```text
 //!   acceptor   list n ── reload ──▶ list n + 1     votes on claims by its own list and the one before
 //!   claims by  list n ──────────────── settled ──▶ list n + 1
 //! ```
 //!
-//! A node's acceptor uses the new list at once. Its claims use the old one until a majority of the
-//! *old* list has been seen to use the new one for as long as a lease may last. This majority
-//! refuses claims by list *n* − 1, whose majorities would need one of its nodes, and its earlier
-//! grants have run out. Two lists with the same number cannot both get this far, because each needs
-//! a majority of the list before them.
+//! A node's acceptor uses the new list at once. Its claims use the old list until the node has
+//! known, for as long as a lease may last, that a majority of the *old* list uses the new list. The
+//! nodes of this majority abstain on claims by list *n* − 1, and their earlier grants have run out.
+//! Every majority of list *n* − 1 contains one of these nodes, so no node can hold a lease by list
+//! *n* − 1. Two lists with the same number cannot both get this far, because each needs a majority
+//! of the list before them.
 //!
-//! An acceptor's version of the list never decreases. The version of the claims may, after an agent
-//! restart: a new agent counts no vote of an earlier one. An agent without a record of its last
-//! version begins with the older list.
+//! An acceptor's version of the list never decreases. The version of a node's claims may decrease
+//! when the agent restarts: a new agent counts no vote that an earlier agent received. If the
+//! change of the claims was not recorded on disk, the new agent begins with the older list.
 
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ use heartbeat_common::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A list of nodes. A majority of them is needed to claim a lease.
+/// A list of nodes. A claim to a lease needs a majority of these nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Voters {
     /// From 1.
@@ -46,8 +48,9 @@ impl Voters {
         self.nodes.contains(&node)
     }
 
-    /// A digest that is equal for lists of the same nodes, and almost never for others. It is
-    /// 32-bit FNV-1a over the ids in ascending order, two bytes each, the higher first.
+    /// A digest of the nodes. Lists of the same nodes have equal digests, other lists almost never.
+    /// The digest is 32-bit FNV-1a over the ids in ascending order, two bytes each, the higher
+    /// first.
     pub fn digest(&self) -> u32 {
         let mut ids: Vec<u16> = self.nodes.iter().map(|node| node.0).collect();
         ids.sort_unstable();
@@ -57,7 +60,7 @@ impl Voters {
         })
     }
 
-    /// Whether each majority of this list has a node that is also on `new`.
+    /// Whether every majority of this list contains a node that is also on `new`.
     pub fn is_met_by(&self, new: &Self) -> bool {
         let gone = self.nodes.iter().filter(|node| !new.has(**node)).count();
         gone < self.majority()
@@ -71,25 +74,27 @@ impl Voters {
     }
 }
 
-/// A node's own list, and the progress of the other nodes towards it.
+/// The list of this node's acceptor, the list of its claims, and the nodes that use the former.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Membership {
     local: NodeId,
     list: Voters,
     /// The digest of `list`.
     digest: u32,
-    /// The list of the claims. `None` until another node confirms that claims may use `list`.
+    /// The list of the claims. `None` while this node must not claim: it does not know yet whether
+    /// claims may use `list`.
     counted: Option<Voters>,
-    /// The longest remaining time of an earlier lease, on any node's clock.
+    /// The longest time for which a lease that was granted earlier may still last, on any node's
+    /// clock.
     settle: Duration,
-    /// The time since which each node of either list is known to use `list`.
+    /// By node: the time since which that node is known to use `list`.
     confirmed: Vec<(NodeId, Boottime)>,
-    /// Another node already claims leases by `list`.
+    /// Whether a node is known to claim leases by `list` already.
     in_use: bool,
 }
 
 impl Membership {
-    /// This node's acceptor uses `list`, and its claims use `counted`, as far as the node knows.
+    /// Creates the membership of a node whose acceptor uses `list` and whose claims use `counted`.
     /// `max_lease` is the longest lease that any acceptor grants.
     pub fn new(
         local: NodeId,
@@ -124,17 +129,17 @@ impl Membership {
         &self.list
     }
 
-    /// The list of the claims; `None` as long as there must be no claims.
+    /// The list of the claims. `None` while this node must not claim.
     pub fn counted(&self) -> Option<&Voters> {
         self.counted.as_ref()
     }
 
-    /// Whether claims and acceptor go by the same list.
+    /// Whether claims and acceptor use the same list.
     pub fn is_settled(&self) -> bool {
         self.counted.as_ref().map(|counted| counted.version) == Some(self.list.version)
     }
 
-    /// Whether another node claims leases by the acceptor's list already.
+    /// Whether a node is known to claim leases by the acceptor's list already.
     pub fn is_in_use(&self) -> bool {
         self.in_use
     }
@@ -148,7 +153,7 @@ impl Membership {
         }
     }
 
-    /// Records the voter set of a node's answer that came at `now` at the latest.
+    /// Records the voter set in an answer of `node`. The answer arrived at `now` or earlier.
     pub fn hear(&mut self, node: NodeId, said: VoterSet, now: Boottime) {
         if (said.version, said.voters) != (self.list.version, self.digest) {
             return;
@@ -177,8 +182,8 @@ impl Membership {
         let long = |node: &NodeId| since(node).is_some_and(|at| now.since(at) >= self.settle);
         match &self.counted {
             Some(old) => old.nodes.iter().filter(|node| long(node)).count() >= old.majority(),
-            // Each of these nodes saw that its own older list could not have a majority without a
-            // node of this list. All of them refuse claims by older lists.
+            // Each of these nodes has checked that every majority of its older list contains a node
+            // of this list. All nodes of this list abstain on claims by such older lists.
             None => self.list.nodes.iter().all(long),
         }
     }

@@ -8,12 +8,12 @@
 //!    └────────────────────┴─────────────────────────┘
 //! ```
 //!
-//! A release repeats until all acceptors have confirmed it, or until its caller abandons it. Either
-//! leads back to idle.
+//! The proposer repeats a release until all acceptors have confirmed the release, or until the
+//! caller abandons it. After either, the proposer is idle.
 //!
 //! An owner counts an acceptor's vote from the departure of the *probe* that asked for it, and for
 //! a little less than the acceptor does: the lease ends by the owner's count before it ends by the
-//! acceptor's. The owner must never count from any later moment, nor for longer than the probe
+//! acceptor's. The proposer must never count from a later moment, nor for longer than the probe
 //! asked for. The `group` module decides when a node claims a lease.
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ const FEW: usize = 64;
 pub struct Term {
     /// The duration in the requests to the acceptors.
     pub asked: Duration,
-    /// The time for which the owner counts a vote for the lease.
+    /// The time for which the owner counts a vote, from the departure of its probe.
     pub counted: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Term {
     }
 }
 
-/// The request about one lease that the probes carry.
+/// The request for one lease, as the probes carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     pub operation: Operation,
@@ -79,12 +79,12 @@ impl Ask {
 /// The reason why an acceptor did not grant a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Obstacle<N = NodeId> {
-    /// Another node's lease, which lasts for this long on the acceptor.
+    /// A lease of the node `owner`, which ends on the acceptor after `remaining`.
     Lease { owner: N, remaining: Duration },
     /// A lease that its owner has released. This node knows of the release; the acceptor has not
     /// received it yet.
     Unheard,
-    /// A promise to a higher ballot, which is of the node `to`.
+    /// A promise to the higher ballot `ballot` of the node `to`.
     Promise { to: N, ballot: Ballot },
     /// Too few acceptors granted the request in time.
     Silence,
@@ -102,7 +102,7 @@ impl Obstacle {
 }
 
 impl<N> Obstacle<N> {
-    /// The same obstacle, with each node replaced by `name` of it.
+    /// Applies `name` to each node in the obstacle.
     pub(crate) fn named<M>(self, name: impl Fn(N) -> M) -> Obstacle<M> {
         match self {
             Self::Lease { owner, remaining } => Obstacle::Lease {
@@ -132,10 +132,9 @@ enum Phase {
         /// The first ballot of this claim.
         first: Ballot,
         ballot: Ballot,
-        /// By acceptor: the time until which its vote counts, or the start of the clock without a
-        /// vote.
+        /// By acceptor: the time until which its vote counts. Time 0 means that there is no vote.
         until: Vec<Boottime>,
-        /// Whether a majority ever granted the lease.
+        /// Whether votes of a majority have come in for this claim. They may have ended since.
         owned: bool,
     },
     Releasing {
@@ -168,7 +167,7 @@ impl MajorityConfig {
         self.voters / 2 + 1
     }
 
-    /// The number of counting acceptors for which `holds` is true.
+    /// The number of acceptors whose votes count and for which `holds` is true.
     fn count<T>(&self, of: &[T], holds: impl Fn(&T) -> bool) -> usize {
         let counting = of.iter().zip(&self.counts).filter(|(_, counts)| **counts);
         counting.filter(|(one, _)| holds(one)).count()
@@ -181,9 +180,9 @@ pub struct Proposer {
     local: NodeId,
     majority_config: MajorityConfig,
     term: Term,
-    /// The last lease before a graceful restart, and the first ballot that asks for it.
+    /// The longer lease for a graceful restart, and the first ballot that requests it.
     parting: Option<(Ballot, Term)>,
-    /// The highest round seen or used. The next ballot has a higher one.
+    /// The highest round that this node used or received. The next ballot has a higher round.
     round: u64,
     /// The ballot of the last released lease that this node knows of.
     released: Ballot,
@@ -246,8 +245,8 @@ impl Proposer {
         self.round = self.round.max(ballot.round());
     }
 
-    /// Records that the lease with this ballot was released. Returns false if this node knew of the
-    /// release.
+    /// Records that the lease with this ballot was released. Returns false if this node already
+    /// knew of this release.
     ///
     /// An acceptor that still refuses because of this lease has not received the release yet. Such
     /// a refusal must count as a missing answer, and never as a grant.
@@ -266,8 +265,8 @@ impl Proposer {
         ballot.node() == self.released.node() && ballot <= self.released
     }
 
-    /// Begins a new claim with a ballot higher than all that were seen. Returns `None` if there is
-    /// no such ballot.
+    /// Begins a new claim with a ballot higher than all ballots that this node used or received.
+    /// Returns `None` if there is no such ballot.
     pub fn prepare(&mut self) -> Option<Ballot> {
         let ballot = self.next_ballot()?;
         self.enter(Phase::Preparing {
@@ -309,8 +308,8 @@ impl Proposer {
         });
     }
 
-    /// Requests leases of the length `term` from now on, if this node holds the lease, so that the
-    /// next agent of this node can go on with it. The new ballot distinguishes votes for the longer
+    /// If this node holds the lease, requests the length `term` from now on, so that the next agent
+    /// of this node can go on with the lease. The new ballot distinguishes votes for the longer
     /// lease from votes for a shorter one that are still on their way.
     pub fn part(&mut self, term: Term) {
         if matches!(self.phase, Phase::Holding { owned: true, .. })
@@ -351,7 +350,7 @@ impl Proposer {
 
     /// Counts the vote of `acceptor` on a request in the probe that left at `left`.
     ///
-    /// Returns the obstacle if the acceptor refused this request and named a reason.
+    /// Returns the obstacle if the acceptor refused the current request of this claim.
     pub fn count(&mut self, acceptor: Seat, vote: &LeaseEntry, left: Boottime) -> Option<Obstacle> {
         let operation = Operation::from_wire(vote.operation)?;
         let said = Ballot(vote.ballot);
@@ -396,10 +395,10 @@ impl Proposer {
                     });
                 }
             }
-            // A lower ballot of the same claim counts too. A ballot of an earlier claim must not
-            // count: the lease may have been released since. A vote for a lease shorter than `term`
-            // must not count either: the acceptor may grant the slot to another node before the end
-            // that this node would count.
+            // A vote for a lower ballot of the same claim counts too. A vote for a ballot of an
+            // earlier claim must not count: this node may have released the lease since. A vote for
+            // a lease shorter than `term` must not count either: the acceptor may grant the slot to
+            // another node before the end that this node would count.
             Phase::Holding {
                 first,
                 ballot,
@@ -466,9 +465,9 @@ impl Proposer {
                 remaining: Duration::from_micros(micros.into()),
             });
         }
-        // An acceptor without this lease has made a promise to another node. A higher ballot makes
-        // the acceptor vote for this claim again. The acceptors that granted this lease refuse the
-        // other node.
+        // An acceptor that does not record this lease has made a promise to another node. A higher
+        // ballot makes the acceptor vote for this claim again. The other node gets no majority: the
+        // acceptors that granted this lease refuse it.
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
             && let Phase::Holding { ballot, .. } = &mut self.phase
@@ -486,15 +485,15 @@ impl Proposer {
         self.refused.contains(&true)
     }
 
-    /// Whether the acceptors that do not refuse are fewer than a majority.
+    /// Whether so many acceptors refuse that the rest is no majority of the voters.
     pub fn is_hopeless(&self) -> bool {
         self.majority_config
             .count(&self.refused, |refused| !refused)
             < self.majority()
     }
 
-    /// The end of the lease, or the start of the clock if a majority never granted the lease. Until
-    /// the end this node is the only owner.
+    /// The end of the lease, or time 0 if no majority granted the lease. Until this end, this node
+    /// is the only owner.
     pub fn lease_end(&self) -> Boottime {
         self.lease_end_by(&self.majority_config)
     }
@@ -504,7 +503,8 @@ impl Proposer {
         let Phase::Holding { until, .. } = &self.phase else {
             return Boottime::default();
         };
-        // The array is large enough for any sensible number of voters: the pulse must not allocate.
+        // The pulse must not allocate in the steady state. In a cluster of up to `FEW` nodes the
+        // array is large enough.
         let mut few = [Boottime::default(); FEW];
         let mut many;
         let ends = match few.get_mut(..until.len()) {
@@ -538,7 +538,7 @@ impl Proposer {
         }
     }
 
-    /// The number of counting acceptors whose grant still holds at `now`.
+    /// The number of acceptors whose votes count and have not ended at `now`.
     pub fn votes(&self, now: Boottime) -> usize {
         match &self.phase {
             Phase::Holding { until, .. } => self.majority_config.count(until, |until| *until > now),

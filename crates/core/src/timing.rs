@@ -16,7 +16,8 @@ pub struct Timing {
     pub agent_stall: Duration,
     /// The length of a lease on an acceptor.
     pub lease: Duration,
-    /// The bound on the difference of the rates of two clocks, in parts per million.
+    /// The bound on the difference between the rate of any node's clock and true time, in parts per
+    /// million.
     pub drift_ppm: u32,
 }
 

@@ -112,7 +112,7 @@ impl Health {
 
 /// The liveness vector: the state of the node that sent this heartbeat.
 ///
-/// The responder's kernel fills it in at the moment of the reply.
+/// The kernel of the sending node fills it in at the moment at which the probe or the reply leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Liveness {
     /// A [`NodeState`], as a byte so that an unknown one survives.
