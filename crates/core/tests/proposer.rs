@@ -344,3 +344,96 @@ fn a_vote_counts_from_when_its_probe_left() {
         assert_eq!(claim.lease_end(), later.after(TERM.counted));
     }
 }
+
+#[test]
+fn a_promise_to_another_request_does_not_count() {
+    let mut claim = proposer(3);
+    let earlier = claim.prepare().expect("a ballot");
+    claim.abandon();
+    let present = claim.prepare().expect("a ballot");
+    let others = [
+        (Operation::Prepare, earlier),
+        (Operation::Accept, present),
+        (Operation::Renew, present),
+        (Operation::Release, present),
+    ];
+    for (operation, ballot) in others {
+        for acceptor in 0..3 {
+            let granted = vote(operation, Vote::Granted, ballot, 0);
+            claim.count(Seat(acceptor), &granted, NOW);
+        }
+        assert!(claim.is_preparing(), "{operation:?} {ballot:?}");
+    }
+}
+
+#[test]
+fn obstacles_of_one_kind_about_one_node_are_alike() {
+    let lease = |owner, millis| Obstacle::Lease {
+        owner,
+        remaining: Duration::from_millis(millis),
+    };
+    let promise = |to, round| Obstacle::Promise {
+        to,
+        ballot: Ballot::new(round, to),
+    };
+    assert!(lease(OTHER, 10).is_like(lease(OTHER, 20)));
+    assert!(promise(OTHER, 7).is_like(promise(OTHER, 8)));
+    assert!(Obstacle::Unheard.is_like(Obstacle::Unheard));
+    assert!(Obstacle::<NodeId>::Silence.is_like(Obstacle::Silence));
+    let kinds = [
+        lease(OTHER, 10),
+        lease(LOCAL, 10),
+        promise(OTHER, 7),
+        promise(LOCAL, 7),
+        Obstacle::Unheard,
+        Obstacle::Silence,
+    ];
+    for (at, one) in kinds.into_iter().enumerate() {
+        for other in kinds.into_iter().skip(at + 1) {
+            assert!(!one.is_like(other), "{one:?}, {other:?}");
+            assert!(!other.is_like(one), "{other:?}, {one:?}");
+        }
+    }
+}
+
+/// An owner that renewed before it owns the lease would raise its ballot at a mere promise.
+#[test]
+fn a_claim_asks_to_accept_until_a_majority_has_granted_it() {
+    let mut claim = proposer(5);
+    claim.prepare();
+    for acceptor in 0..3 {
+        grant(&mut claim, acceptor, NOW);
+    }
+    for acceptor in 0..3 {
+        let asked = claim.ask().map(|ask| ask.operation);
+        assert_eq!(asked, Some(Operation::Accept), "{acceptor} votes");
+        grant(&mut claim, acceptor, NOW);
+    }
+    let asked = claim.ask().map(|ask| ask.operation);
+    assert_eq!(asked, Some(Operation::Renew));
+}
+
+#[test]
+fn a_promise_to_a_ballot_whose_lease_was_released_is_an_obstacle() {
+    let theirs = Ballot::new(99, OTHER);
+    let mut claim = proposer(3);
+    claim.prepare();
+    claim.heard_release(theirs);
+    let refused = vote(Operation::Prepare, Vote::Refused, theirs, 0);
+    let promise = Obstacle::Promise {
+        to: OTHER,
+        ballot: theirs,
+    };
+    assert_eq!(claim.count(Seat(1), &refused, NOW), Some(promise));
+    assert!(claim.is_contested());
+}
+
+#[test]
+fn a_vote_ends_at_its_end() {
+    let claim = owner(3, [0, 1]);
+    let end = NOW.after(TERM.counted);
+    let before = Boottime::from_nanos(end.as_nanos() - 1);
+    assert_eq!((claim.votes(before), claim.votes(end)), (2, 0));
+    assert!(claim.has_vote_of(Seat(1), before));
+    assert!(!claim.has_vote_of(Seat(1), end));
+}
