@@ -8,7 +8,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use heartbeat_common::time::Boottime;
 
-use super::{Ending, Threads};
+use super::{Ending, threads::Threads};
 use crate::{clock, messages::Directive};
 
 /// The way in which the agent ends.

@@ -2,6 +2,7 @@
 
 mod abstentions;
 mod agent_check;
+mod channels;
 mod confine;
 mod control_task;
 mod exchange;
@@ -22,33 +23,32 @@ pub(crate) mod setup;
 mod strangers;
 mod supervisor;
 mod terms;
+mod threads;
 mod tick;
 mod view;
 mod vitals;
 mod voters;
 
-use std::{collections::VecDeque, fs, sync::Arc, thread, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::{Command, cluster::Intent, group::GroupEvent, membership::Membership, report};
+use heartbeat_core::membership::Membership;
 use heartbeat_sys::files::{atomic_file::Writer, incarnation};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::{runtime::Runtime, sync::mpsc::UnboundedReceiver};
 
-use self::{control_task::ControlTask, groups::Groups};
+use self::{channels::Channels, control_task::ControlTask, groups::Groups, threads::Threads};
 use crate::{
     clock,
     config::{Config, Group, key::Keys},
     control::{protocol, server},
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
     health::{Checks, Means, Notice},
-    helper,
-    interface_monitor::{self, InterfaceMonitor},
-    logging, membership_store,
-    messages::{Directive, Report, ResourceCommand},
+    helper, interface_monitor, logging, membership_store,
+    messages::{ActionRequest, Directive, Report, ResourceCommand},
     privileges,
     pulse::{
-        Directives, Identity, Pulse, Sink, StartState,
+        Directives, Identity, Pulse, StartState,
         mailbox::{Post, mailbox},
         realtime::{Granter, Urgency},
     },
@@ -228,19 +228,7 @@ fn run_loaded(
         channel,
         ends,
     )?;
-    let watcher = {
-        let _inside = runtime.enter();
-        Watcher::start(ProcessExits::listen(exits))
-    };
-    let places = Places::of(config);
-    let means = Means {
-        watcher: watcher.clone(),
-        bus: places.bus.clone(),
-        mark: format!("{}-{}-{}", config.cluster, config.instance, places.node),
-    };
-    let forwarder = forward_output(&places);
-    let agents = Agents::new(places).with_watcher(watcher);
-    runtime.spawn(executors::perform(agents, commands.clone(), work_inbox));
+    let (means, forwarder) = start_executors(config, &runtime, exits, commands.clone(), work_inbox);
     let (interface_reports, monitor_commands) = (reports.clone(), commands.clone());
     drop(reports);
     let sink = Channels::new(commands, pulse_reports);
@@ -279,20 +267,7 @@ fn run_loaded(
         commands: monitor_commands,
         report: move |event| drop(interface_reports.send(Report::Interface(event))),
     };
-    let monitor = InterfaceMonitor::start(config, dataplane, pulse.bound.clone(), monitor_ends);
-    let monitor = match monitor {
-        Ok(monitor) => monitor,
-        Err(error) => {
-            pulse.stop();
-            manager.stop();
-            return Err(error);
-        }
-    };
-    let threads = Threads {
-        monitor,
-        pulse,
-        manager,
-    };
+    let threads = Threads::with_monitor(config, dataplane, (pulse, manager), monitor_ends)?;
     let task = {
         let _inside = runtime.enter();
         let (config, keys) = (Arc::clone(config), Arc::clone(keys));
@@ -326,6 +301,31 @@ fn run_loaded(
     // A blocking check of the host must not keep the agent from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Starts the executors of actions on resources. Returns the means of health checks, and the
+/// forwarder of the programs' output.
+fn start_executors(
+    config: &Config,
+    runtime: &Runtime,
+    exits: ExitProgram,
+    commands: Post<ResourceCommand>,
+    work: UnboundedReceiver<ActionRequest>,
+) -> (Means, Option<Forwarder>) {
+    let watcher = {
+        let _inside = runtime.enter();
+        Watcher::start(ProcessExits::listen(exits))
+    };
+    let places = Places::of(config);
+    let means = Means {
+        watcher: watcher.clone(),
+        bus: places.bus.clone(),
+        mark: format!("{}-{}-{}", config.cluster, config.instance, places.node),
+    };
+    let forwarder = forward_output(&places);
+    let agents = Agents::new(places).with_watcher(watcher);
+    runtime.spawn(executors::perform(agents, commands, work));
+    (means, forwarder)
 }
 
 /// Begins to forward the output of resource programs. Without the forwarder the programs run all
@@ -372,136 +372,4 @@ fn inherited_groups(config: &Config, dataplane: &Dataplane) -> Vec<Option<Bootti
     };
     let groups = config.served_groups().iter();
     groups.zip(dataplane.inherited_groups()).map(of).collect()
-}
-
-/// The threads of the agent beside the tokio runtime.
-struct Threads {
-    monitor: InterfaceMonitor,
-    pulse: Pulse,
-    manager: ResourceManager,
-}
-
-/// The longest hand-over at a stop, beside the stop timeouts of the resources.
-const DRAIN: Duration = Duration::from_secs(2);
-
-impl Threads {
-    /// Begins to hand over the served groups. Returns the deadline for groups that may never begin
-    /// to stop.
-    fn drain(&self) -> Boottime {
-        self.pulse
-            .directives()
-            .send(Directive::Intend(Intent::Drain));
-        clock::now().after(DRAIN + self.pulse.stats.stop_timeout())
-    }
-
-    /// Returns whether all served groups have stopped, as far as they can.
-    ///
-    /// The wait for a group that is stopping has no limit: the lease ends with this agent, and
-    /// another node would start a group that may still run here.
-    fn is_drained(&self, until: Boottime) -> bool {
-        let stats = &self.pulse.stats;
-        let in_vain = clock::now() >= until && stats.stopping().next().is_none();
-        stats.has_stopped() || in_vain || !self.pulse.is_running()
-    }
-
-    /// Hands over and stops the groups that are still served, then removes all addresses. The pulse
-    /// ends before the resource manager, because only the pulse commands the manager.
-    ///
-    /// A thread that blocks in this function shows the pulse no progress. After `agent_stall` the
-    /// pulse then gives up all groups that have not stopped yet, so callers drain first. A failing
-    /// agent that cannot drain waits here for the longest stop timeout, and no longer.
-    fn stop(self) {
-        let until = self.drain();
-        while !self.is_drained(until) && clock::now() < until {
-            thread::sleep(Duration::from_millis(1));
-        }
-        self.monitor.stop();
-        self.pulse.stop();
-        self.manager.stop();
-    }
-}
-
-/// Passes the core's commands to the resource manager and the control task.
-struct Channels {
-    commands: Outbox<ResourceCommand>,
-    reports: Outbox<Report>,
-}
-
-/// Messages that the pulse has not delivered yet, and the mailbox for them.
-struct Outbox<T> {
-    kept: VecDeque<T>,
-    post: Post<T>,
-}
-
-impl<T> Outbox<T> {
-    fn new(post: Post<T>) -> Self {
-        Self {
-            kept: VecDeque::with_capacity(64),
-            post,
-        }
-    }
-
-    fn push(&mut self, message: T) {
-        self.kept.push_back(message);
-    }
-}
-
-impl Channels {
-    fn new(commands: Post<ResourceCommand>, reports: Post<Report>) -> Self {
-        Self {
-            commands: Outbox::new(commands),
-            reports: Outbox::new(reports),
-        }
-    }
-}
-
-impl Sink for Channels {
-    fn deliver(&mut self) -> bool {
-        // Reports of decisions leave before the commands that follow from them.
-        let reported = self.reports.post.try_send(&mut self.reports.kept);
-        let commanded = self.commands.post.try_send(&mut self.commands.kept);
-        reported && commanded
-    }
-
-    fn command(&mut self, at: Boottime, command: Command) {
-        match command {
-            Command::Group {
-                group,
-                event:
-                    GroupEvent::LeaseAcquired {
-                        timeline,
-                        regained: false,
-                    },
-            } => self.commands.push(ResourceCommand::Start {
-                group,
-                timeline,
-                decided: at,
-            }),
-            Command::Group {
-                group,
-                event: GroupEvent::LeaseGivenUp(_),
-            } => self
-                .commands
-                .push(ResourceCommand::Stop { group, decided: at }),
-            // Neighbours may have learnt another place of the address meanwhile.
-            Command::Group {
-                event: GroupEvent::LeaseAcquired { regained: true, .. },
-                ..
-            } => self.commands.push(ResourceCommand::Reassert),
-            _ => {}
-        }
-        self.reports.push(Report::Command(at, command));
-    }
-
-    fn spent(&mut self, report: report::Report) {
-        self.reports.push(Report::Spent(report));
-    }
-
-    fn send_failed(&mut self, error: Option<nix::Error>, errors: u64) {
-        self.reports.push(Report::SendFailed { errors, error });
-    }
-
-    fn own_vote_failed(&mut self, error: anyhow::Error) {
-        self.reports.push(Report::OwnVoteFailed { error });
-    }
 }

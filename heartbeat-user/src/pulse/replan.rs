@@ -4,7 +4,11 @@ use heartbeat_core::{
     cluster::Member, index::VipIndex, index_vec::ByGroup, membership::Membership, placement::Layout,
 };
 
-use super::{Identity, addresses, layout, member, sender::Round};
+use super::{
+    Identity,
+    plan::{addresses, layout, member},
+    sender::Round,
+};
 use crate::{
     config::{Config, key::Keys},
     dataplane::{GuardView, PeerRows},

@@ -501,3 +501,8 @@ pub(super) fn open(vips: &[Vip], netlink: &mut Netlink) -> Result<IndexVec<VipIn
         |vip: &Vip| Held::new(vip, &ours, netlink).with_context(|| format!("vip {}", vip.name));
     vips.iter().map(held).collect()
 }
+
+/// Returns all addresses that may be served here.
+pub(super) fn addresses(held: &[Held]) -> Vec<IpAddr> {
+    held.iter().map(|held| held.vip.address.address).collect()
+}

@@ -50,6 +50,9 @@ pub struct Checked {
     /// The changes in the node's file that are not in force yet, and that a replacement would lose.
     #[serde(default)]
     pub pending: Vec<String>,
+    /// Whether a reload is under way there. The node then does not know `changes`.
+    #[serde(default)]
+    pub reloading: bool,
     /// The reasons why the configuration cannot be used there: place, cause and remedy of each.
     pub errors: Vec<String>,
     pub warnings: Vec<String>,

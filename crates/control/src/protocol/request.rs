@@ -173,6 +173,11 @@ pub enum Response {
     NotReached {
         message: String,
     },
+    /// The node of the request received it, and its answer is missing. The node may have carried
+    /// out the request.
+    Unanswered {
+        message: String,
+    },
     /// The agent carried out the request. The text says what was done.
     Done {
         text: String,

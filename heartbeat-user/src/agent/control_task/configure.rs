@@ -123,7 +123,8 @@ impl ControlTask<'_> {
             Some(Lost::Invalid) => vec!["it is not valid".to_owned()],
             None => Vec::new(),
         };
-        if self.is_reloading() {
+        checked.reloading = self.is_reloading();
+        if checked.reloading {
             checked.errors.push(
                 "a reload is under way\n  try again when `heartbeat status` shows that it is done"
                     .to_owned(),

@@ -1,69 +1,63 @@
 //! The control task: one tokio task that keeps the view, the journal and the hooks, answers the
 //! control socket, and shows the pulse that it makes progress.
 
+mod beat;
 mod configure;
+mod decisions;
+mod events;
 mod hooks;
 mod members;
 mod outdated;
 mod rekey;
 mod reload;
 mod requests;
+mod signals;
 mod starved;
+mod stop;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Result, anyhow};
 use aya_log::EbpfLogger;
 use heartbeat_common::{
     time::Boottime,
-    units::Short,
-    verdict::Verdict,
     wire::{Incarnation, NodeId},
 };
-use heartbeat_core::{
-    Command,
-    cluster::Intent,
-    group::{GroupEvent, Note, Reason as Why},
-    index::{GroupIndex, ResourceIndex},
-    index_vec::{ByGroup, IndexVec},
-    peer::PeerState,
-};
-use heartbeat_sys::files::{atomic_file::Writer, readiness::readable};
+use heartbeat_core::{cluster::Intent, index_vec::ByGroup, peer::PeerState};
+use heartbeat_sys::files::atomic_file::Writer;
 use log::Log;
 use tokio::{
-    io::unix::AsyncFd,
     net::UnixListener,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{
-        mpsc::{self, UnboundedReceiver, UnboundedSender},
-        oneshot, watch,
+        mpsc::{self, UnboundedReceiver},
+        watch,
     },
     time::MissedTickBehavior,
 };
 
 use self::{
+    decisions::Applied,
+    events::PulseReports,
     reload::{Asker, Steps, UnderWay},
+    signals::Signals,
     starved::{Found, Search},
+    stop::Stops,
 };
 use super::{
-    Ending, Threads,
+    Ending,
     agent_check::AgentCheck,
     exchange::{Exchange, Fetched},
-    graceful_restart::{self, Departure, Reply},
+    graceful_restart::{self, Departure},
     groups::Groups,
     journal::Journal,
-    operate::{Operator, Origin},
+    operate::Operator,
     outages::Outages,
     outdated::Outdated,
     overdue::Overdue,
     refusals::Refusals,
     strangers::Strangers,
     supervisor::Supervisor,
+    threads::Threads,
     tick,
     view::{self, Shared, View},
 };
@@ -71,27 +65,22 @@ use crate::{
     clock,
     config::{Config, key::Keys},
     control::{
-        protocol::{Confinement, EventKind, Request, Response},
+        protocol::{Confinement, EventKind},
         server,
         severity::Severity,
     },
     dataplane::{Dataplane, LocalView},
-    decision_store::Subject,
     health::{Checks, Notice},
     helper,
-    hooks::Hooks,
+    hooks::{Ended, Hooks},
     interface_monitor::MonitorHandle,
-    load::{
-        Meter, Reading,
-        late::{self, Host},
-    },
-    logging,
-    logging::rate_limit::RateLimit,
-    messages::{Directive, Part, Report, ResourceCommand},
+    load::{Meter, late},
+    logging::{self, rate_limit::RateLimit},
+    messages::{Directive, Report, ResourceCommand},
     net::LinkWatch,
     peering,
     pulse::{
-        Directives, GroupStats, Identity,
+        Directives, Identity,
         mailbox::{Mailbox, Post},
     },
 };
@@ -148,6 +137,12 @@ pub(super) struct ControlTask<'a> {
     starting: bool,
 }
 
+/// The time between two checks for the end of a stop.
+const DEPARTURE_POLL: Duration = Duration::from_millis(1);
+
+/// The longest time for hooks while the agent stops.
+const HOOKS_TIME_LIMIT: Duration = Duration::from_secs(5);
+
 /// A repeated fault whose log lines are limited in rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shortage {
@@ -155,78 +150,6 @@ enum Shortage {
     OwnVote,
     /// A witness sends commands.
     Trust,
-}
-
-/// The requests to stop that passed the check, as the senders of their answers.
-struct Stops {
-    sender: UnboundedSender<oneshot::Sender<Response>>,
-    receiver: UnboundedReceiver<oneshot::Sender<Response>>,
-}
-
-impl Stops {
-    fn new() -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        Self { sender, receiver }
-    }
-}
-
-/// The operators' decisions on a group that have been applied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Applied {
-    maintained: bool,
-    stopped: bool,
-    resources_stopped: IndexVec<ResourceIndex, bool>,
-}
-
-/// The reports of the pulse, in their order.
-struct PulseReports {
-    mailbox: Mailbox<Report>,
-    /// The same wakeup as that of the mailbox.
-    wakeup: AsyncFd<OwnedFd>,
-    taken: VecDeque<Report>,
-}
-
-impl PulseReports {
-    /// Must be called inside a tokio runtime.
-    fn new(mailbox: Mailbox<Report>) -> Result<Self> {
-        Ok(Self {
-            wakeup: readable(mailbox.as_fd().try_clone_to_owned()?)?,
-            mailbox,
-            taken: VecDeque::new(),
-        })
-    }
-
-    /// Waits until the mailbox may have reports. Cancel-safe.
-    async fn wait(&self) {
-        // An error means that the runtime is ending.
-        if let Ok(mut ready) = self.wakeup.readable().await {
-            ready.clear_ready();
-        }
-    }
-}
-
-/// The time between two checks for the end of a stop.
-const DEPARTURE_POLL: Duration = Duration::from_millis(1);
-/// The longest time for hooks while the agent stops.
-const HOOKS_TIME_LIMIT: Duration = Duration::from_secs(5);
-
-/// The signals that the task waits for, beside reports and requests.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    part: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            part: signal(SignalKind::user_defined2())?,
-        })
-    }
 }
 
 impl<'a> ControlTask<'a> {
@@ -417,18 +340,7 @@ impl<'a> ControlTask<'a> {
                     self.report(report, &hooks);
                 }
                 Some((request, answer)) = asked.recv() => {
-                    // The client may have disconnected.
-                    match request {
-                        Request::Reload => self.reload(Asker::Client(answer)),
-                        Request::Configure { node, step } => {
-                            self.configure(node, step, Origin::Local, answer);
-                        }
-                        Request::Stop { keep, force } if keep || force || departure.is_some() => {
-                            let _ = answer.send(self.depart(keep, &threads, &mut departure));
-                        }
-                        Request::Stop { .. } => self.judge_stop(answer),
-                        request => self.answer(request, answer),
-                    }
+                    self.take_request(request, answer, &threads, &mut departure);
                 }
                 Some(answer) = self.stops.receiver.recv() => {
                     // The client may have gone.
@@ -480,6 +392,18 @@ impl<'a> ControlTask<'a> {
         }
         drop(ended_sender);
         serving.abort();
+        self.end(threads, hooks, (pulse, reports), ended).await;
+        result
+    }
+
+    /// Stops the threads, and runs the hooks that follow from the stop.
+    async fn end(
+        &mut self,
+        threads: Threads,
+        hooks: Hooks,
+        (mut pulse, mut reports): (PulseReports, UnboundedReceiver<Report>),
+        mut ended: UnboundedReceiver<Ended>,
+    ) {
         tokio::task::block_in_place(|| threads.stop());
         self.pulse_reports(&mut pulse, &hooks);
         // No sender is left: the loop ends with the last report.
@@ -490,345 +414,12 @@ impl<'a> ControlTask<'a> {
         while let Ok(ended) = ended.try_recv() {
             self.hook_ended(ended);
         }
-        result
-    }
-
-    /// Starts a task that asks the other nodes whether this one may stop.
-    fn judge_stop(&self, answer: oneshot::Sender<Response>) {
-        let (operator, may) = (Arc::clone(&self.operator), self.stops.sender.clone());
-        tokio::spawn(async move {
-            match operator.why_not_to_stop_now().await {
-                Some(message) => drop(answer.send(Response::Error { message })),
-                None => drop(may.send(answer)),
-            }
-        });
-    }
-
-    /// Returns the reason against a stop of this node: too few votes would be left. With `may` the
-    /// check is skipped.
-    fn refuse_to_stop(&self, may: bool) -> Option<String> {
-        match may {
-            true => None,
-            false => self.operator.why_not_to_stop(),
-        }
-    }
-
-    /// Begins to stop, or (`keep`) to leave everything in place for the next agent.
-    ///
-    /// The control task continues meanwhile: resources need time to stop, and peers must not treat
-    /// this side as stalled.
-    fn depart(
-        &mut self,
-        keep: bool,
-        threads: &Threads,
-        departure: &mut Option<Departure>,
-    ) -> Response {
-        let text = match Reply::of(*departure, keep) {
-            Reply::Wait => {
-                self.note(clock::now(), EventKind::Parting);
-                self.log_blocked_groups();
-                *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
-                "stopping for a restart: programs, addresses and resources stay in place"
-            }
-            Reply::Drain => {
-                self.supervisor.stopping();
-                self.note(clock::now(), EventKind::Stopping);
-                self.log_blocked_groups();
-                view::lock(&self.view).groups.stop();
-                self.publish();
-                *departure = Some(Departure::Draining(threads.drain()));
-                "stopping: the groups here are handed over"
-            }
-            Reply::None => "the agent is stopping already",
-            Reply::Refused(why) => {
-                log::warn!("rejected a request to stop in another way: {why}");
-                return Response::Error {
-                    message: why.to_owned(),
-                };
-            }
-        };
-        Response::Done {
-            text: text.to_owned(),
-        }
-    }
-
-    /// Logs the groups that are known to delay the end of this agent.
-    fn log_blocked_groups(&self) {
-        let view = view::lock(&self.view);
-        for group in self.operator.stats.stopping() {
-            let group = &self.config.groups[group];
-            if view.groups.is_blocked_here(group) {
-                log::error!("{}", blocked_group_text(&group.name));
-            }
-        }
-    }
-
-    /// Logs the duration of the start, once the first probe has left.
-    fn log_start(&mut self, threads: &Threads, began: Boottime) {
-        if let Some(took) = graceful_restart::start_took(threads, began) {
-            self.starting = false;
-            log::info!("sending heartbeats (start took {})", Short(took));
-        }
-    }
-
-    /// Polls the sources that send no event.
-    fn beat(&mut self) {
-        let now = clock::now();
-        if let Some(kernel_log) = &mut self.kernel_log {
-            kernel_log.flush();
-        }
-        logging::report_suppressed();
-        {
-            let view = view::lock(&self.view);
-            self.exchange.poll(|peer| view.groups.known(peer));
-        }
-        for refused in self.refusals.check(&self.config, now) {
-            self.note(now, refused);
-        }
-        self.check_outdated(now);
-        let dataplane = &self.dataplane;
-        self.strangers
-            .check(now, || dataplane.count(Verdict::ForeignSocket));
-        let name = |group: GroupIndex| self.config.groups[group].name.clone();
-        self.overdue.check(now, &self.operator.stats, name);
-        self.notify_supervisor(now);
-    }
-
-    /// Reports to the service manager that pulse and control task are alive.
-    fn notify_supervisor(&mut self, now: Boottime) {
-        let (stats, config) = (&self.operator.stats, &self.config);
-        let status = || {
-            let groups = config.served_groups().len();
-            let serves = |group: &&GroupStats| group.open_until.load(Relaxed) > now.as_nanos();
-            format!(
-                "{} of {} nodes are up, {} of {groups} groups served here",
-                stats.alive.load(Relaxed),
-                config.nodes.len(),
-                stats.groups.iter().take(groups).filter(serves).count(),
-            )
-        };
-        self.supervisor.beat(now, stats.ticks.load(Relaxed), status);
-    }
-
-    fn health_notice(&mut self, notice: Notice, hooks: &Hooks) {
-        let checks = self.checks.snapshot();
-        {
-            let mut view = view::lock(&self.view);
-            if let Notice::Sum(sum) = notice {
-                view.vitals.summed(sum);
-            }
-            view.vitals.checked(checks);
-            let failing = view.vitals.failing();
-            view.groups.fail(failing);
-        }
-        if let Notice::Turn(turn) = notice {
-            self.health_hooks(&turn, hooks);
-            let what = EventKind::Health {
-                check: turn.name,
-                failure: turn.meaning.to_string(),
-                well: turn.well,
-                message: turn.message,
-            };
-            self.note(turn.at, what);
-        }
-        self.publish();
-    }
-
-    fn measured(&self, reading: Reading) {
-        view::lock(&self.view).vitals.measured(reading);
-        self.directives.send(Directive::Load(reading.load));
-    }
-
-    fn host_sampled(&self, host: Host) {
-        view::lock(&self.view).host_sampled(host);
-    }
-
-    /// Handles the result of an attempt to fetch a peer's report.
-    fn fetched(&mut self, fetched: Fetched) {
-        let node = fetched.0;
-        let Some((node, report)) = self.exchange.ended(fetched) else {
-            view::lock(&self.view).groups.unanswered(node, clock::now());
-            return;
-        };
-        self.handle_refusals(node, &report);
-        view::lock(&self.view).abstains(node, report.abstains_ns);
-        let (report, decided) = view::lock(&self.view).groups.reported(node, report);
-        self.directives.send(Directive::Reported { node, report });
-        if decided {
-            self.apply_decisions();
-        }
-    }
-
-    /// Applies the decisions of operators, made here or on another node.
-    fn apply_decisions(&mut self) {
-        let view = view::lock(&self.view);
-        let mut told = Vec::new();
-        let mut tell = |by: Option<NodeId>, what: String| {
-            let node = by.and_then(|by| self.config.node(by));
-            let node = node.map(|node| node.name.clone());
-            let decided = EventKind::Decided { node, what };
-            // A decision on all groups is logged once.
-            if !told.contains(&decided) {
-                told.push(decided);
-            }
-        };
-        self.applied
-            .resize_with(self.config.served_groups().len(), Applied::default);
-        for (index, group) in self.config.served_groups().iter_enumerated() {
-            let wanted = Applied {
-                maintained: view.groups.is_maintained(group),
-                stopped: view.groups.is_stopped(group),
-                resources_stopped: group
-                    .resources
-                    .iter()
-                    .map(|resource| view.groups.is_resource_stopped(resource))
-                    .collect(),
-            };
-            let old = std::mem::replace(&mut self.applied[index], wanted.clone());
-            let note = |note| self.directives.send(Directive::Note { group: index, note });
-            if old.maintained != wanted.maintained {
-                let on = wanted.maintained;
-                note(Note::Maintained(on));
-                self.commands
-                    .send(ResourceCommand::Maintain { group: index, on });
-                let (by, of) = match view.groups.maintenance_by(group) {
-                    Some((Subject::Maintenance, by)) => (Some(by), "all groups".to_owned()),
-                    by => (by.map(|(_, by)| by), format!("group {}", group.name)),
-                };
-                let on = if on { "on" } else { "off" };
-                tell(by, format!("maintenance mode {on} for {of}"));
-            }
-            if old.stopped != wanted.stopped {
-                note(Note::Disabled(wanted.stopped));
-                let subject = Subject::GroupStopped(group.name.clone());
-                let by = view.groups.decided_on(&subject);
-                tell(by, resource_command(!wanted.stopped, &group.name));
-            }
-            for (resource, is) in wanted.resources_stopped.iter_enumerated() {
-                let was = old.resources_stopped.get(resource).copied();
-                if was.unwrap_or_default() == *is {
-                    continue;
-                }
-                let part = Part {
-                    group: index,
-                    resource,
-                };
-                let enabled = !is;
-                self.commands
-                    .send(ResourceCommand::Enable { part, enabled });
-                let name = &group.resources[resource].name;
-                let by = view
-                    .groups
-                    .decided_on(&Subject::ResourceStopped(name.clone()));
-                tell(by, resource_command(enabled, name));
-            }
-        }
-        drop(view);
-        for decided in told {
-            self.note(clock::now(), decided);
-        }
-        self.publish();
     }
 
     /// Announces to the peers that this node has a new report.
     fn publish(&self) {
         if let Some(number) = view::lock(&self.view).groups.publish() {
             self.directives.send(Directive::Report { number });
-        }
-    }
-
-    fn pulse_reports(&mut self, pulse: &mut PulseReports, hooks: &Hooks) {
-        pulse.mailbox.take(&mut pulse.taken);
-        while let Some(report) = pulse.taken.pop_front() {
-            self.report(report, hooks);
-        }
-    }
-
-    fn report(&mut self, report: Report, hooks: &Hooks) {
-        match report {
-            Report::Command(at, command) => {
-                let what = view::lock(&self.view).command(&command);
-                if let Some(what) = what {
-                    self.note(at, what);
-                }
-                if let Command::Group {
-                    event: GroupEvent::State(_),
-                    ..
-                } = command
-                {
-                    self.publish();
-                }
-                if let Command::Settled { version } = command {
-                    self.keep_settled(version);
-                }
-                if let Command::PeerChanged { node, to, .. } = command {
-                    self.peer_hooks(node, to, at, hooks);
-                }
-                if let Command::Group {
-                    group,
-                    event: GroupEvent::LeaseGivenUp(Why::Rebalanced { to }),
-                } = command
-                {
-                    self.rebalance_hooks(group, to, at, hooks);
-                }
-            }
-            Report::Resource(event) => {
-                let what = view::lock(&self.view).resource_event(&event);
-                if let Some(what) = what {
-                    self.note(clock::now(), what);
-                }
-                self.vip_hooks(&event, hooks);
-                self.publish();
-            }
-            Report::Interface(news) => {
-                self.outages.note(&news.interface, news.signal);
-                let what = view::lock(&self.view).interface(news);
-                self.send_outages();
-                self.note(clock::now(), what);
-            }
-            Report::Spent(report) => drop(report),
-            Report::OwnVoteFailed { error } => self.rate_limit.warn(Shortage::OwnVote, || {
-                format!(
-                    "own acceptor does not answer, so only the votes of other nodes count: {error:#}"
-                )
-            }),
-            Report::SendFailed { errors, error } => {
-                self.rate_limit.warn(Shortage::Sending, || {
-                    let why = match error {
-                        None => "no reason given".to_owned(),
-                        Some(nix::Error::EOVERFLOW) => {
-                            "the sequence numbers of a link to a peer are spent; restart the agent, which counts anew"
-                                .to_owned()
-                        }
-                        Some(error) => error.to_string(),
-                    };
-                    format!("{errors} probes could not be sent: {why}")
-                });
-            }
-        }
-    }
-
-    /// Informs the pulse about links and groups whose interfaces have failed.
-    fn send_outages(&mut self) {
-        for news in self.outages.news(&self.config) {
-            self.directives.send(news);
-        }
-    }
-
-    /// Handles a change of an interface. Neighbours behind an interface that was down may have
-    /// missed announcements of our addresses.
-    fn link_changed(&mut self, change: Result<Option<u32>>) {
-        match change {
-            Ok(up) => {
-                self.monitor.check();
-                if up.is_some() {
-                    self.commands.send(ResourceCommand::Reassert);
-                }
-            }
-            Err(error) => {
-                log::warn!("link changes are noticed late from here on: {error:#}");
-                self.link_watch = None;
-            }
         }
     }
 
@@ -842,21 +433,6 @@ impl<'a> ControlTask<'a> {
         logging::event(severity, &what);
         self.journal.add(at, what);
     }
-}
-
-/// Returns the command that starts or stops a group or a resource.
-fn resource_command(start: bool, name: &str) -> String {
-    let verb = if start { "start" } else { "stop" };
-    format!("resource {verb} {name}")
-}
-
-/// Returns the error text for a group that keeps the agent from ending.
-fn blocked_group_text(group: &str) -> String {
-    format!(
-        "the agent does not end yet: group {group} could not be stopped, and may still run here. With this \
-         agent its lease would end, and another node would start it. Stop it by hand, then run `heartbeat \
-         cleanup {group}`; to release it anyway, kill the agent (SIGKILL)"
-    )
 }
 
 /// Waits for a link to change; for ever if no link is watched.

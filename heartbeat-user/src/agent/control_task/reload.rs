@@ -21,7 +21,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Applied, ControlTask, members::Reformed};
+use super::{ControlTask, decisions::Applied, members::Reformed};
 use crate::{
     agent::{operate::Operator, setup, view},
     clock,

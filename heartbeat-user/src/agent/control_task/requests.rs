@@ -6,11 +6,14 @@ use anyhow::{Result, anyhow, bail};
 use heartbeat_core::index::RowNumber;
 use tokio::sync::oneshot;
 
-use super::{ControlTask, Shortage};
+use super::{ControlTask, Shortage, reload::Asker};
 use crate::{
     agent::{
+        graceful_restart::Departure,
         operate::{Origin, refused_witness},
-        ping, view,
+        ping,
+        threads::Threads,
+        view,
     },
     clock,
     config::Role,
@@ -20,7 +23,28 @@ use crate::{
 };
 
 impl ControlTask<'_> {
-    pub(super) fn answer(&self, request: Request, answer: oneshot::Sender<Response>) {
+    /// Carries out a request of the control socket. The client may have disconnected.
+    pub(super) fn take_request(
+        &mut self,
+        request: Request,
+        answer: oneshot::Sender<Response>,
+        threads: &Threads,
+        departure: &mut Option<Departure>,
+    ) {
+        match request {
+            Request::Reload => self.reload(Asker::Client(answer)),
+            Request::Configure { node, step } => {
+                self.configure(node, step, Origin::Local, answer);
+            }
+            Request::Stop { keep, force } if keep || force || departure.is_some() => {
+                let _ = answer.send(self.depart(keep, threads, departure));
+            }
+            Request::Stop { .. } => self.judge_stop(answer),
+            request => self.answer(request, answer),
+        }
+    }
+
+    fn answer(&self, request: Request, answer: oneshot::Sender<Response>) {
         let response = match request {
             Request::Status => {
                 let checks = self.checks.snapshot();
@@ -34,7 +58,7 @@ impl ControlTask<'_> {
                 })
             }
             Request::Report => Ok(self.report_for_peers()),
-            // The main loop handles these, because they need its state.
+            // `take_request` handles these.
             Request::Reload | Request::Configure { .. } | Request::Stop { .. } => {
                 Err(anyhow!("{request:?} is carried out elsewhere"))
             }

@@ -208,11 +208,7 @@ impl Operator {
             let (config, keys) = (&self.config, &self.keys);
             let patience = peering::SECRET_PATIENCE;
             let asked = peering::ask_in_secret(config, keys, target.id, &payload, patience).await;
-            if let Err(error @ AskError::Unreachable { .. }) = &asked {
-                let message = error.to_string();
-                return Ok(Response::NotReached { message });
-            }
-            understood(&asked?, node)
+            result(asked, node)
         };
         asked.await.unwrap_or_else(|error| Response::Error {
             message: format!("{error:#}"),
@@ -268,6 +264,22 @@ impl Operator {
     }
 }
 
+/// Returns the result of a step on another node, which may have an effect without an answer.
+fn result(asked: Result<Vec<u8>, AskError>, node: &str) -> Result<Response> {
+    match asked {
+        Ok(answer) => understood(&answer, node),
+        Err(error @ AskError::Unreachable { .. }) => Ok(Response::NotReached {
+            message: error.to_string(),
+        }),
+        Err(error @ (AskError::Unanswered { .. } | AskError::Refused { .. })) => {
+            Ok(Response::Unanswered {
+                message: error.to_string(),
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Parses the answer of another node, and removes control characters from its texts.
 fn understood(answer: &[u8], name: &str) -> Result<Response> {
     let answer = serde_json::from_slice(answer)
@@ -304,4 +316,36 @@ fn announced_state(row: &PeerRow) -> NodeState {
 
 fn done(text: String) -> Result<Response> {
     Ok(Response::Done { text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn step_without_an_answer_is_not_refused() {
+        let busy = AskError::Refused {
+            node: "b".to_owned(),
+            reason: "its agent is busy since 60 s and may still carry it out".to_owned(),
+        };
+        let Ok(Response::Unanswered { message }) = result(Err(busy), "b") else {
+            panic!("not unanswered");
+        };
+        assert!(message.contains("may still carry it out"), "{message}");
+        let gone = AskError::Unreachable {
+            node: "b".to_owned(),
+            attempts: Vec::new(),
+        };
+        assert!(matches!(
+            result(Err(gone), "b"),
+            Ok(Response::NotReached { .. })
+        ));
+        let refused = Response::Error {
+            message: "no".to_owned(),
+        };
+        let answer = serde_json::to_vec(&refused).unwrap();
+        assert_eq!(result(Ok(answer), "b").unwrap(), refused);
+        let nobody = AskError::NoSuchPeer(NodeId(9));
+        assert!(result(Err(nobody), "b").is_err());
+    }
 }

@@ -41,7 +41,7 @@ pub(super) enum State {
     Written,
     /// The agent uses the new configuration.
     InForce,
-    /// The node got the request, but did not report its result.
+    /// The node got a request, and its result is missing: it may not be finished.
     Unknown,
     LeftOut,
 }
@@ -91,10 +91,7 @@ impl Outcome {
                 State::Written,
                 "the file is the new one, not in force yet, on",
             ),
-            (
-                State::Unknown,
-                "not known, since the answer is missing (an agent that starts goes by the file that is there):",
-            ),
+            (State::Unknown, "not known, since the answer is missing:"),
             (State::Unchanged, "nothing was changed on"),
             (State::LeftOut, "left out:"),
         ] {
@@ -102,6 +99,13 @@ impl Outcome {
             if !names.is_empty() {
                 lines.push(format!("{has} {}", names.join(", ")));
             }
+        }
+        if !self.names(State::Unknown).is_empty() {
+            lines.push(
+                "to find out: `heartbeat status` compares the configurations of the agents; an agent that \
+                 starts uses the file that is there"
+                    .to_owned(),
+            );
         }
         lines.push("to go on: mend that, then `heartbeat reload --all` again".to_owned());
         if let Some(version) = self.new_list {
@@ -182,9 +186,11 @@ mod tests {
             outcome.half_way(),
             "the new configuration is in force on b\n  \
              the file is the new one, not in force yet, on c, a\n  \
-             not known, since the answer is missing (an agent that starts goes by the file that is there): d\n  \
+             not known, since the answer is missing: d\n  \
              nothing was changed on e\n  \
              left out: w\n  \
+             to find out: `heartbeat status` compares the configurations of the agents; an agent that \
+             starts uses the file that is there\n  \
              to go on: mend that, then `heartbeat reload --all` again\n  \
              to go back, on b: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
              to go back, on c: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \

@@ -1,11 +1,20 @@
 //! Tests of a resource manager without a thread. The tests take the place of the executors.
 
+use std::time::Duration;
+
+use heartbeat_core::{
+    group::AcquisitionTimeline,
+    index::{GroupIndex, ResourceIndex},
+    index_vec::IndexVec,
+    resource::{Action, Outcome, ResourcePlan},
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use heartbeat_core::{
-    index::{GroupIndex, ResourceIndex},
-    index_vec::IndexVec,
+use crate::{
+    config::{Config, Group},
+    messages::ActionRequest,
+    pulse::Directives,
 };
 
 fn group(resources: &[&str]) -> Group {
@@ -37,7 +46,7 @@ fn plan() -> ResourcePlan {
 
 /// Sends a command, and answers each action with `outcome`. Returns all actions.
 fn play<R: FnMut(ResourceEvent)>(
-    body: &mut Body<R>,
+    body: &mut EventLoop<R>,
     work: &mut UnboundedReceiver<ActionRequest>,
     command: ResourceCommand,
     outcome: impl Fn(ResourceIndex, Action) -> Outcome,
@@ -67,17 +76,14 @@ fn play<R: FnMut(ResourceEvent)>(
     acts
 }
 
-fn body<R: FnMut(ResourceEvent)>(resources: &[&str], ends: Ends<R>) -> Body<R> {
-    Body {
-        address_watch: None,
-        netlink: Netlink::open().expect("a socket"),
-        held: IndexVec::new(),
-        groups: [Run::new(&group(resources), false)].into(),
+fn body<R: FnMut(ResourceEvent)>(resources: &[&str], ends: Ends<R>) -> EventLoop<R> {
+    EventLoop::new(
+        None,
+        Netlink::open().expect("a socket"),
+        IndexVec::new(),
+        [Run::new(&group(resources), false)].into(),
         ends,
-        effects: VecDeque::new(),
-        scratch: Vec::new(),
-        number: 0,
-    }
+    )
 }
 
 #[test]
@@ -142,17 +148,6 @@ fn failure_has_the_message_of_its_own_action() {
     let failure = (one(), Action::Monitor, "disk full".to_owned());
     assert_eq!(failures.try_recv(), Ok(failure));
     assert!(failures.try_recv().is_err());
-}
-
-#[test]
-fn message_of_another_action_is_not_used() {
-    let last = LastMessage {
-        action: Some(Action::Start),
-        text: "no space".to_owned(),
-    };
-    assert_eq!(last.of(Action::Start, Outcome::TimedOut), "no space");
-    assert_eq!(last.of(Action::Stop, Outcome::TimedOut), "");
-    assert_eq!(last.of(Action::Start, Outcome::Died), "");
 }
 
 #[test]

@@ -7,12 +7,13 @@
 
 use heartbeat_core::{index::VipIndex, resource::Outcome};
 
-use super::{Body, address::Settled, addresses};
+use super::EventLoop;
 use crate::{
     clock,
     control::protocol::VipEvent,
     messages::{Part, ResourceEvent},
     net::{Changes, Claim},
+    resource_manager::address::{Held, Settled, addresses},
 };
 
 /// From this loss in a row on, the removal is taken as deliberate.
@@ -29,7 +30,7 @@ enum Presence {
     Undecided,
 }
 
-impl<R: FnMut(ResourceEvent)> Body<R> {
+impl<R: FnMut(ResourceEvent)> EventLoop<R> {
     /// Checks the addresses that a change on interfaces may affect.
     pub(super) fn changed(&mut self, changes: &Changes) {
         for vip in self.held.indices() {
@@ -179,7 +180,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     /// Answers another host's claim to an address: announces it again, and reports the claim to the
     /// operator.
     pub(super) fn claimed(&mut self, claim: &Claim) {
-        let is_it = |held: &super::address::Held| held.vip.address.address == claim.address;
+        let is_it = |held: &Held| held.vip.address.address == claim.address;
         let Some(vip) = self.held.position(is_it) else {
             return;
         };
