@@ -171,7 +171,8 @@ fn error_on_one_node_changes_nothing_anywhere() -> Result<()> {
         a.reconfigure(OLD, "parms = 1")?;
         refused(cluster, &["reload", "--all"], &["heartbeat.toml:", "parms"])?;
 
-        // One that shows on one node only: it alone has the interface, in another network.
+        // An error that appears on one node only, because only this node has the interface, in
+        // another network.
         c.tool(
             "ip",
             [
@@ -192,7 +193,7 @@ fn error_on_one_node_changes_nothing_anywhere() -> Result<()> {
             ],
         )?;
 
-        // What a running agent cannot take over.
+        // A change that a running agent cannot apply.
         fs::write(
             a.config(),
             good.replace("timeout = \"50000us\"", "timeout = \"60000us\""),
@@ -258,7 +259,7 @@ fn node_that_is_not_reached_is_left_out_by_force_only() -> Result<()> {
         ensure!(content(cluster.node("b")?)?.contains(NEW));
         ensure!(content(cluster.node("c")?)?.contains(OLD));
 
-        // It comes back with its old file, and is told.
+        // The node returns with its old file, and its log reports this.
         cluster.heal("c", Fault::Kill)?;
         wait_all_active(cluster)?;
         output_of(cluster, "a", &["wait", "--votes", "3"])?;

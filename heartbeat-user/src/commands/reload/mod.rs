@@ -352,7 +352,7 @@ impl Leader {
 enum Undone {
     /// The node did not get the request.
     NotReached(anyhow::Error),
-    /// The node refused, or may have carried out the step all the same.
+    /// The node refused, or may still have carried out the step.
     Failed(anyhow::Error),
 }
 
