@@ -83,8 +83,8 @@ fn files(cluster: &Cluster) -> Result<Vec<(String, bool)>> {
         .collect()
 }
 
-/// That the command fails with all of `parts`, and that no file of another node and no
-/// configuration in force is another one afterwards.
+/// Checks that the command fails with all of `parts`, and that it changes no file of another node
+/// and no configuration in force.
 fn refused(cluster: &Cluster, words: &[&str], parts: &[&str]) -> Result<()> {
     // Of the nodes that run.
     let digests = || -> Result<Vec<u32>> {
@@ -279,7 +279,7 @@ fn node_that_dies_half_way_stops_the_rest_and_is_told_of() -> Result<()> {
     let groups = web("b") + &plain("two", "c") + &plain("three", "c");
     let places = [("web", "b"), ("two", "c"), ("three", "c")];
     with_accepting_nodes(&actors, &groups, &places, |cluster| {
-        // So long the reload of b is not over.
+        // The reload of b lasts until then.
         actors.script("b", "one", "start", "sleep 2")?;
         let a = cluster.node("a")?;
         a.reconfigure(OLD, NEW)?;
