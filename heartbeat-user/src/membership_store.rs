@@ -102,8 +102,9 @@ fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
     let counted = kept.counts.as_ref().map(Voters::from);
     ensure!(
         list.version >= old.version,
-        "config_version is {}, but this node has gone by version {} already, and must not go back\n  \
-         put the newer configuration in place, or give this list of nodes the next number after the cluster's",
+        "config_version is {}, but this node has already accepted version {}, and a node never \
+         returns to an older list\n  install the newer configuration, or give this list of nodes \
+         the number after the cluster's present one",
         list.version,
         old.version
     );
@@ -126,9 +127,9 @@ fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
 pub(crate) fn may_skip(old: &Voters, new: &Voters) -> Result<()> {
     ensure!(
         old.is_met_by(new),
-        "config_version goes from {} to {}, and so many of the nodes of {0} are gone that they could serve on by themselves\n  \
-         take the changes one by one. If all of those are off for good: stop this agent, remove nodes.json from its state \
-         directory, and start it",
+        "config_version goes from {} to {}, and the removed nodes could still form a majority of \
+         version {0} and serve\n  make the changes one by one. If the removed nodes are off for \
+         good: stop this agent, remove nodes.json from its state directory, and start it",
         old.version,
         new.version
     );
@@ -148,19 +149,21 @@ pub(crate) fn may_follow(old: &Voters, new: &Voters) -> Result<()> {
         version if version == u32::from(old.version) => ensure!(
             ids.is_empty(),
             "the nodes are not those of config_version {version} (different: id {})\n  \
-             a changed list has a number of its own: write config_version = {next} into the files of all nodes",
+             a changed list of nodes needs a new number: write config_version = {next} into the files \
+             of all nodes",
             which(&ids)
         ),
         version if version == next => ensure!(
             ids.len() <= 1,
             "config_version {version} changes {} nodes at once (id {})\n  \
-             add or remove one at a time, each with a config_version of its own and a reload on all nodes: majorities of \
-             lists that are further apart need not have a node in common, and two nodes could serve",
+             add or remove one node at a time, each with its own config_version and a reload on all \
+             nodes: without a common node in both majorities, two nodes could serve",
             ids.len(),
             which(&ids)
         ),
         version => bail!(
-            "config_version goes from {} to {version}\n  take the changes one by one: the next is config_version = {next}",
+            "config_version goes from {} to {version}\n  make the changes one by one: the next is \
+             config_version = {next}",
             old.version
         ),
     }
@@ -260,7 +263,8 @@ mod tests {
         for (bad, said) in [
             (
                 list(4, &[1, 2, 3, 9]),
-                "different: id 9)\n  a changed list has a number of its own: write config_version = 5",
+                "different: id 9)\n  a changed list of nodes needs a new number: write \
+                 config_version = 5",
             ),
             (
                 list(5, &[1, 2, 3, 8, 9]),
@@ -272,7 +276,7 @@ mod tests {
             ),
             (
                 list(6, &[1, 2, 3, 9]),
-                "goes from 4 to 6\n  take the changes one by one: the next is config_version = 5",
+                "goes from 4 to 6\n  make the changes one by one: the next is config_version = 5",
             ),
             (list(3, &[1, 2, 3]), "goes from 4 to 3"),
         ] {
@@ -330,7 +334,7 @@ mod tests {
         assert_eq!(begin(&kept(&new, Some(&old)), &next), Ok(None));
         let back = begin(&kept(&new, Some(&new)), &old).unwrap_err();
         assert!(
-            back.contains("config_version is 4, but this node has gone by version 5 already"),
+            back.contains("config_version is 4, but this node has already accepted version 5"),
             "{back}"
         );
         let many = begin(&kept(&old, Some(&old)), &list(5, &[1, 2, 3, 8, 9])).unwrap_err();

@@ -55,8 +55,8 @@ pub struct Options {
     pub lease: Duration,
     /// The longest lease that acceptors grant. A freshly loaded acceptor abstains as long.
     pub max_lease: Duration,
-    /// TOML of the groups, instead of the one address `service`. They have to serve that address,
-    /// too.
+    /// TOML of the groups, instead of the one address `service`. The groups must serve that
+    /// address, too.
     pub groups: Option<String>,
     /// TOML that is appended to each configuration file. `%NODE%` and `%DIR%` in it stand for the
     /// node's name and directory.
@@ -95,13 +95,13 @@ pub enum Fault {
     Cut,
     /// The switch stops forwarding for it; the carrier stays.
     Silent,
-    /// Nothing reaches it, but what it sends arrives.
+    /// No frame reaches the node, but its own frames arrive.
     Deaf,
-    /// Nothing that it sends arrives, but it is reached.
+    /// No frame of the node arrives, but frames reach it.
     Mute,
-    /// Its agent is killed.
+    /// The agent of the node is killed.
     Kill,
-    /// Its agent is stopped, as by a debugger.
+    /// The agent of the node is stopped, as by a debugger.
     Stop,
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn command(
     };
     let mut command = Command::new(sudo);
     if !stdin().is_terminal() {
-        // Nobody can type a password: this fails instead of waiting.
+        // No user can type a password here, so this fails instead of waiting.
         command.arg("-n");
     }
     // The variables are set by env(1), since sudo clears the environment and may forbid to set it.

@@ -214,7 +214,7 @@ pub(crate) fn clippy(compiler: &Compiler) -> Result<PathBuf> {
 
 /// A tool for the tests, and the packages that may contain it.
 ///
-/// No package may start a service at its installation: the machine belongs to somebody.
+/// No package may start a service at its installation: the machine has an owner.
 struct TestTool {
     name: &'static str,
     is_there: fn() -> bool,

@@ -11,7 +11,7 @@
 //! IPv4/IPv6  destination                             source
 //! ARP        target, unless that is the sender, too  sender
 //! NDP        target of a solicitation                target of an advertisement, or of a solicitation
-//!                                                    from nobody (duplicate address detection)
+//!                                                    from :: (duplicate address detection)
 //! ```
 //!
 //! Gratuitous ARP and unsolicited advertisements of the new owner therefore still arrive and

@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits {
 /// The start of voting of the acceptor of [`LIMITS`].
 const NOW: Boottime = Boottime::from_nanos(5_000);
 
-/// One acceptor's slot and its clock, for the stories.
+/// The slot and the clock of one acceptor.
 #[derive(Default)]
 struct Acceptor {
     slot: Slot,

@@ -256,7 +256,7 @@ fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() 
             assert_eq!(seen.leases(), [accept], "{version} {counted}");
             assert!(b.tables.slots.is_empty(), "{version} {counted}");
         }
-        // The reply is a sign of life all the same, and carries the reason.
+        // The reply still proves that the node is alive, and has the reason.
         assert_eq!(seen.header().liveness.voter_set.version, version);
     }
 }

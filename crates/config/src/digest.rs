@@ -20,8 +20,8 @@ use super::{
 impl Config {
     /// Equal on nodes whose configurations agree, and as good as never on others. Not 0.
     ///
-    /// The digest travels in heartbeats, which anybody can read, and covers parameters that may be
-    /// passwords: only with the cluster's `key` can anybody tell what it is made of.
+    /// The digest travels in heartbeats, which any host can read, and covers parameters that may be
+    /// passwords: only a holder of the cluster's `key` can test a guess of its input.
     pub fn digest(&self, key: SipKey) -> u32 {
         let mut hash = SipHasher24::new_with_keys(key.k0, key.k1);
         hash.write(self.agreed().as_bytes());

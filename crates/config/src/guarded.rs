@@ -1,5 +1,5 @@
-//! The owner and mode of the configuration file, which names programs that run as root: nobody but
-//! root may be able to change the file, or to put another in its place.
+//! The owner and mode of the configuration file, which names programs that run as root: only root
+//! may be able to change the file, or to replace it.
 
 use std::{
     fs::{self, Metadata},
@@ -13,7 +13,7 @@ use crate::types::Problem;
 
 /// Permission bits that the file and its directories must not have.
 const OTHERS_WRITE: u32 = 0o022;
-/// The bit of a directory in which nobody renames or removes the files of others.
+/// The bit of a directory in which only the owner of a file renames or removes it.
 const STICKY: u32 = 0o1000;
 
 /// Refuses a file that others than root and this user may change, or whose directories they may.
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// Nobody that is anybody here.
+    /// A user id without an account on the host.
     const OTHER: u32 = 65_534;
 
     /// `outer/inner/file` below the directory for temporary files, and `outer/link` to the file.

@@ -5,7 +5,7 @@ pub(super) fn cluster_id(name: &str) -> u32 {
     fnv1a(name).max(1)
 }
 
-/// 32-bit FNV-1a: enough for short names that nobody chose to collide.
+/// 32-bit FNV-1a: enough for short names that were not chosen to collide.
 pub(super) fn fnv1a(text: &str) -> u32 {
     let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     text.bytes().fold(0x811c_9dc5, hash)

@@ -94,7 +94,7 @@ fn key_remedy(kind: io::ErrorKind) -> &'static str {
 }
 
 impl Keys {
-    /// Reads the key file at `path`, which nobody but root or this user may be able to read.
+    /// Reads the key file at `path`, which only root or this user may be able to read.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let read = |cause| KeyError::Read {
             path: path.to_owned(),

@@ -143,7 +143,7 @@ fn voters(at: usize, count: usize, members: usize, top: &Section<'_>) {
     if members == 0 {
         top.problem(
             at,
-            "every node is a witness, so that nobody can serve",
+            "every node is a witness, so no node can serve",
             "remove role = \"witness\" from those that are to serve",
         );
         return;
@@ -151,7 +151,7 @@ fn voters(at: usize, count: usize, members: usize, top: &Section<'_>) {
     match count {
         1 => top.warning(
             at,
-            "a single node has nobody to take over from it",
+            "the cluster has a single node, so no node can take over",
             "add [[node]] tables: three voting nodes are the fewest that tolerate one failure",
         ),
         2 => top.problem(
@@ -180,7 +180,7 @@ fn voters(at: usize, count: usize, members: usize, top: &Section<'_>) {
     if members == 1 && count > 2 {
         top.warning(
             at,
-            "only one node is a member, and witnesses serve nothing: nobody can take over from it",
+            "only one node is a member, and witnesses serve nothing, so no node can take over",
             "remove role = \"witness\" from a node that is able to serve, or add a member",
         );
     }

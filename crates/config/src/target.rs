@@ -35,7 +35,7 @@ pub(super) fn http(text: &str) -> Result<HttpTarget, Invalid> {
     if host.contains('@') {
         return Err(Invalid::new(
             " holds a user",
-            "leave out what is before the `@`: nobody logs in for a health check",
+            "leave out what is before the `@`: a health check does not log in",
         ));
     }
     // The path goes into a request line as it is.

@@ -19,8 +19,8 @@ pub const RECOVERY: Duration = Duration::from_secs(5);
 pub enum Reach {
     #[default]
     Whole,
-    /// The interface works as far as the node can tell, but no peer is heard on its link, while
-    /// peers are heard on other links.
+    /// The interface works as far as the node can tell, but the node receives no peer on its link,
+    /// while it receives peers on other links.
     Silent,
     /// The interface is missing, switched off or without carrier.
     Broken,

@@ -1,5 +1,5 @@
-//! Agents that get the CPU too late at each wake-up: they take over all the same, and stop the
-//! groups that they lost. Three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
+//! Agents that get the CPU too late at each wake-up: they still take over, and stop the groups that
+//! they lost. Three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
 
 mod support;
 

@@ -305,8 +305,8 @@ fn an_agent_restarted_too_late_finds_its_address_taken_away() {
     assert_eq!(world.servers(0), [1]);
 }
 
-/// A node finds after its pause that another node had the lease and gave it back. It reports so:
-/// its addresses must be announced anew although none of its resources stopped.
+/// A node finds after its pause that another node had the lease and gave it back. The node reports
+/// this, because its addresses must be announced anew although none of its resources stopped.
 #[test]
 fn who_has_its_lease_again_before_it_had_to_stop_says_so() {
     let mut world = settled(1);

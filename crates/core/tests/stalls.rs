@@ -1,6 +1,6 @@
 //! The failure detector on a node that is held up: its machine is paused, its agent gets no CPU, or
-//! its probes do not leave. The detector must not declare an answering peer down, and must find a
-//! dead one all the same.
+//! its probes do not leave. The detector must not declare an answering peer down, and must still
+//! find a dead one.
 
 mod support;
 

@@ -63,7 +63,7 @@ pub(super) fn parse(input: &Input) -> Result<Section, ImportError> {
         if line == "}" {
             let closed = open.pop().ok_or_else(|| {
                 wrong(
-                    "no section is open that this closes",
+                    "this closes a section, but no section is open",
                     "remove it, or add what it closes",
                 )
             })?;
@@ -91,7 +91,7 @@ pub(super) fn parse(input: &Input) -> Result<Section, ImportError> {
             open.last_mut().unwrap_or(&mut top).entries.push(entry);
         } else {
             return Err(wrong(
-                "neither a section nor a setting",
+                "expected a section or a setting",
                 "a line is `name {`, `}`, `key: value` or a # comment; is this corosync.conf?",
             ));
         }
@@ -99,7 +99,7 @@ pub(super) fn parse(input: &Input) -> Result<Section, ImportError> {
     match open.pop() {
         Some(section) => Err(ImportError::new(
             &section.place,
-            "this section is never closed",
+            "this section is not closed",
             format!("{} {{", section.name),
             "add the missing `}`",
         )),

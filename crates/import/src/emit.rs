@@ -201,13 +201,14 @@ fn key(name: &str) -> String {
 pub(super) fn intro(files: &[&str]) -> Block {
     let text = [
         format!(
-            "Made by `heartbeat import` from {}. The comments say where each part comes from.",
+            "Made by `heartbeat import` from {}. A comment at each part names its source.",
             files.join(" and ")
         ),
-        "What has no counterpart here stands in a comment that begins with \"not translated\": why, and what to \
-         do about it."
+        "A statement without a counterpart in heartbeat is in a comment that begins with \"not \
+         translated\". The comment has the reason and the remedy."
             .to_owned(),
-        "Read those, then run `heartbeat check` on this file, and `heartbeat keygen` for the key that all nodes share."
+        "Next: read the comments, run `heartbeat check` on this file, and make the key of all \
+         nodes with `heartbeat keygen`."
             .to_owned(),
     ];
     Block {

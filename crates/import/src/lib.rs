@@ -117,7 +117,7 @@ fn each_id_once(model: &Model) -> Result<(), ImportError> {
         if let Some(first) = seen.insert(id, place) {
             return Err(ImportError::new(
                 place,
-                format!("the name is taken since line {}", first.line),
+                format!("the name is in use since line {}", first.line),
                 id,
                 "give each resource, group and clone a name of its own",
             ));
@@ -127,7 +127,7 @@ fn each_id_once(model: &Model) -> Result<(), ImportError> {
 }
 
 /// The reason in the remark on a forgotten statement: a gap in the translation, not in the input.
-const FORGOTTEN: &str = "this importer knows the statement and says nothing about it";
+const FORGOTTEN: &str = "the import knows the statement but has no result for it";
 
 /// The safety net below the translation: adds a remark on each statement without a result.
 fn account_for(document: &mut Document, statements: &[model::Statement]) {

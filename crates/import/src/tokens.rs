@@ -173,7 +173,7 @@ fn unclosed(input: &Input, quote: char, line: usize) -> ImportError {
     let text = input.text.lines().nth(line - 1).unwrap_or_default();
     ImportError::new(
         &input.place(line),
-        format!("the quote {quote} is never closed"),
+        format!("the quote {quote} is not closed"),
         text,
         "close it on the same line, or end the line in `\\`",
     )

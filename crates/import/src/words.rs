@@ -77,7 +77,7 @@ impl<'a> Words<'a> {
         let (name, value) = word.attribute().ok_or_else(|| {
             self.wrong_at(
                 word,
-                format!("\"{}\" is no attribute", word.text),
+                format!("\"{}\" is not an attribute", word.text),
                 "an attribute is name=value; put a value with spaces in quotes",
             )
         })?;

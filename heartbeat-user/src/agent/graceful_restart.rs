@@ -43,11 +43,12 @@ impl Reply {
             (None, true) => Self::Wait,
             // No state has been left to a next agent yet, and there may be none.
             (None | Some(Departure::Waiting), false) => Self::Drain,
-            (Some(Departure::GracefulRestart), false) => {
-                Self::Refused("it is ending for a restart already, and leaves all as it is")
-            }
+            (Some(Departure::GracefulRestart), false) => Self::Refused(
+                "the agent is already stopping for a restart, and leaves everything \
+                in place",
+            ),
             (Some(Departure::Draining(_)), true) => {
-                Self::Refused("it is stopping already, and hands over what it serves")
+                Self::Refused("the agent is already stopping, and hands over its groups")
             }
             (Some(_), _) => Self::None,
         }

@@ -47,7 +47,7 @@ const FAILED_START: Duration = Duration::from_secs(1);
 /// Extends a failed start to one second, if a service manager would repeat it at once.
 ///
 /// `began` is the start of the agent's process. Repeated starts must not keep a processor busy
-/// until somebody has fixed the cause.
+/// until an operator has fixed the cause.
 pub fn pause_after_failed_start(began: Boottime) {
     if std::env::var_os("NOTIFY_SOCKET").is_some() {
         std::thread::sleep(FAILED_START.saturating_sub(crate::clock::now().since(began)));

@@ -30,7 +30,7 @@ pub fn keygen(output: &Path, force: bool) -> anyhow::Result<()> {
          channel that keeps it secret",
         output.display()
     );
-    // The key file exists even if nobody reads the output.
+    // The key file exists even if no process reads the output.
     match said {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("writing to stdout")

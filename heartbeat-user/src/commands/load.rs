@@ -26,7 +26,7 @@ use crate::{
 /// Loads the responder on `interface` and leaves it there, pinned.
 ///
 /// The responder answers the peers of the configuration at `path`. If the default configuration
-/// file does not exist, the responder is loaded all the same and answers nobody.
+/// file does not exist, the responder is still loaded, and answers no node.
 ///
 /// With `replace` another XDP program is replaced.
 pub fn load(
@@ -39,7 +39,7 @@ pub fn load(
     let absent = path == Path::new(config::DEFAULT_PATH) && !path.exists();
     let (mut setup, lock_path) = if absent {
         log::warn!(
-            "no configuration at {}: the responder knows no peer and will answer nobody; write one \
+            "no configuration at {}: the responder knows no peer and will answer no node; write one \
              (`heartbeat check` helps) and load again",
             path.display()
         );

@@ -94,7 +94,7 @@ pub fn run(config: &Config, keep: bool, force: bool) -> Result<()> {
         return without_agent(config, keep);
     };
     let agent = agent(&client)?;
-    // The agent hears the other nodes first.
+    // The agent receives the other nodes first.
     match client.ask(&Request::Stop { keep, force }, config.timeout)? {
         Response::Done { .. } => {}
         other => bail!("unexpected answer from the agent: {other:?}"),

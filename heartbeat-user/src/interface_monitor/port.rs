@@ -256,8 +256,8 @@ impl Port {
         if !gone.is_empty() {
             // The programs are attached by the interface's name.
             let what = format!(
-                "it is called {} now, and somebody has taken {} off or put another in its place: rename it back, and it is \
-                 put on again",
+                "its name is {} now, and another process has removed or replaced {}: rename the \
+                 interface back, and the agent attaches it again",
                 found.name,
                 gone.join(" and ")
             );
@@ -265,7 +265,7 @@ impl Port {
             return self.report(InterfaceChange::Failed, what).map(quiet);
         }
         let what = format!(
-            "it is called {} now; used all the same, until there is another {}",
+            "its name is {} now; the agent keeps using it until another {} appears",
             found.name, self.name
         );
         self.report(InterfaceChange::Renamed, what).map(quiet)
@@ -313,7 +313,8 @@ impl Port {
         match hotplug.attach(&self.name, found.index) {
             Ok(attachment) => {
                 let what = format!(
-                    "somebody had taken {gone} off or put another in its place; now it is back: {}",
+                    "another process had removed or replaced {gone}; the agent attached it again: \
+                     {}",
                     how(&attachment)
                 );
                 log::warn!("{}: {what}", self.name);
@@ -321,7 +322,8 @@ impl Port {
             }
             Err(error) => {
                 let what = format!(
-                    "somebody has taken {gone} off, and it could not be put back: {error:#}"
+                    "another process has removed {gone}, and the agent could not attach it again: \
+                     {error:#}"
                 );
                 self.attachment = None;
                 self.report(InterfaceChange::Failed, what).map(quiet)

@@ -20,7 +20,7 @@ impl Sockets {
         let was = self.watch.state().clone();
         match self.watch.check()? {
             SocketGuard::Attached(_) if matches!(was, SocketGuard::Attached(_)) => {
-                let what = "somebody had taken it off; now it is attached again";
+                let what = "another process had removed it; the agent attached it again";
                 log::warn!("guard at the sockets: {what}");
                 Some(news(InterfaceChange::Attached, what.to_owned(), None))
             }

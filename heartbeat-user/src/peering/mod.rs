@@ -2,8 +2,8 @@
 //!
 //! The channel carries a command from one node to another node's agent. Only a node of the cluster
 //! can send one, and none can be replayed. The channel neither parses nor decides anything. Only
-//! payloads that the caller marks as secret are encrypted: anybody on the link can read the others.
-//! `docs/reference/peering.md` documents every byte.
+//! payloads that the caller marks as secret are encrypted: any host on the link can read the
+//! others. `docs/reference/peering.md` documents every byte.
 
 mod client;
 mod frame;

@@ -305,8 +305,8 @@ impl Held {
         };
         let (name, address, interface) = (&self.vip.name, self.vip.address, &self.vip.interface);
         let error = format!(
-            "vip {name}: another interface is called {interface} now, and {address} could not be removed \
-             from the former one, whose guard stays: {error:#}"
+            "vip {name}: another interface has the name {interface} now, and {address} could not \
+             be removed from the former one, whose guard stays: {error:#}"
         );
         if self.departure_error.as_ref() != Some(&error) {
             log::error!("{error}");

@@ -1,9 +1,9 @@
 //! The time from a free lease to its grant by a majority, beside the round trip of a single probe.
 //!
-//! The near node contends by itself, as one of three voters, of which one is silent: its own kernel
-//! and the far one are the majority. The core's proposer says what to ask; both are asked as the
-//! agent's pulse asks them, and the thread sleeps until the kernel wakes it for a vote. So a round
-//! holds two exchanges, prepare and accept, each with its system calls.
+//! The near node contends alone. It is one of three voters, and the third voter is silent, so its
+//! own kernel and the far kernel form the majority. The core's proposer chooses the requests. The
+//! benchmark sends them like the agent's pulse, and the thread sleeps until the kernel wakes it for
+//! a vote. So a round consists of two exchanges, prepare and accept, each with its system calls.
 
 use std::{
     os::fd::AsFd as _,
@@ -45,8 +45,8 @@ use crate::{
 
 /// A group of no other measurement.
 const GROUP: GroupId = GroupId(200);
-/// How long each lease lasts: the default of the configuration.
-/// Counted at the default drift bound of 1,000 ppm.
+/// The duration of each lease: the default of the configuration, counted at the default drift bound
+/// of 1,000 ppm.
 const TERM: Term = Term {
     asked: Duration::from_millis(60),
     counted: Duration::from_nanos(59_880_000),
@@ -62,10 +62,10 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LOOK_MS: u16 = 10;
 /// Between two looks for an answer. The kernels stamp it: being late does not matter.
 const PAUSE: Duration = Duration::from_micros(20);
-/// How long to wait for the end of a lease that could not be released.
+/// The longest wait for the end of a lease that could not be released.
 const UNTIL_FREE: Duration = Duration::from_secs(2);
 
-/// How long leases and plain round trips took, in microseconds.
+/// The durations of lease grants and of plain round trips, in microseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Acquisitions {
     /// From a free lease until a majority has granted it.
@@ -104,7 +104,7 @@ pub(super) fn measure(pair: &Pair, phase: Duration) -> Result<Acquisitions> {
     })
 }
 
-/// What was asked for, and how long each of those took that came.
+/// The number of requested leases, and the time of each granted one.
 #[derive(Debug, Default)]
 struct Book {
     asked: usize,
@@ -235,7 +235,7 @@ impl Candidate {
         }
     }
 
-    /// One probe that asks for nothing, and its round trip in nanoseconds.
+    /// Sends a probe without a request, and returns its round trip in nanoseconds.
     fn round_trip(&mut self) -> Result<Option<u64>> {
         let sequence = self.prober.ask(&[])?;
         let start = boottime();

@@ -34,7 +34,7 @@ pub(super) const LARGE: usize = 256 << 20;
 /// The period in which an echo checks the clock.
 const POLL: Duration = Duration::from_millis(500);
 
-/// What a child process does.
+/// The task of a child process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
     /// Returns the datagrams that come by standard input, a UDP socket.
@@ -102,7 +102,7 @@ fn echo(end: Instant) -> Result<()> {
     let mut buffer = [0; BUFFER];
     while Instant::now() < end {
         match socket.recv_from(&mut buffer) {
-            // One that cannot be sent back is lost, as on a network.
+            // A datagram that cannot be sent back is lost, as on a network.
             Ok((len, from)) => drop(socket.send_to(&buffer[..len], from)),
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
@@ -144,7 +144,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Its number stays its own until this drops.
+    /// Kills the process. No other process gets its id before this value is dropped.
     pub(super) fn kill(&self) -> Result<()> {
         kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGKILL)
             .with_context(|| format!("cannot kill the child process {:?}", self.role))
@@ -161,7 +161,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // They fail only for a child that has ended, which is what we want.
+        // Both calls fail only if the child has ended, and then nothing is left to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

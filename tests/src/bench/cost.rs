@@ -1,11 +1,11 @@
 //! The cost of a packet in each program, by the kernel's own statistics of live frames.
 //!
 //! The kernel reads its clock before and after each run of a program and adds up the difference
-//! (`BPF_ENABLE_STATS`). That reading costs as much as a small program, so the same is measured of
-//! a program that does nothing, with frames as dense in the same run, and taken off; they are as
-//! long, too, but for lease entries, which that program does not look at. Short windows of all
-//! kinds take turns, so that whatever else the machine does meets all alike; the median window
-//! counts, so that a few interruptions do not.
+//! (`BPF_ENABLE_STATS`). That reading costs as much as a small program. So the same run measures a
+//! program that does nothing, with frames at the same pace, and subtracts its time. Its frames have
+//! the same length, apart from lease entries, which that program does not read. Short windows of
+//! all kinds take turns, so that other load of the machine affects all kinds alike. The result is
+//! the median window, so that a few interruptions do not change it.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ const SETTLE_STEP: Duration = Duration::from_micros(500);
 /// network stack sends by itself, such as ARP.
 const ON_TOPIC: f64 = 0.9;
 
-/// What one kind of packet costs one program, in nanoseconds.
+/// The cost of one kind of packet in one program, in nanoseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cost {
     /// Median window as the kernel counts: its clock readings included.
@@ -103,7 +103,7 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Measured> {
     }
 }
 
-/// One turn of each kind of frame.
+/// Measures each kind of frame once.
 fn round() -> Vec<(Frames, Pace)> {
     let mut round = Vec::new();
     for figure in Figure::ALL {
@@ -212,7 +212,7 @@ fn costs(tallies: &[Tally]) -> Result<Costs> {
     tallies.iter().map(cost).collect()
 }
 
-/// What was counted for one figure.
+/// The counts for one figure.
 struct Tally {
     figure: Figure,
     source: Source,

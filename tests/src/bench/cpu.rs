@@ -15,7 +15,7 @@ pub(super) struct CpuTime {
     stolen: u64,
 }
 
-/// What the CPUs did over a phase, in percent of all of them.
+/// The use of the CPUs over a phase, in percent of all of them.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct CpuUse {
     /// Anything but idle or waiting for a disk.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::wait_until;
 
-/// How long an echo may take to start.
+/// The longest start of an echo.
 const START: Duration = Duration::from_secs(10);
 
 /// Bytes that may wait for an echo: one that is not scheduled is late, as a long round trip shows,

@@ -24,17 +24,17 @@ use super::{
 };
 use crate::{interrupt, sys::boottime, wait::wait_until};
 
-/// What is not heard of within this time is lost.
+/// An end that is not reported within this time counts as lost.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a process may take to have its memory.
+/// The longest time until a process has its memory.
 const READY: Duration = Duration::from_secs(10);
 
-/// How long it took to hear of an end, in microseconds since the kill.
+/// The time from the kill of a process to the report of its end, in microseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Exits {
     pub small: Ends,
     pub large: Ends,
-    /// What each of the large processes has in memory.
+    /// The memory of each large process.
     pub large_mib: usize,
     /// Of the whole machine, all of this included.
     pub cpu: CpuUse,
@@ -118,7 +118,7 @@ impl Books {
     }
 }
 
-/// Kills a process that is watched by `exits`. `None` if its end is not heard of.
+/// Kills a process that is watched by `exits`. `None` if its end is not reported.
 fn hear(runtime: &Runtime, exits: &mut ProcessExits, role: Role) -> Result<Option<Heard>> {
     let process = Process::start(role, PATIENCE + READY, Stdio::null())?;
     wait_until(READY, "a process has its memory and sleeps", || {

@@ -52,14 +52,14 @@ pub enum Figure {
     StampPaced,
 }
 
-/// Where a figure comes from.
+/// The source of a figure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
     pub(super) frames: Frames,
     pub(super) pace: Pace,
     pub(super) watched: Watched,
-    /// What the program must have said. Nothing counts what the baseline sees, nor what the stamp
-    /// and the guard leave alone.
+    /// The verdict that the program must have counted. The baseline counts nothing, and the stamp
+    /// and the guard do not count packets that they pass unchanged.
     pub(super) verdict: Option<Verdict>,
 }
 
@@ -158,7 +158,7 @@ impl Figure {
         }
     }
 
-    /// What is to be taken off: measured of frames that follow each other as densely.
+    /// The time to subtract, measured with frames at the same pace.
     pub(super) fn baseline(self) -> Self {
         match self.pace() {
             Pace::Flood => Self::Baseline,

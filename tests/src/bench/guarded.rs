@@ -1,8 +1,8 @@
-//! The far node's guard: two cables whose far ends carry a guarded address, and a third one that no
-//! program is on.
+//! The far node's guard: two cables whose far ends have a guarded address, and a third one without
+//! a program.
 //!
-//! One of the two is like any interface of a service: only the guard is on it. The other is a link
-//! as well: there the responder guards what comes in. Heartbeats use neither.
+//! The first of the two is like an interface of a service and has only the guard. The second is a
+//! link as well, so its responder guards incoming packets. Heartbeats use neither.
 
 use std::{
     fmt, fs,
@@ -41,10 +41,10 @@ pub(super) const BARE_FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 81, 0, 2));
 
 const GUARDED: [(IpAddr, &str); 2] = [(VIP, INTERFACE), (LINK_VIP, LINK_INTERFACE)];
 
-/// What a packet means to the guard.
+/// The relation of a packet to the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// Nothing, since no address is guarded at all.
+    /// No relation, because no address is guarded.
     NoVip,
     /// To or from another address than the guarded one.
     Other,
@@ -93,8 +93,8 @@ impl Guarded {
             )
         };
         let plane = far.enter(|| Dataplane::load(setup, |_, _| Ok(())))?;
-        // What the guard at the sockets drops never gets to the one on the wire: each is measured
-        // by itself.
+        // A packet that the guard at the sockets drops never reaches the guard on the wire, so each
+        // of them is measured alone.
         for (name, _) in local::PROGRAMS {
             fs::remove_file(plane.pins().path(&format!("link_{name}")))
                 .with_context(|| format!("{name} is not attached: see the log"))?;

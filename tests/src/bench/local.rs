@@ -1,8 +1,9 @@
 //! The additional time of packets between two processes of one node because of the socket guard.
 //!
-//! One thread plays ping-pong over `lo` with itself: each exchange is two packets, each of them
-//! sent and received once, so each meets both programs. Windows of all kinds take turns; each is
-//! compared with the one without programs of its own round, and the median round counts.
+//! One thread exchanges packets with itself over `lo`. An exchange is two packets. Each packet is
+//! sent and received once, so it passes both programs. Windows of all kinds take turns. Each window
+//! is compared with the window without programs of the same round, and the result is the median
+//! round.
 
 use std::{
     collections::BTreeMap,
@@ -36,11 +37,12 @@ pub(super) const PROGRAMS: [(&str, CgroupSkbAttachType); 2] = [
     ("guard_sent", CgroupSkbAttachType::Egress),
 ];
 
-/// What the programs find. The JSON's keys are these; names are only ever added.
+/// The situation of the programs. These names are the keys in the JSON, so they are only ever
+/// added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Local {
-    /// They are not attached.
+    /// The programs are not attached.
     Without,
     /// No address is guarded.
     NoVip,
@@ -50,14 +52,14 @@ pub enum Local {
     Vip,
 }
 
-/// What an exchange takes.
+/// The time of an exchange.
 #[derive(Clone, Debug, Serialize)]
 pub struct PerExchange {
     /// In the median window.
     pub ns: f64,
     /// By the time without programs.
     pub to_without: f64,
-    /// What it takes longer than without them, in the median round.
+    /// The additional time compared with no programs, in the median round.
     pub more_ns: f64,
     pub exchanges: u64,
 }
@@ -217,7 +219,7 @@ impl Window {
 type Round = [Window; Local::ALL.len()];
 
 fn play(ball: &Ball) -> Result<Window> {
-    // What came before is still in the caches.
+    // The caches still hold data of the window before.
     (0..MANY).try_for_each(|_| ball.exchange())?;
     let start = Instant::now();
     let mut exchanges = 0;

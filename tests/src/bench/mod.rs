@@ -43,15 +43,15 @@ use progress::Progress;
 use report::Acquire;
 use rtt::RoundTrips;
 
-/// How often the rest of the machine must compete for each core in the loaded phase.
+/// The number of processes that must compete for each core in the loaded phase.
 const OVERSUBSCRIPTION: usize = 2;
 /// Until the scheduler has spread the spinning processes over the cores.
 const SPREAD: Duration = Duration::from_millis(200);
 
-/// What to measure.
+/// The parts of the benchmark.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long each of the eight phases measures.
+    /// The duration of each of the eight phases.
     pub phase: Duration,
 }
 

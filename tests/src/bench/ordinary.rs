@@ -22,7 +22,7 @@ use crate::{
 /// Any port that is not the heartbeat's.
 const PORT: u16 = 7_701;
 
-/// Which way a datagram goes: to the far node, unless it is one that leaves there.
+/// The direction of a datagram: to the far node, or away from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// By the cable that no program is on.

@@ -39,7 +39,7 @@ pub(super) const PORT: u16 = DEFAULT_PORT;
 
 pub(super) const NEAR_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
 pub(super) const FAR_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
-/// Also on the near node, but on nobody's allow-list.
+/// Also on the near node, but on no node's allow-list.
 pub(super) const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 9));
 pub(super) const BASELINE_NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 1));
 pub(super) const BASELINE_FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 2));
@@ -49,10 +49,10 @@ pub(super) const INTERFACE: &str = "hb0";
 const BASELINE_INTERFACE: &str = "base0";
 const BASELINE_PROGRAM: &str = "pass";
 
-/// Worth nothing, and known to nobody else on its network.
+/// A key that protects nothing: no other host is on its network.
 const KEY: [u8; 16] = *b"bench bench bend";
-/// So long that no reply of a stalled machine is thrown away as late: late ones are what we
-/// measure.
+/// A timeout that no reply of a stalled machine exceeds, because the benchmark measures late
+/// replies, too.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest lease that the two acceptors grant.
 pub(super) const MAX_LEASE: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ pub(super) enum Watched {
     GuardedLink,
 }
 
-/// What the kernel has counted for a program: only while its statistics are on.
+/// The kernel's counts for a program. The kernel counts only while its statistics are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Runs {
     pub(super) count: u64,
@@ -162,7 +162,7 @@ impl Pair {
         })
     }
 
-    /// How many packets met `verdict` in the program `watched`.
+    /// The number of packets with `verdict` in the program `watched`.
     pub(super) fn verdicts(&self, watched: Watched, verdict: Verdict) -> Result<u64> {
         let plane = match watched {
             Watched::FarResponder => &self.far_plane,

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// Nearest-rank quantiles in microseconds. What was lost counts as longer than anything measured:
-/// where a quantile falls among the lost, there is none.
+/// Nearest-rank quantiles in microseconds. A lost round trip counts as longer than any measured
+/// one, so a quantile among the lost ones has no value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quantiles {
     pub sent: usize,

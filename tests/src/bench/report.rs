@@ -24,14 +24,15 @@ use super::{
     throughput::{Passages, Throughput},
 };
 
-/// How the figures were got; for whoever reads them without this code. One line each.
+/// The methods of measurement, one line each, for readers without this code.
 const COST_METHOD: [&str; 3] = [
     "live frames through veth, native XDP; the kernel's own statistics (run_time_ns / run_cnt)",
     "median of short windows that take turns; 1/ms: one frame per ms, caches as others left them",
     "net = raw - a program that only passes, on frames as dense, and as long but for lease entries",
 ];
 const TRAFFIC_METHOD: [&str; 3] = [
-    "one thread sends to a socket that nobody reads; both stacks and the programs run on its own CPU",
+    "one thread sends to a socket without a reader; both stacks and the programs run on its own \
+     CPU",
     "median of short windows that take turns; ratios are within each round",
     "veth itself does more for any arriving XDP program: the ratio to one that only passes leaves that out",
 ];
@@ -81,7 +82,7 @@ pub struct Report {
     pub budgets: Vec<Budget>,
 }
 
-/// What a lease entry adds to the responder's run for its probe, in nanoseconds.
+/// The additional time of the responder for each lease entry of a probe, in nanoseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct LeaseEntry {
     /// The first one.
@@ -98,7 +99,7 @@ pub struct LeaseEntry {
 pub struct Acquire {
     pub idle: Acquisitions,
     pub loaded: Acquisitions,
-    /// How many round trips of the kernel the same quantile of the other is.
+    /// The same quantile of the other responder, as a multiple of the kernel's.
     pub to_kernel_rtt: Phases<Ratios>,
 }
 
@@ -142,7 +143,7 @@ pub struct Budget {
     pub name: &'static str,
     pub at_most: f64,
     pub unit: &'static str,
-    /// None where so much was lost that there is no such quantile.
+    /// `None` if too much was lost for this quantile.
     pub measured: Option<f64>,
     pub met: bool,
 }

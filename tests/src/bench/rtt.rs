@@ -28,7 +28,7 @@ use crate::{
 
 /// Each responder is asked once in this time.
 const PERIOD: Duration = Duration::from_millis(1);
-/// How long answers may still come after the last question.
+/// The wait for late replies after the last probe.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Beyond a phase: starting echoes, and waiting for the last answers.
 const SLACK: Duration = Duration::from_secs(30);
@@ -48,13 +48,13 @@ pub struct RoundTrips {
     pub prober_realtime: bool,
 }
 
-/// Somebody who is asked. Questions may be outstanding.
+/// A peer that answers probes. Probes may be outstanding.
 pub(super) trait Asked {
     fn ask(&mut self) -> Result<()>;
     /// Takes over what was answered.
     fn collect(&mut self) -> Result<()>;
     fn outstanding(&self) -> bool;
-    /// What was asked and answered so far.
+    /// The probes and replies so far.
     fn quantiles(&self) -> Quantiles;
 }
 

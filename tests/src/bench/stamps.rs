@@ -27,7 +27,7 @@ pub(super) struct StampedSocket {
     control: Vec<u8>,
 }
 
-/// What the kernel said of one datagram; times are of the wall clock.
+/// The kernel's report on one datagram, with times of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stamp {
     Left {

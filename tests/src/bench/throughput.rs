@@ -1,10 +1,10 @@
 //! The additional time of ordinary packets because of the guard.
 //!
-//! One thread sends to a socket that nobody reads. The kernel delivers on the CPU that sends, to
-//! which the thread is bound, so the time between two packets holds all that is done for one of
-//! them: by the sender's stack, the programs on the way, and the receiver's stack. Windows of all
-//! kinds take turns, each is compared with the others of its own round, and the median round
-//! counts.
+//! One thread sends to a socket without a reader. The thread is bound to a CPU, and the kernel
+//! delivers on the sending CPU. So the time between two packets includes all work for one of them:
+//! in the sender's stack, in the programs on the way, and in the receiver's stack. Windows of all
+//! kinds take turns. Each window is compared with the others of the same round, and the result is
+//! the median round.
 
 use std::{
     collections::BTreeMap,
@@ -30,10 +30,11 @@ use super::{
 use crate::interrupt;
 
 const WINDOW: Duration = Duration::from_millis(3);
-/// So many that the receiving socket is full: from then on each packet fares like the one before.
+/// The number of packets after which the receiving socket is full: from then on all packets cost
+/// the same.
 const WARM_UP: usize = 2_048;
 
-/// How packets go. The JSON's keys are these; names are only ever added.
+/// The way of a packet. These names are the keys in the JSON, so they are only ever added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Passage {
@@ -49,7 +50,7 @@ pub enum Passage {
     LeavingVip,
 }
 
-/// What a packet takes.
+/// The time of a packet.
 #[derive(Clone, Debug, Serialize)]
 pub struct PerPacket {
     /// From one packet to the next, in the median window.
@@ -192,7 +193,7 @@ fn take_turns(pair: &mut Pair, ordinary: &Ordinary, phase: Duration) -> Result<V
 }
 
 fn send(datagrams: &Datagrams) -> Result<Window> {
-    // What came before is still in the caches.
+    // The caches still hold data of the window before.
     (0..MANY).try_for_each(|_| datagrams.send())?;
     let start = Instant::now();
     let mut packets = 0;

@@ -24,7 +24,7 @@ use crate::kernel::frames::FrameSpec;
 /// Time between two frames where they are paced, as between heartbeats.
 const PACE: Duration = Duration::from_millis(1);
 
-/// What the frames are.
+/// The kind of the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frames {
     Probes,
@@ -45,7 +45,7 @@ pub(super) enum Frames {
 pub(super) enum Pace {
     /// As fast as one thread can send: all caches are warm.
     Flood,
-    /// One per millisecond, as heartbeats come: caches are as the rest of the machine left them.
+    /// One frame per millisecond, like heartbeats: other work of the machine has filled the caches.
     Heartbeat,
 }
 
@@ -94,7 +94,7 @@ impl Traffic {
         })
     }
 
-    /// Sends for about as long as `span`. What the frames are about to meet must be there.
+    /// Sends frames for about `span`. The programs and maps for them must be in place.
     pub(super) fn send(&mut self, kind: Frames, pace: Pace, span: Duration) -> Result<()> {
         self.prepare(kind)?;
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Lease entries: what is asked, and what the near node's kernel hears of the votes.
+//! Lease entries: what is asked, and what the near node's kernel receives of the votes.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -83,7 +83,7 @@ pub(super) struct Votes {
 }
 
 impl Votes {
-    /// One at a time may be read.
+    /// Opens the ring of votes. Only one value may read it at a time.
     pub(super) fn open(pair: &Pair) -> Result<Self> {
         let path = pair.near_plane().pins().path("votes");
         let map =
@@ -145,7 +145,7 @@ impl Tally {
     }
 }
 
-/// When the probe left that asked for these votes.
+/// The departure time of the probe that asked for these votes.
 pub(super) fn left(event: &VoteEvent) -> Boottime {
     Boottime::from_nanos(event.t1)
 }

@@ -18,7 +18,7 @@ use heartbeat_tests::{
 
 /// A smoke test: enough to see that everything can be measured.
 const QUICK: Duration = Duration::from_millis(600);
-/// Nobody wants to measure for longer than an hour; the children end by themselves in time.
+/// The longest useful measurement is an hour; the children end by themselves after it.
 const MAX_SECONDS: f64 = 3_600.0;
 
 /// Measure what heartbeats, leases and the guard cost, and how long they take, in network
@@ -26,7 +26,7 @@ const MAX_SECONDS: f64 = 3_600.0;
 #[derive(Debug, Parser)]
 #[command(name = "heartbeat-bench", version)]
 struct Arguments {
-    /// How long each of the eight phases measures
+    /// The duration of each of the eight phases
     #[arg(long, value_name = "N", default_value = "5", value_parser = seconds)]
     seconds: Duration,
     /// Only see that everything can be measured; the figures mean little
@@ -35,10 +35,10 @@ struct Arguments {
     /// Print one JSON object last on stdout, and everything else on stderr
     #[arg(long)]
     json: bool,
-    /// What this process is a child for
+    /// The task of this child process
     #[arg(long, value_enum, hide = true, requires = "limit_ms")]
     role: Option<Role>,
-    /// When the child ends at the latest
+    /// The latest end of the child
     #[arg(long, hide = true)]
     limit_ms: Option<u64>,
 }

@@ -24,10 +24,10 @@ const MAX_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 #[derive(Debug, Parser)]
 #[command(name = "heartbeat-soak", version)]
 struct Arguments {
-    /// How long; a fraction will do
+    /// Duration; may be a fraction
     #[arg(long, value_name = "N", default_value = "10", value_parser = minutes)]
     minutes: Duration,
-    /// Which faults come: the same number gives the same; another each time, if absent
+    /// Seed of the faults: the same number gives the same faults; random if absent
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Print one JSON object last on stdout, and everything else on stderr

@@ -31,17 +31,17 @@ pub(crate) struct Arguments {
     /// Silence after which a node counts as dead
     #[arg(long, value_name = "TIME", default_value = "3ms", value_parser = duration)]
     deadline: Duration,
-    /// How long the right to serve lasts without renewal
+    /// Duration of the right to serve without a renewal
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration)]
     lease: Duration,
-    /// How the owner dies
+    /// The death of the owner
     #[arg(long, value_enum, default_value_t = Fault::Cut)]
     fault: Fault,
-    /// Show another story instead: that of docs/start/article.md, or one in which nobody dies but a
-    /// node is of less use than it looks
+    /// Show another story instead: that of docs/start/article.md, or one in which no node dies but
+    /// a node is of less use than it looks
     #[arg(long, value_enum, conflicts_with_all = ["fault", "runs"])]
     scenario: Option<Scenario>,
-    /// How often, each time with a fresh cluster
+    /// Number of runs, each with a new cluster
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Print one JSON object last on stdout, and everything else on stderr

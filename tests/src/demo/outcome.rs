@@ -53,7 +53,7 @@ pub(crate) struct Takeover {
     pub(crate) phases: Phases,
     pub(crate) last_answer: Boottime,
     pub(crate) first_answer: Boottime,
-    /// Datagrams sent between those two answers that nobody answered.
+    /// Datagrams sent between those two answers that no node answered.
     pub(crate) lost: usize,
     /// Answers that the old owner gave after the new one had begun.
     pub(crate) stale: usize,
@@ -263,7 +263,7 @@ mod tests {
             owned.collect::<Vec<_>>()
         };
         assert_eq!(found(&[("b", 105)], Some(100)), []);
-        // It lost the lease for a moment, and nobody else had it.
+        // The owner lost the lease for a moment, and no other node had it.
         assert_eq!(found(&[("b", 105), ("b", 120)], Some(100)), []);
         assert_eq!(
             found(&[("b", 105), ("c", 101)], Some(100)),

@@ -1,4 +1,4 @@
-//! One run: a cluster comes up, its owner dies, somebody takes over.
+//! One run: a cluster starts, the owner dies, and another node takes over.
 
 use std::{
     collections::HashMap,

@@ -216,7 +216,7 @@ fn play(
     })
 }
 
-/// What the nodes tell, each once.
+/// The reports of the nodes, each once.
 struct Book {
     seen: HashMap<String, u64>,
     told: Vec<(String, Event)>,

@@ -1,4 +1,4 @@
-//! What all runs together showed, for humans and as JSON.
+//! The summary of all runs, as text and as JSON.
 
 use std::time::Duration;
 

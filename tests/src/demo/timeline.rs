@@ -74,7 +74,7 @@ fn table(run: &str, victim: &str, takeover: &Takeover, fault: Fault, out: &Outpu
     }
 }
 
-/// What happened when, in the order of time.
+/// The events in the order of time.
 fn rows(victim: &str, takeover: &Takeover, fault: Fault) -> Vec<(Boottime, String)> {
     let successor = &takeover.successor;
     let at = Boottime::from_nanos;
@@ -124,7 +124,7 @@ fn rows(victim: &str, takeover: &Takeover, fault: Fault) -> Vec<(Boottime, Strin
     rows
 }
 
-/// What was said, when, and why.
+/// The time, the text and the reason of an event.
 fn alarm(false_down: &FalseDown, fault_at: Option<Boottime>) -> String {
     let FalseDown {
         seen_by,

@@ -1,4 +1,5 @@
-//! Ownership of an address: who acquired it when, by the events, and who answered all the same.
+//! Ownership of an address: who acquired it when, by the events, and which nodes answered
+//! nevertheless.
 //!
 //! All namespaces share one clock, and a node stamps an answer before its kernel's guard judges it.
 //! An answer that was given after another node had acquired the lease, and left, proves two owners.

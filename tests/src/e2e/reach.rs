@@ -24,7 +24,7 @@ const PORT: u16 = 7_701;
 /// The wait for an answer that should not come.
 pub const BRIEF: Duration = Duration::from_millis(100);
 
-/// The node that answers a datagram from `ns` to `address` within `patience`; `None` if nobody
+/// The node that answers a datagram from `ns` to `address` within `patience`; `None` if no node
 /// does, or the datagram could not be sent.
 pub fn ask(ns: &Namespace, address: IpAddr, patience: Duration) -> Result<Option<String>> {
     const QUESTION: [u8; NUMBER_LEN] = *b"question";

@@ -186,7 +186,7 @@ pub fn wait_status(node: &Node, what: &str, wanted: impl Fn(&Status) -> bool) ->
     .with_context(|| format!("the last answer was {last:#?}"))
 }
 
-/// Waits until `name` alone has the virtual address on an interface; `None` is nobody.
+/// Waits until `name` alone has the virtual address on an interface; `None` means no node.
 pub fn wait_holder(cluster: &Cluster, name: Option<&str>) -> Result<()> {
     let mut holders = Vec::new();
     wait_until(

@@ -31,7 +31,7 @@ struct Batch {
 
 pub(super) struct Counters {
     map: PerCpuArray<MapData, u64>,
-    /// One of each CPU for each verdict.
+    /// A counter of each CPU for each verdict.
     values: Vec<u64>,
     known: [u64; verdict::COUNT],
 }

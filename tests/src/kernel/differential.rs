@@ -31,7 +31,7 @@ const EPISODE: u64 = 100;
 const PROGRESS: u64 = 500_000;
 const SEED: &str = "HEARTBEAT_FUZZ_SEED";
 const FRAMES: &str = "HEARTBEAT_FUZZ_FRAMES";
-/// What decides in userspace. [`honest`] is the function under test.
+/// The function that judges frames in userspace. [`honest`] calls the functions under test.
 pub type Judge = fn(Program, &mut World, &mut [u8]) -> Option<Verdict>;
 
 /// The very function that the program wraps. `None` is "not our business", which only `stamp` says.
@@ -59,7 +59,7 @@ struct Outcome {
     frame: Vec<u8>,
     rows: Vec<PeerRow>,
     slots: BTreeMap<GroupId, Slot>,
-    /// What the agent was told of votes.
+    /// The reports of votes to the agent.
     votes: Vec<VoteEvent>,
 }
 
@@ -120,7 +120,7 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// What the frames of a campaign came to, and how often.
+/// The results of a campaign's frames, with their counts.
 #[derive(Clone, Debug, Default)]
 pub struct Met {
     pub verdicts: HashMap<Option<Verdict>, u64>,
@@ -159,7 +159,7 @@ impl fmt::Display for Met {
     }
 }
 
-/// How many random frames, from which seed.
+/// The number of random frames, and their seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Campaign {
     pub seed: u64,
@@ -242,7 +242,8 @@ fn episode(
     Ok(())
 }
 
-/// One frame through both. `world` must be what the kernel's maps hold, and is so again afterwards.
+/// Runs one frame through both implementations. `world` must agree with the kernel's maps, and
+/// agrees with them again afterwards.
 fn compare(
     kernel: &mut Kernel,
     world: &mut World,
@@ -310,8 +311,8 @@ fn judged(world: &mut World, program: Program, frame: &[u8], judge: Judge) -> Ou
     }
 }
 
-/// The clock's readings that the kernel let us see. None for a verdict that shows none: such a
-/// frame must be explained by either end of the time that the run took.
+/// The kernel's clock readings that the result shows. If a verdict shows none, the start or the end
+/// of the run must explain the result.
 fn clock_readings(outcome: &Outcome, old_rows: &[PeerRow]) -> Result<Vec<u64>> {
     let at = |field| {
         let at = payload_at(&outcome.frame) + field;
@@ -342,7 +343,7 @@ fn clock_readings(outcome: &Outcome, old_rows: &[PeerRow]) -> Result<Vec<u64>> {
     }
 }
 
-/// Where the heartbeat begins in a frame that carries one.
+/// The offset of the heartbeat in a frame that has one.
 pub fn payload_at(frame: &[u8]) -> usize {
     let ethertype = |at: usize| frame.get(at..at + 2);
     let mut at = 12;

@@ -194,12 +194,12 @@ impl FrameSpec {
         })
     }
 
-    /// Where the IP header begins in the frame.
+    /// The offset of the IP header in the frame.
     pub fn ip_at(&self) -> usize {
         ETHERNET_LEN + VLAN_LEN * self.vlans.len()
     }
 
-    /// Where the UDP header begins in the frame.
+    /// The offset of the UDP header in the frame.
     pub fn udp_at(&self) -> usize {
         self.ip_at()
             + if self.from.is_ipv4() {
@@ -209,7 +209,7 @@ impl FrameSpec {
             }
     }
 
-    /// Where the heartbeat begins in the frame.
+    /// The offset of the heartbeat in the frame.
     pub fn payload_at(&self) -> usize {
         self.udp_at() + UDP_LEN
     }

@@ -48,7 +48,7 @@ pub enum Point {
     Sent,
 }
 
-/// Where a program is attached.
+/// The attachment point of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hook {
     Xdp,

@@ -69,7 +69,7 @@ pub struct Kernel {
     votes: RingBuf<MapData>,
     counters: Counters,
     events: RingBuf<MapData>,
-    /// Its timers end with the last descriptor.
+    /// The timers end with the last descriptor.
     watch: Array<MapData, Watch>,
     leases_id: u32,
     ebpf: Ebpf,

@@ -38,7 +38,7 @@ pub(super) const KEY: SipKey = SipKey {
     k1: 0x0f0e_0d0c_0b0a_0908,
 };
 
-/// One of the two programs, or the function that it wraps.
+/// One of the two programs, or the function that the program wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// `responder`, at XDP.

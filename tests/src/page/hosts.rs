@@ -34,7 +34,7 @@ pub(super) fn to_page(text: &str) -> String {
     NAMES.into_iter().fold(text.to_owned(), replace)
 }
 
-/// Where the programs of the host are that stand before those of the system.
+/// The directory of the host's programs that take precedence over those of the system.
 pub(super) fn programs(node: &Node) -> PathBuf {
     node.dir().join("bin")
 }

@@ -1,7 +1,8 @@
 //! A page of the documentation, executed: its files are written and its commands run on a cluster
 //! in namespaces, and the output of each command is compared with the page.
 //!
-//! These parts of a page count. Its text and all other blocks, `sh` and `toml` among them, do not:
+//! The test reads the following parts of a page, and ignores its text and all other blocks, such as
+//! `sh` and `toml`:
 //!
 //! - `<!-- file HOST,HOST PATH -->` above a fenced block: the block becomes the file there;
 //! - `<!-- append HOST,HOST PATH -->`: the block is appended to the file;

@@ -33,7 +33,8 @@ use crate::{
 
 /// Path of the HAProxy to run. `cargo xtask test` sets it.
 const HAPROXY: &str = "HEARTBEAT_HAPROXY";
-/// How long a command may take, and how long it may be until a question has the answer of the page.
+/// The longest duration of a command, and the longest time until a query has the answer of the
+/// page.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The time between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -46,7 +47,7 @@ const QUESTIONS: [&str; 5] = [
     "for ",
 ];
 
-/// What a client saw while the commands of a console ran.
+/// The observations of a client while the commands of a console ran.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// The longest time without an answer.
@@ -55,7 +56,7 @@ pub struct Measured {
     pub served_by: Vec<String>,
 }
 
-/// What has happened while a page is executed, in its order.
+/// The progress of a page's execution, in order.
 #[derive(Clone, Debug)]
 pub enum Progress<'a> {
     Section(&'a str),
@@ -76,7 +77,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// The hosts of a page. Nothing of heartbeat is on them yet but the binary.
+    /// The hosts of a page. At first, they have only the binary of heartbeat.
     pub fn new(steps: &[Step], keep: bool) -> Result<Self> {
         let hosts = super::hosts(steps).into_iter().map(str::to_owned);
         let hosts: Vec<_> = hosts.filter(|host| host != CLIENT).collect();
@@ -171,7 +172,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Where a file of a node is outside of it.
+    /// The path of a node's file as the host sees it.
     fn place(&self, host: &str, path: &str) -> Result<PathBuf> {
         let node = self.cluster.node(host)?;
         Ok(node.dir().join(format!("own{path}")))
@@ -199,7 +200,7 @@ impl Runner {
         }
     }
 
-    /// What a command printed on `host`, without the names that only the rig has.
+    /// The output of a command on `host`, without names that exist only in the test rig.
     fn as_on_the_page(&self, host: &str, output: &str) -> Result<String> {
         let output = to_page(output);
         if host == CLIENT {

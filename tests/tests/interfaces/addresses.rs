@@ -125,7 +125,7 @@ fn mac(ns: &Namespace, interface: &str) -> Result<[u8; 6]> {
     ns.enter(|| Ok(Netlink::open()?.interface(interface)?.mac))
 }
 
-/// Checks that somebody answers, and that all answers come from `interface` of `node`.
+/// Checks that the address answers, and that all answers come from `interface` of `node`.
 fn answered_by(cluster: &Cluster, node: &str, interface: &str) -> Result<()> {
     let expected = mac(&cluster.node(node)?.ns, interface)?;
     let macs = answers(cluster)?;
@@ -437,7 +437,7 @@ fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
                 wait_logged(cluster.node("a")?, cause)?;
             }
             let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
-            ensure!(shown.contains("somebody had removed"), "{shown}");
+            ensure!(shown.contains("another process had removed"), "{shown}");
             no_failures(cluster)?;
 
             // A node that does not serve the address leaves a removal alone.
@@ -465,7 +465,7 @@ fn removals(cluster: &Cluster, node: &str) -> Result<usize> {
     Ok(cluster
         .node(node)?
         .logged()?
-        .matches("somebody had removed")
+        .matches("another process had removed")
         .count())
 }
 
@@ -506,7 +506,7 @@ fn address_removed_in_maintenance_is_left_alone() -> Result<()> {
             ns.set_up("hb0", true)?;
             answers(cluster)?;
         }
-        ensure!(cluster.holders()?.is_empty(), "somebody put it back");
+        ensure!(cluster.holders()?.is_empty(), "the agent put it back");
         cluster
             .node("a")?
             .heartbeat(&["maintenance", "off"])?

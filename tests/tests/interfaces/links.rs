@@ -101,14 +101,14 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         let pass = pass(&mut ebpf)?;
         let pin = cluster.node("a")?.pins.path().join("link_xdp_hb1");
         usurp(pass, &pin)?;
-        let turn = ("hb1", "attached", "put another in its place");
+        let turn = ("hb1", "attached", "had removed or replaced");
         wait_turn(&mut event_log, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
 
         // A renamed interface goes on working, and so it does when it gets its name back.
         let a = cluster.node("a")?;
         a.tool("ip", ["link", "set", "hb1", "name", "away1"])?;
-        let turn = ("hb1", "renamed", "it is called away1 now");
+        let turn = ("hb1", "renamed", "its name is away1 now");
         wait_turn(&mut event_log, cluster, "a", turn)?;
         a.tool("ip", ["link", "set", "away1", "name", "hb1"])?;
         wait_turn(
@@ -124,7 +124,7 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         let turn = ("hb1", "failed", "rename it back");
         wait_turn(&mut event_log, cluster, "a", turn)?;
         a.tool("ip", ["link", "set", "away1", "name", "hb1"])?;
-        let turn = ("hb1", "attached", "put another in its place");
+        let turn = ("hb1", "attached", "had removed or replaced");
         wait_turn(&mut event_log, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
 
@@ -258,7 +258,7 @@ fn stacked_links_work_in_any_order() -> Result<()> {
         let mut event_log = EventLog::begin(cluster)?;
         let pin = a.pins.path().join("link_xdp_hb0").display().to_string();
         a.tool("bpftool", ["link", "detach", "pinned", &pin])?;
-        let turn = ("hb0", "attached", "had taken the XDP program off");
+        let turn = ("hb0", "attached", "had removed or replaced the XDP program");
         wait_turn(&mut event_log, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
         let a = cluster.node("a")?;
@@ -377,7 +377,7 @@ fn nodes_behind_a_router_with_large_frames_take_over() -> Result<()> {
         // The route to b changes to another router's address.
         let a = cluster.node("a")?;
         a.tool("ip", ["route", "del", "10.78.0.0/24"])?;
-        // Without the route the kernel asks for b as a neighbour, and nobody answers.
+        // Without the route the kernel asks for b as a neighbour, and no host answers.
         wait_status(a, "probes find no way", |status| {
             age(status, "b") > status.timeout_ns
         })?;

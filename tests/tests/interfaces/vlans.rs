@@ -59,8 +59,8 @@ fn own_link(status: &Status, number: usize) -> Result<&Link> {
     own.links.get(number).context("no such link")
 }
 
-/// Waits until all is well and the agents hear each other on both links. The witness answers on the
-/// first.
+/// Waits until all is well and the agents receive each other on both links. The witness answers on
+/// the first.
 fn wait_both_links(cluster: &mut Cluster) -> Result<()> {
     cluster.wait_well(patience(), "a")?;
     for (name, other) in [("a", "b"), ("b", "a")] {

@@ -101,7 +101,7 @@ fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
         once_attached(cluster.node("a")?)?;
         wait_served(&client, "a", patience)?;
         let served = servers(&client, killed);
-        // Where a start takes longer than the lease, another node takes over, as it should.
+        // If a start takes longer than the lease, another node takes over, as it should.
         ensure!(
             *served == ["a".into()] || away > options().lease,
             "{served:?} served, {away:?} after a was killed it was back"

@@ -119,7 +119,7 @@ enum Mistake {
     Group,
     /// The agent gets one vote too many.
     Votes,
-    /// One byte beyond the end of a frame is read.
+    /// A bug that reads one byte beyond the end of a frame.
     Bounds,
 }
 

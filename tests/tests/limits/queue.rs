@@ -79,8 +79,8 @@ fn node_with_a_full_send_queue_stops_serving_and_comes_back() -> Result<()> {
         cluster.wait_well(SOON, "a")?;
         wait_served(&client, "a", SOON)?;
         never_two_at_once(cluster, &mut event_log, &client)?;
-        // The peers heard its kernel all the time. A node that does not send does not take silence
-        // for death.
+        // The peers received its kernel all the time. A node that does not send does not take
+        // silence for death.
         event_log.no_down_reports()
     })
 }

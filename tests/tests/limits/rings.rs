@@ -1,5 +1,5 @@
 //! Full ring buffers and busy maps. An event without room in the ring is counted, and its state is
-//! in the maps all the same. Another process may read the maps at full speed.
+//! still in the maps. Another process may read the maps at full speed.
 
 use std::{
     net::{IpAddr, SocketAddr},

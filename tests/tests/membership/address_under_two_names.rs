@@ -1,5 +1,5 @@
-//! One address under two names while a changed configuration reaches node after node. Never do two
-//! nodes let its traffic pass.
+//! One address under two names while a changed configuration reaches node after node. Two nodes
+//! must never pass its traffic.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn address_under_two_names_is_open_on_one_node() -> Result<()> {
         ensure!(group_in(&web, "web")?.owner.is_none());
         ensure!(output_of(cluster, "b", &["status"])?.contains("DIFFERS"));
 
-        // One node takes it over, under either name.
+        // One node acquires the address, under either name.
         cluster.inject("a", Fault::Kill)?;
         wait_until(SOON, "another node serves it", || {
             at_most_one_is_open(cluster)?;

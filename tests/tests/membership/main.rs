@@ -1,4 +1,4 @@
-//! Which nodes belong to the cluster, and whose votes count.
+//! The nodes of the cluster, and the votes that count.
 
 mod address_under_two_names;
 mod nodes_change;

@@ -268,7 +268,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             node_in(status, "c")
                 .is_ok_and(|node| node.state == "up" && node.config_version == Some(1))
         })?;
-        // The others hear c now; c may not have heard them yet.
+        // The others receive c now; c may not have received them yet.
         wait_status(cluster.node("c")?, "a and b are up", |status| {
             ["a", "b"].iter().all(|peer| {
                 node_in(status, peer)
@@ -304,6 +304,6 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
         ensure!(cluster.node_mut("c")?.stop()?);
         write(cluster, "c", 1, &FOUNDERS)?;
         let log = result_of(cluster, "c", &["run"])?;
-        log.refusal(&["config_version is 1, but this node has gone by version 3 already"])
+        log.refusal(&["config_version is 1, but this node has already accepted version 3"])
     })
 }

@@ -17,7 +17,7 @@ const NODES: usize = 1_001;
 /// The most memory that an agent without optimisation may use.
 const MEMORY_KIB: u64 = 48 * 1024;
 
-/// The absent nodes, in a network behind a router that drops their packets: nobody asks for their
+/// The absent nodes, in a network behind a router that drops their packets: no host asks for their
 /// neighbour entries.
 fn absent() -> String {
     let mut text = String::new();

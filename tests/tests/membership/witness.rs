@@ -1,4 +1,4 @@
-//! Two nodes and a witness: its vote counts as much as any, and without two votes nobody serves.
+//! Two nodes and a witness: its vote counts as much as any, and without two votes no node serves.
 
 use std::fs;
 
@@ -85,12 +85,12 @@ fn witness_lost_harms_nobody_and_owner_lost_too_stops_service() -> Result<()> {
             wait_silent(&trial.client, SOON)?;
             let silent_at = boottime();
             observe(10 * swift().lease, || {
-                ensure!(cluster.holders()?.is_empty(), "somebody took it over");
+                ensure!(cluster.holders()?.is_empty(), "another node took it over");
                 Ok(())
             })?;
             ensure!(
                 servers(&trial.client, silent_at).is_empty(),
-                "somebody answered"
+                "a node answered"
             );
 
             cluster.heal("w", Fault::Silent)?;
@@ -145,7 +145,7 @@ fn witness_starts_from_flags_alone() -> Result<()> {
         let unload = heartbeat(&["unload", "--instance", &name])?;
         let said = Program::run(Some(&cluster.node("w")?.ns), unload, SOON)?.success()?;
         ensure!(said == format!("instance `{name}` unloaded\n"), "{said}");
-        // Its vote was one of the two that the lease needs.
+        // The vote of the witness was one of the two that the lease needs.
         wait_holder(cluster, None)?;
         wait_silent(&client, SOON)
     })
@@ -167,8 +167,8 @@ fn two_voters_are_refused_with_the_remedy() -> Result<()> {
     })
 }
 
-/// What the agent of node a answers to `request`, which comes from the witness: from its address,
-/// and under the cluster's key.
+/// The answer of node a's agent to `request`, which comes from the address of the witness and under
+/// the cluster's key.
 fn ask_as_witness(cluster: &Cluster, request: &Request, secret: bool) -> Result<Response> {
     let w = cluster.node("w")?;
     let config = Config::load(&w.config(), Some("w"))?;
@@ -219,7 +219,7 @@ fn commands_of_a_witness_are_refused_and_counted() -> Result<()> {
             let secret = matches!(command, Request::Configure { .. });
             match ask_as_witness(cluster, command, secret)? {
                 Response::Error { message } => ensure!(
-                    message.contains("node w is a witness, which votes and commands nobody"),
+                    message.contains("node w is a witness, which votes and sends no commands"),
                     "{message}"
                 ),
                 other => anyhow::bail!("{command:?} was answered by {other:?}"),

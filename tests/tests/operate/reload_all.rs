@@ -83,8 +83,8 @@ fn files(cluster: &Cluster) -> Result<Vec<(String, bool)>> {
         .collect()
 }
 
-/// That the command fails with all of `parts`, and that no file of another node and no
-/// configuration in force is another one afterwards.
+/// Checks that the command fails with all of `parts`, and that it changes no file of another node
+/// and no configuration in force.
 fn refused(cluster: &Cluster, words: &[&str], parts: &[&str]) -> Result<()> {
     // Of the nodes that run.
     let digests = || -> Result<Vec<u32>> {
@@ -171,7 +171,8 @@ fn error_on_one_node_changes_nothing_anywhere() -> Result<()> {
         a.reconfigure(OLD, "parms = 1")?;
         refused(cluster, &["reload", "--all"], &["heartbeat.toml:", "parms"])?;
 
-        // One that shows on one node only: it alone has the interface, in another network.
+        // An error that appears on one node only, because only this node has the interface, in
+        // another network.
         c.tool(
             "ip",
             [
@@ -192,7 +193,7 @@ fn error_on_one_node_changes_nothing_anywhere() -> Result<()> {
             ],
         )?;
 
-        // What a running agent cannot take over.
+        // A change that a running agent cannot apply.
         fs::write(
             a.config(),
             good.replace("timeout = \"50000us\"", "timeout = \"60000us\""),
@@ -258,7 +259,7 @@ fn node_that_is_not_reached_is_left_out_by_force_only() -> Result<()> {
         ensure!(content(cluster.node("b")?)?.contains(NEW));
         ensure!(content(cluster.node("c")?)?.contains(OLD));
 
-        // It comes back with its old file, and is told.
+        // The node returns with its old file, and its log reports this.
         cluster.heal("c", Fault::Kill)?;
         wait_all_active(cluster)?;
         output_of(cluster, "a", &["wait", "--votes", "3"])?;
@@ -278,7 +279,7 @@ fn node_that_dies_half_way_stops_the_rest_and_is_told_of() -> Result<()> {
     let groups = web("b") + &plain("two", "c") + &plain("three", "c");
     let places = [("web", "b"), ("two", "c"), ("three", "c")];
     with_accepting_nodes(&actors, &groups, &places, |cluster| {
-        // So long the reload of b is not over.
+        // The reload of b lasts until then.
         actors.script("b", "one", "start", "sleep 2")?;
         let a = cluster.node("a")?;
         a.reconfigure(OLD, NEW)?;

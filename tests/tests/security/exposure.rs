@@ -1,4 +1,4 @@
-//! What others can see of a running agent: its maps, files, pins and memory.
+//! The parts of a running agent that other users can see: its maps, files, pins and memory.
 
 use std::{
     collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path, process::Command,

@@ -127,7 +127,8 @@ fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
 fn flooded(cluster: &mut Cluster) -> Result<()> {
     let client = cluster.client(MILLISECOND)?;
     wait_served(&client, TARGET, SOON)?;
-    // One CPU empties the queue of a node in a flood: when it stands still, so does all reception.
+    // In a flood one CPU empties the queue of a node. If that CPU is stalled, the node receives
+    // nothing.
     let stalls = MachineStalls::of_the_machine()?;
     // The kernel measures the run time of programs while this is open.
     let _statistics = enable_stats(Stats::RunTime)?;

@@ -272,7 +272,7 @@ fn refused(cluster: &Cluster) -> Result<()> {
             new.to_owned(),
             "key 1 is in use and is not in the new key file",
         ),
-        (format!("{new}{old}"), "node b: it does not take key 2"),
+        (format!("{new}{old}"), "node b: it does not accept key 2"),
         (format!("{old}2 short\n"), "the key is not 32 hex digits"),
     ] {
         fs::write(a.key(), file)?;

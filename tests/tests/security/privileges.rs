@@ -148,7 +148,7 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
         let logged = cluster.node("a")?.logged()?;
         ensure!(!logged.contains("more rights than it needs"), "{logged}");
         ensure!(!logged.contains("will not be writable"), "{logged}");
-        // The memory of the agent is locked, and its threads are punctual, all the same.
+        // The memory of the agent is still locked, and its threads are still punctual.
         let status = cluster.node("a")?.control.status()?;
         ensure!(status.pulse.memory_locked, "{:?}", status.pulse);
         let confinement = status

@@ -222,7 +222,7 @@ fn detached_socket_guard_is_attached_again() -> Result<()> {
             let at = Instant::now();
             event_log.wait(cluster, "a", SOON, "it is attached again", |what| {
                 matches!(what, EventKind::SocketGuard { state, message }
-                    if state == "attached" && message.contains("had taken it off"))
+                    if state == "attached" && message.contains("another process had removed it"))
             })?;
             eprintln!("{name}: put back after {:?}", at.elapsed());
             let links = links(a)?;

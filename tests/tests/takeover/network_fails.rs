@@ -86,7 +86,7 @@ fn owner_with_a_failed_service_network_hands_over() -> Result<()> {
         let moved = cluster.node("b")?.heartbeat(&["move", "service", "a"])?;
         ensure!(!moved.status.success(), "it went where nobody reaches it");
 
-        // Node a is heard again on this link, but it is not eligible yet.
+        // Node a is received again on this link, but it is not eligible yet.
         cluster.set_forwarding("a", 0, true)?;
         wait_status(cluster.node("c")?, "a is heard there again", |status| {
             let links = node_in(status, "a").map(|node| node.links.clone());

@@ -321,7 +321,11 @@ fn guard_silences_a_stopped_owner_on_every_interface() -> Result<()> {
         }
         // The start of the group adds all addresses. The interface monitor had none to repair.
         for node in cluster.nodes() {
-            ensure!(!node.logged()?.contains("had taken"), "{}", node.logged()?);
+            ensure!(
+                !node.logged()?.contains("the agent attached it again"),
+                "{}",
+                node.logged()?
+            );
         }
         cluster.heal("a", Fault::Stop)?;
         wait_holder(cluster, Some("b"))

@@ -15,8 +15,8 @@ use heartbeat_tests::{
     wait::observe,
 };
 
-/// The time after which an owner announces its address no longer. What neighbours learn later can
-/// only come from the return.
+/// The time after which an owner announces its address no longer. Later announcements can only come
+/// from the return.
 const SETTLED: Duration = Duration::from_secs(3);
 /// The most that neighbours may take. Without an announcement they take far longer.
 const AT_ONCE: Duration = Duration::from_secs(3);

@@ -10,19 +10,26 @@ use super::{
 };
 
 /// Each abandoned word, and its replacement. Lower case; found as a whole word, or its plural.
-const GONE: [(&str, &str); 12] = [
+const GONE: [(&str, &str); 19] = [
+    ("all the same", "still"),
+    ("anybody", "any process, or any user"),
     ("conductor", "resource manager"),
     ("deafness", "local stall"),
+    ("do not hear", "do not receive"),
     ("electorate", "voter set"),
     ("fate-sharing", "dead-man"),
     ("franchise", "voter set"),
+    ("goes by", "uses"),
+    ("hears", "receives"),
     ("heritage", "adopted state"),
+    ("nobody", "no node, no process or no user"),
     ("occupant", "existing program"),
     ("parting lease", "lease for a graceful restart"),
     ("performer", "executor"),
     ("reason plane", "control task"),
     ("reflex plane", "kernel programs"),
     ("slow side", "control task"),
+    ("somebody", "another process, or an operator"),
 ];
 
 /// Files that quote such words on purpose.

@@ -37,7 +37,7 @@ settings! {
     "[cluster]" of ();
 
     /// Name of the cluster. Heartbeats carry a 32-bit id made from it (FNV-1a), so that clusters on
-    /// one network do not hear each other.
+    /// one network do not receive each other.
     NAME: Text<String> = text(values::name, values::NAME) => {
         name: "name", default: Required, example: r#""web""#,
         reload: Restart, digest: true, check: Prose;

@@ -71,7 +71,7 @@ impl<T> Table<T> {
     }
 
     /// The settings that all nodes must agree on, but for those that have their default: so nodes
-    /// of a release that does not know a new setting yet agree as long as nobody uses it.
+    /// of a release that does not know a new setting yet agree as long as no file uses it.
     pub(crate) fn agreed(&self, config: &Config, of: &T) -> String {
         let rows = self.rows.iter().filter(|row| row.in_digest());
         let set = rows.filter_map(|row| Some((row.name(), row.set(config, of)?)));

@@ -2,7 +2,7 @@
 
 use super::{complaint, with};
 
-/// What is replaced in `GOOD`, by what, and pieces of what must be said.
+/// The text to replace in `GOOD`, its replacement, and pieces of the expected message.
 pub(super) type Case = (&'static str, &'static str, &'static [&'static str]);
 
 #[rustfmt::skip]

@@ -1,4 +1,4 @@
-//! What an agent is told of a file that was changed under it.
+//! The difference between an agent's configuration and its changed file.
 
 use super::{
     super::{Change, GroupChange, NodesChange, ResourceChange},
@@ -11,7 +11,7 @@ fn whole() -> String {
     format!("{GOOD}{GROUPS}{LOCATION}")
 }
 
-/// What replacing `from` by `to` changes.
+/// The changes if `to` replaces `from`.
 fn changes(from: &str, to: &str) -> Vec<Change> {
     let old = whole();
     assert!(old.contains(from), "{from}");
@@ -96,7 +96,7 @@ fn nodes_that_came_went_or_changed_need_a_restart() {
         said[0],
         Change::Restart("the order of [[node]]s".to_owned())
     );
-    // Which also ranks them otherwise for groups that do not prefer them.
+    // The new order also changes the rank of these nodes for groups that do not prefer them.
     assert!(said.len() > 1, "{said:?}");
 }
 
@@ -167,7 +167,8 @@ fn a_kind_that_is_new_moves_no_amounts() {
 #[test]
 fn groups_that_came_or_went_are_named() {
     let vip = "[[vip]]\nname = \"new\"\naddress = \"10.0.0.99/24\"\n";
-    // It comes before the others, so that their addresses have other indices: that changes none.
+    // The new group comes before the others, so their addresses have other indices. This is no
+    // change of the addresses.
     let added = changes("[[vip]]", &format!("{vip}[[vip]]"));
     assert_eq!(added, [Change::GroupAdded("new".to_owned())]);
     let db = &GROUPS[GROUPS.find("[[group]]\nname = \"db\"").unwrap()..];

@@ -83,7 +83,7 @@ fn what_is_a_nodes_own_affair_does_not_matter() {
         text.replacen("/24\"", "/24\"\ninterface = \"dummy0\"", 1),
         text.replacen("/bin/true", "/bin/false", 1),
         text.replacen("systemd:haproxy", "systemd:haproxy.service", 1),
-        // What the table says anyway.
+        // The value that the table of exclusive resources has anyway.
         text.replacen(
             "systemd:haproxy\"",
             "systemd:haproxy\"\nexclusive = false",
@@ -108,7 +108,7 @@ fn the_order_in_the_file_does_not_matter_where_it_means_nothing() {
     let (head, node_c) = GOOD.split_at(GOOD.find("[[node]]\nname = \"c\"").unwrap());
     let (node_c, rest) = node_c.split_at(node_c.find("[[vip]]").unwrap());
     let (before, nodes) = head.split_at(head.find("[[node]]").unwrap());
-    // Preferences name all members, so that the nodes' order ranks nobody.
+    // Preferences name all members, so that the nodes' order ranks no node.
     let ranked = |text: String| {
         text.replace("prefer = [\"c\"]", "prefer = [\"c\", \"a\", \"b\"]")
             .replace("prefer = [\"b\"]", "prefer = [\"b\", \"a\", \"c\"]")

@@ -80,7 +80,7 @@ fn each_exclusive_resource_is_refused_by_itself() {
         "{said}"
     );
     assert_eq!(said.lines().count(), 4, "{said}");
-    // What another group accepts does not count.
+    // The consent of another group does not apply.
     let groups = with("", FILESYSTEM).replace(
         "name = \"web\"\nprefer",
         "name = \"web\"\naccept_double_run = true\nprefer",

@@ -1,4 +1,4 @@
-//! What the programs of a resource run with, and how a file that says it wrongly is refused.
+//! The user, group, directory and limits of a resource's programs, and the errors about them.
 
 use std::path::Path;
 

@@ -369,7 +369,7 @@ fn no_two_addresses_of_a_network_share_a_lease() {
             })
         });
         let ids: HashSet<_> = ids.collect();
-        // One of them gives way to 1, which may be another's.
+        // The hash 0 becomes 1, which may also be another hash.
         assert!(
             ids.len() >= usize::from(u16::MAX) - 1,
             "{network}: {}",

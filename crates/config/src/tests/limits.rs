@@ -1,4 +1,4 @@
-//! How much fits: nodes, links, groups, addresses, and the length of a path.
+//! The limits of a configuration: nodes, links, groups, addresses, and the length of a path.
 
 use std::path::Path;
 
@@ -79,7 +79,7 @@ fn groups_and_addresses_have_limits() {
         };
         format!("[[group]]\nname = \"g{group}\"\n") + &(1..=count).map(vip).collect::<String>()
     };
-    // One more of each is the VIP of the file.
+    // The VIP of the file is one more of each.
     let groups =
         |count: usize| GOOD.to_owned() + &(1..=count).map(|n| vips(n, 1)).collect::<String>();
     assert_eq!(parse(&groups(63)).unwrap().groups.len(), 64);

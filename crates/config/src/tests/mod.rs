@@ -159,7 +159,7 @@ fn the_example_is_valid_and_means_what_it_says() {
     assert_eq!(config.hooks[0].args, ["--cluster", "web"]);
 }
 
-/// What the example comments out is the default, but for the id and the node.
+/// The commented-out lines of the example are the defaults, except the id and the node.
 #[test]
 fn the_examples_commented_settings_are_the_defaults() {
     let uncommented: String = EXAMPLE
@@ -240,7 +240,7 @@ fn group_ids_are_fnv1a_of_the_name_folded() {
     // Of the same vectors: 0xe40c ^ 0x292c and 0xbf9c ^ 0xf968.
     assert_eq!(group_id("a"), GroupId(0xcd20));
     assert_eq!(group_id("foobar"), GroupId(0x46f4));
-    // Its halves are equal.
+    // The halves of this name's hash are equal.
     assert_eq!(group_id("v79752"), GroupId(1));
 }
 
@@ -366,13 +366,14 @@ fn unwise_settings_are_warnings() {
     );
 
     assert!(warnings(&nodes(&["member"])).starts_with(
-        "hb.toml:5:1: a single node has nobody to take over from it\n  add [[node]] tables"
+        "hb.toml:5:1: the cluster has a single node, so no node can take over\n  add [[node]] \
+         tables"
     ));
     let lonely = warnings(&nodes(&["member", "witness", "witness"]));
     assert_eq!(
         lonely,
-        "hb.toml:5:1: only one node is a member, and witnesses serve nothing: nobody can take over \
-         from it\n  remove role = \"witness\" from a node that is able to serve, or add a member\n"
+        "hb.toml:5:1: only one node is a member, and witnesses serve nothing, so no node can take \
+         over\n  remove role = \"witness\" from a node that is able to serve, or add a member\n"
     );
     assert_eq!(warnings(&nodes(&["witness", "member", "member"])), "");
     assert!(
@@ -388,7 +389,7 @@ fn voters_that_can_do_nothing_are_refused() {
                \"witness\", a small host that only loads the responder with `heartbeat witness`";
     assert_eq!(complaint(&nodes(&["member", "member"])), two);
     assert_eq!(complaint(&nodes(&["witness", "member"])), two);
-    let none = "hb.toml:5:1: every node is a witness, so that nobody can serve\n  remove role = \
+    let none = "hb.toml:5:1: every node is a witness, so no node can serve\n  remove role = \
                 \"witness\" from those that are to serve";
     for count in 1..=3 {
         assert_eq!(complaint(&nodes(&["witness"; 3][..count])), none);

@@ -1,4 +1,4 @@
-//! What nodes have, what groups need, and what does not fit.
+//! Capacities of nodes, demands of groups, and demands that no node can meet.
 
 use super::{GOOD, GROUPS, complaint, parse};
 use heartbeat_core::index::GroupIndex;

@@ -116,7 +116,7 @@ impl fmt::Display for EventKind {
                 from,
             } => write!(
                 f,
-                "node {node}: link {link}: {}: key files differ, or somebody forges heartbeats",
+                "node {node}: link {link}: {}: key files differ, or an attacker forges heartbeats",
                 rejected(*bad_macs, *unknown_keys, from)
             ),
             Self::Outdated { node, by } => write!(

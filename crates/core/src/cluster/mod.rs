@@ -370,9 +370,8 @@ impl Cluster {
             .is_some_and(|since| now.since(since) >= self.timing.timeout);
         let state = match (self.own.intent, self.own.state) {
             (Intent::Drain, _) => NodeState::Draining,
-            // Other nodes may receive this node's heartbeats all the same. They must not wait for
-            // this node to serve. When it has its majority back, they must see it as starting
-            // first.
+            // Other nodes may still receive this node's heartbeats. They must not wait for this
+            // node to serve. When it has its majority back, they must see it as starting first.
             _ if !self.quorum.quorate => NodeState::Starting,
             (Intent::Standby, _) => NodeState::Standby,
             (Intent::Empty, _) => NodeState::Draining,

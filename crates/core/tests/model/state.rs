@@ -101,7 +101,7 @@ pub(crate) struct Candidate {
     /// The number of refusals that it received.
     pub(crate) refusals: u8,
     pub(crate) paused: bool,
-    /// Whether it released the lease while it owned it.
+    /// Whether the node released the lease as its owner.
     pub(crate) gave_back: bool,
 }
 

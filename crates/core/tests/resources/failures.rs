@@ -180,7 +180,7 @@ fn blocked() -> Story {
 #[test]
 fn a_failed_stop_blocks_the_group_until_an_operator_cleans_up() {
     let mut story = blocked();
-    // Its dependencies must not be stopped.
+    // The dependencies of the resource must not be stopped.
     let nothing: [Effect; 0] = [];
     assert_eq!(story.died(0), nothing);
     assert_eq!(story.died(1), nothing);

@@ -39,9 +39,9 @@ pub(crate) struct Part {
     pub(crate) lingers: bool,
     /// The operator cleaned up meanwhile.
     cleaned: bool,
-    /// Its stop failed and the operator has not cleaned up since.
+    /// The stop failed and the operator has not cleaned up since.
     pub(crate) stuck: bool,
-    /// It was reported as blocked.
+    /// The resource was reported as blocked.
     blocked: bool,
     /// The probe in flight began before the last maintenance ended.
     outdated: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Part {
     missing: bool,
     /// The last probe could not be executed.
     pub(crate) unseen: bool,
-    /// It was started, or seen running, since it was last seen stopped.
+    /// The resource was started, or seen running, since it was last seen stopped.
     ran: bool,
     plan: ResourcePlan,
     failures: u32,
@@ -248,7 +248,8 @@ impl Shadow {
         }
     }
 
-    /// Whether it counts as running until an agent that can determine its state reports otherwise.
+    /// Whether the resource counts as running until an agent that can determine its state reports
+    /// otherwise.
     pub(crate) fn is_known_to_run(&self, resource: usize) -> bool {
         let part = &self.parts[resource];
         part.ran || part.blocked || self.inherited && self.readies == 0

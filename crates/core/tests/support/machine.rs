@@ -31,7 +31,7 @@ const CARD: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) cluster: Cluster,
-    /// Its inputs and decisions, if the world records them.
+    /// The inputs and decisions of the machine, if the world records them.
     pub(crate) record: Option<Record>,
     /// The number of the machine's agent.
     pub(crate) life: u64,
@@ -89,9 +89,9 @@ pub(crate) struct Machine {
     pub(crate) starved_until: u64,
     /// The end of the time in which the control task of the agent hangs.
     pub(crate) hangs_until: u64,
-    /// Its links without carrier.
+    /// The links without carrier.
     pub(crate) broken: LinkSet,
-    /// Its probes do not pass TC egress.
+    /// The machine's probes do not pass TC egress.
     pub(crate) mute: bool,
     /// The delay of the request to its own acceptor after those to all others, in nanoseconds.
     pub(crate) own_vote_takes: u64,

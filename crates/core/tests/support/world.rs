@@ -88,7 +88,7 @@ pub(crate) struct World {
     pub(crate) max_lease: u64,
     /// The longest time of a start or a stop of a group, in nanoseconds.
     pub(crate) errand_takes: u64,
-    /// One of so many stops takes up to so long, in nanoseconds.
+    /// The share of slow stops (one of so many), and their longest duration in nanoseconds.
     pub(crate) slow_stops: Option<(u64, u64)>,
     /// The parts per million by which each machine's clock is too fast. Without it, all clocks show
     /// the simulation's time.
@@ -217,8 +217,8 @@ impl World {
             return self.come_back(machine, next);
         }
         let next = &self.lists[next];
-        // Other nodes went on while the machine was unreachable. It is late, and they know whether
-        // its list is in force.
+        // Other nodes went on while the machine was unreachable. The machine is late, and the
+        // others know whether its list is in force.
         let late = self
             .machines
             .iter()

@@ -1,6 +1,6 @@
 //! TC filters instead of links, for kernels without TCX.
 //!
-//! A filter stays until somebody removes it, however its agent ended. Therefore a filter's name is
+//! A filter stays until a process removes it, however its agent ended. Therefore a filter's name is
 //! the path of the pin that a link would have. The next start and `heartbeat unload` recognise the
 //! owner of a filter by this name, and filters are removed with the pins. Filters of other programs
 //! stay, and so does the qdisc with all filters.
@@ -106,7 +106,7 @@ pub(crate) fn refusal(interface: &str, other: &EgressFilter) -> Error {
 }
 
 /// Whether a filter belongs to another owner than the instance with the pins in `dir`. A filter of
-/// an instance whose pins are gone belongs to nobody.
+/// an instance whose pins are gone belongs to no instance.
 fn is_anothers(name: &str, dir: Option<&Path>) -> bool {
     let owner = Path::new(name).parent();
     owner != dir && !owner.is_some_and(|owner| owner.starts_with(PIN_ROOT) && !owner.exists())

@@ -162,8 +162,8 @@ impl Reader<'_> {
         if resources.is_empty() || preferences.is_empty() {
             return Err(self.wrong(
                 element,
-                "this location names no resource, or no node and no rule",
-                "give it rsc, and node with score or a <rule>",
+                "this location lacks a resource, or has neither a node nor a rule",
+                "add rsc, and node with score or a <rule>",
             ));
         }
         Ok(Location {

@@ -51,7 +51,7 @@ pub(super) fn parse(input: &Input) -> Result<Model, ImportError> {
     let configuration = configuration.ok_or_else(|| {
         reader.wrong(
             root,
-            "no configuration of Pacemaker",
+            "not a configuration of Pacemaker",
             "give a file that begins with <cib> and holds <configuration>, as `cibadmin --query` prints it",
         )
     })?;

@@ -108,16 +108,13 @@ fn chain(words: &mut Words<'_>) -> Result<Chain, ImportError> {
         if closing && open.take().is_none() {
             return Err(words.wrong_at(
                 word,
-                "no set is open that this closes".to_owned(),
+                "this closes a set, but no set is open".to_owned(),
                 "put a set in `( … )` or `[ … ]`, with spaces around its names",
             ));
         }
     }
     if open.is_some() {
-        return Err(words.wrong(
-            "a set is never closed".to_owned(),
-            "add the missing bracket",
-        ));
+        return Err(words.wrong("a set is not closed".to_owned(), "add the missing bracket"));
     }
     sets.retain(|set| !set.members.is_empty());
     let count: usize = sets.iter().map(|set| set.members.len()).sum();
@@ -127,7 +124,7 @@ fn chain(words: &mut Words<'_>) -> Result<Chain, ImportError> {
     if count < 2 {
         return Err(words.wrong(
             "a constraint needs two resources".to_owned(),
-            "name both, after the score and its colon",
+            "name two resources after the score and its colon",
         ));
     }
     Ok(match sets.as_slice() {
@@ -179,14 +176,14 @@ pub(super) fn location(mut words: Words<'_>) -> Result<Location, ImportError> {
         } else {
             return Err(words.wrong_at(
                 word,
-                "neither a score nor a rule".to_owned(),
+                "expected a score or a rule".to_owned(),
                 "a location ends as in `100: node` or `rule 100: #uname eq node`",
             ));
         }
     }
     if location.preferences.is_empty() {
         return Err(words.wrong(
-            "this location says nothing".to_owned(),
+            "this location has no score and no rule".to_owned(),
             "end it as in `100: node` or `rule 100: #uname eq node`",
         ));
     }
@@ -210,7 +207,7 @@ fn located(words: &mut Words<'_>) -> Result<Vec<String>, ImportError> {
         if closing {
             break;
         }
-        text = &words.expect("the brace that closes the resources")?.text;
+        text = &words.expect("the closing brace behind the resources")?.text;
     }
     if names.is_empty() {
         return Err(words.wrong(
@@ -243,7 +240,7 @@ pub(crate) fn condition(words: &mut Words<'_>) -> Result<Condition, ImportError>
     let (terms, joins) = terms(words);
     if terms.iter().any(Vec::is_empty) {
         return Err(words.wrong(
-            "a term of the rule is missing".to_owned(),
+            "the rule lacks a term".to_owned(),
             "write it as in `#uname eq node`",
         ));
     }

@@ -48,7 +48,7 @@ pub(crate) fn read_agent(words: &Words<'_>, word: &Word) -> Result<Agent, Import
     agent(&word.text).ok_or_else(|| {
         words.wrong_at(
             word,
-            format!("\"{}\" is no resource agent", word.text),
+            format!("\"{}\" is not a resource agent", word.text),
             "name one as in ocf:heartbeat:IPaddr2 or systemd:nginx",
         )
     })

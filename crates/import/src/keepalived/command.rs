@@ -31,7 +31,7 @@ impl Command {
         }
     }
 
-    /// Its field in a health check.
+    /// The name of the field in a health check.
     pub(super) fn field(&self) -> (&'static str, Value) {
         match self {
             Self::Interface(name) => ("interface", Value::Text(name.clone())),
@@ -53,10 +53,11 @@ impl Command {
     /// The remark on the translation, if there is one.
     pub(super) fn remark(&self) -> Option<String> {
         let text = match self {
-            Self::Process(_) => "whether the process lives is looked at without a program",
-            Self::Tcp(_) => "the port is connected to without a program",
+            Self::Process(_) => "the agent tests the process itself, without a program",
+            Self::Tcp(_) => "the agent connects to the port itself, without a program",
             Self::Shell(_) => {
-                "programs are run without a shell and by their absolute paths, so here a shell is the program"
+                "heartbeat runs programs without a shell and by absolute paths, so the program \
+                 here is a shell"
             }
             Self::Interface(_) | Self::Program(_) => return None,
         };

@@ -88,7 +88,7 @@ fn notes(block: &mut Block, sites: &[Site], unit: &Unit) {
         .filter_map(|instance| Some(instance.nopreempt.as_ref()?.place.clone()))
         .collect();
     if !stay.is_empty() {
-        let text = format!("nopreempt ({}): it stays where it is", listed(&stay));
+        let text = format!("nopreempt ({}): the group stays on its node", listed(&stay));
         say(text, stay);
     }
     if let [site] = sites
@@ -103,9 +103,9 @@ fn notes(block: &mut Block, sites: &[Site], unit: &Unit) {
             false => listed(&places),
         };
         let text = format!(
-            "the node of this file has the priority {priority} ({at}){state}; those of the others are not known here: \
-             import their files too (--keepalived NAME=FILE, once for each node), or name the nodes in `prefer`, best \
-             first"
+            "the node of this file has the priority {priority} ({at}){state}; the file lacks the \
+             priorities of other nodes: import their files, too (--keepalived NAME=FILE, once for \
+             each node), or name the nodes in `prefer`, best first"
         );
         say(text, places);
     }
@@ -247,8 +247,8 @@ fn resource(
     let whole = if address.ip.is_ipv4() { 32 } else { 128 };
     if address.len.is_none() {
         block.comments.push(Comment::general(format!(
-            "keepalived adds an address without a length as /{whole}; leave the length out for that of the interface's \
-             network"
+            "keepalived adds an address without a length as /{whole}; remove the length to use \
+             that of the interface's network"
         )));
     }
     let len = address.len.unwrap_or(whole);
@@ -287,7 +287,7 @@ fn locations(sites: &[Site], unit: &Unit, group: &str, nodes: &Nodes) -> Vec<Blo
                 Value::Number(priority)
             }
             None => {
-                let text = format!("the file of this node does not have {}", unit.what());
+                let text = format!("the file of this node lacks {}", unit.what());
                 block.comments.push(Comment::general(text));
                 "-inf".into()
             }

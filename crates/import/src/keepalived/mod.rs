@@ -145,11 +145,12 @@ fn stray_members(site: &Site, bundle: &Bundle, units: &[Unit], lefts: &mut Vec<L
 fn cluster(held: bool) -> Block {
     let mut block = Block::new("[cluster]");
     block.comments.push(Comment::general(
-        "keepalived has no name for its cluster: give it one that no other cluster on its networks has",
+        "keepalived's clusters have no name: choose one that no other cluster on these networks \
+         has",
     ));
     if held {
         block.comments.push(Comment::general(
-            "all instances have nopreempt: a group stays where it is when a better node comes back",
+            "all instances have nopreempt: a group stays on its node when a better node comes back",
         ));
     }
     block.field("name", NAMELESS);
@@ -162,8 +163,8 @@ fn cluster(held: bool) -> Block {
 fn placement(points: i64) -> Block {
     let mut block = Block::new("[placement]");
     block.comments.push(Comment::general(
-        "a failed check that is not fatal costs its node so many points, against the scores of the locations below: \
-         the largest weight of what keepalived tracks",
+        "a failed check that is not fatal lowers the scores of its node by this number: the \
+         largest weight in keepalived's files",
     ));
     block.field("degraded_points", Value::Number(points));
     block

@@ -116,7 +116,7 @@ fn link(link: &Link) -> Block {
     let mut block = Block::new("[[link]]");
     if link.places.is_empty() {
         block.comments.push(Comment::general(
-            "the input names no interface: this is keepalived's default",
+            "the input names no interface: keepalived's default",
         ));
     } else {
         let text = format!(
@@ -147,8 +147,8 @@ fn of_file(site: &Site, index: usize, links: &[Link], names: &mut Names) -> Node
     }
     if site.name.is_none() {
         comments.push(Comment::general(
-            "the input does not name this node: give it its host name, by which the agent finds itself in this file \
-             (--keepalived NAME=FILE does)",
+            "the input does not name this node: write its host name, by which the agent finds its own entry in \
+             this file (--keepalived NAME=FILE does)",
         ));
     }
     let mut interfaces = Vec::new();
@@ -227,7 +227,8 @@ fn assign(list: &mut [Node], sites: &[Site], links: &[Link]) -> Vec<Vec<String>>
             (_, []) => {}
             (_, several) => {
                 let text = format!(
-                    "the peers of the files have the addresses {}, and which of them is this node's is not said",
+                    "the peers in the files have the addresses {}; the files do not say which \
+                     belongs to this node",
                     several.join(", ")
                 );
                 let lacking = list
@@ -250,8 +251,8 @@ fn of_peer(
     links: &[Link],
     names: &mut Names,
 ) -> Node {
-    let text = "a peer whose file was not imported: give it its host name, or import its file too (--keepalived \
-                NAME=FILE)";
+    let text = "a peer without an imported file: write its host name, or import its file, too \
+    (--keepalived NAME=FILE)";
     Node {
         name: names.free(&format!("node{}", before + 1)),
         addresses: (0..links.len())
@@ -263,8 +264,8 @@ fn of_peer(
 }
 
 fn unknown(links: &[Link], names: &mut Names) -> Node {
-    let text = "the other node, of which this file says nothing: give it its host name, or import its file too \
-                (--keepalived NAME=FILE)";
+    let text = "the other node, which this file does not describe: write its host name, or import \
+    its file, too (--keepalived NAME=FILE)";
     Node {
         name: names.free("node2"),
         addresses: vec![None; links.len()],
@@ -278,8 +279,9 @@ fn node(node: &Node, id: i64, links: &[Link]) -> Block {
     block.comments.clone_from(&node.comments);
     if node.addresses.iter().any(Option::is_none) {
         block.comments.push(Comment::general(
-            "the input does not tell all of this node's addresses: fill them in, one for each [[link]] (`heartbeat \
-             check` refuses what stands here); a link on which the nodes have no addresses of their own is to be removed",
+            "the input lacks addresses of this node: fill in one for each [[link]] (`heartbeat \
+             check` rejects the placeholder); remove a link on which the nodes have no addresses \
+             of their own",
         ));
     }
     let addresses = node.addresses.iter().enumerate();
@@ -295,7 +297,7 @@ fn node(node: &Node, id: i64, links: &[Link]) -> Block {
     }
     if links.len() > MAX_LINKS {
         let text = format!(
-            "there are more than {MAX_LINKS} links: keep those that are to carry heartbeats"
+            "the input has more than {MAX_LINKS} links: keep those that should carry heartbeats"
         );
         block.after.push(Comment::general(text));
     }
@@ -310,7 +312,10 @@ fn witness(list: &[Node], links: &[Link], cluster: &str) -> Option<Block> {
     let mut block = Block::new("[[node]]");
     block.disabled = true;
     block.comments.push(Comment::general(
-        "Two nodes are refused by `heartbeat check`: of two votes neither is a majority without the other, so when one fails the other stops serving too. A witness is the third voter: a small host without agent and configuration. Remove the # signs, fill in its addresses, copy the key to it, and run there at each boot:",
+        "`heartbeat check` rejects a cluster of two nodes: one vote of two is no majority, so if \
+         one node fails, the other stops serving, too. A witness is the third voter: a small host \
+         without an agent and a configuration. Remove the # signs, fill in its addresses, copy the \
+         key to it, and run this command there at each boot:",
     ));
     let [one, other] = [one, other].map(|node| node.addresses[0].as_deref().unwrap_or("ADDRESS"));
     let interface = &links[0].interface;

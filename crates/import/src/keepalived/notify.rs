@@ -35,14 +35,15 @@ impl State {
     const fn note(self) -> &'static str {
         match self {
             Self::Master => {
-                "if it starts a service that belongs to the address, make that a resource of the group instead"
+                "if the script starts a service that belongs to the address, make the service a \
+                 resource of the group instead"
             }
             Self::Backup => {
-                "it runs when the address leaves this node, and not when the agent starts"
+                "the hook runs when the address leaves this node, and not when the agent starts"
             }
             Self::Fault => {
-                "it runs when a fatal health check fails; other faults, such as a network without carrier, are events \
-                 of other kinds"
+                "the hook runs when a fatal health check fails; other faults, such as a network \
+                 without carrier, are events of other kinds"
             }
         }
     }
@@ -125,7 +126,8 @@ fn hook(
         ),
         (_, Some(name)) => {
             block.comments.push(Comment::general(
-                "hooks are told of each address, and this one is to run for one of them: the shell asks which it is",
+                "a hook runs for each address, and this one belongs to a single address: the shell \
+                 compares the name",
             ));
             Some(format!("test \"$HEARTBEAT_VIP\" != {name}"))
         }
@@ -162,7 +164,8 @@ fn with_arguments(
         None => ("INSTANCE", owner),
     };
     block.comments.push(Comment::general(
-        "the last four words are what keepalived adds; the priority is that of the first file, for nothing changes it here",
+        "keepalived adds the last four words; the priority is from the first file, because \
+         heartbeat never changes it",
     ));
     if let Some((_, Value::List(words))) = block.fields.last_mut() {
         let added = [kind, name, state.word(), &priority.to_string()].map(str::to_owned);

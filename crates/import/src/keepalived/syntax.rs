@@ -143,7 +143,7 @@ fn one_line(
                 };
                 let head = head.ok_or_else(|| {
                     wrong(
-                        "no keyword stands before this brace",
+                        "this brace has no keyword before it",
                         "a block begins as in `vrrp_instance VI_1 {`",
                     )
                 })?;
@@ -162,7 +162,7 @@ fn one_line(
                 add(levels, std::mem::take(&mut words), place);
                 close(levels).ok_or_else(|| {
                     wrong(
-                        "no block is open that this closes",
+                        "this closes a block, but no block is open",
                         "remove it, or add what it closes",
                     )
                 })?;
@@ -329,8 +329,8 @@ mod tests {
         for (text, line, message) in [
             ("a {\nb {\n}\n", 1, "the block is not closed by line 3"),
             ("a\n}\n", 2, "no block is open"),
-            ("{\n", 1, "no keyword stands before"),
-            ("a {\n}\n{\n", 3, "no keyword stands before"),
+            ("{\n", 1, "no keyword before"),
+            ("a {\n}\n{\n", 3, "no keyword before"),
             ("x\ny \"z\n", 2, "a quoted string does not end"),
             (&"a {\n".repeat(9), 9, "nested too deeply"),
         ] {

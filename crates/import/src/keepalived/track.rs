@@ -191,14 +191,14 @@ fn notes(
         .filter(|unit| owners.iter().any(|owner| unit.is_of(owner)));
     let some = tracking.count() < units.len();
     if fatal {
-        say("a node where it fails serves nothing, as in the state FAULT".to_owned());
+        say("a node where the check fails serves nothing, as in the state FAULT".to_owned());
     } else {
         say(format!(
-            "a node where it fails is passed over where another is as good: keepalived changes the priority by {most}"
+            "a node where the check fails loses points: keepalived changes its priority by {most}"
         ));
     }
     if some {
-        say("here it is about the node, and so about all its groups".to_owned());
+        say("in heartbeat the check applies to the node, and so to all its groups".to_owned());
     }
 }
 

@@ -111,62 +111,63 @@ impl Why {
     const fn reason(self) -> &'static str {
         match self {
             Self::State => {
-                "it is what keepalived begins with; the priority decides, and here the location"
+                "keepalived only starts in this state; the priority decides, and in heartbeat the \
+                 location"
             }
-            Self::Vrrp => "nothing goes by VRRP here: the right to serve is a lease by a majority",
+            Self::Vrrp => {
+                "heartbeat does not use VRRP: a node serves by a lease that a majority \
+            grants"
+            }
             Self::Times => {
-                "interval, timeout and lease are not derived from it: kernels answer heartbeats \
-                 here, so the defaults are milliseconds"
+                "heartbeat's kernel programs answer heartbeats, so interval, timeout and lease are \
+                 milliseconds and are not derived from it"
             }
-            Self::Authentication => {
-                "heartbeats are always authenticated, with a key of their own kind"
+            Self::Authentication => "heartbeats are always authenticated, with heartbeat's own key",
+            Self::Delay => {
+                "a group moves back to a better node as soon as that node may serve \
+            again"
             }
-            Self::Delay => "a group goes back to a better node as soon as that is fit again",
-            Self::Preempt => "so it is here: a group goes back to the better node",
-            Self::Routes => "routes and rules do not move with an address here",
-            Self::Static => "what stays on the host is the host's own configuration",
+            Self::Preempt => "the same in heartbeat: a group moves back to the better node",
+            Self::Routes => "heartbeat moves no routes and rules with an address",
+            Self::Static => "a static setting belongs to the host's own configuration",
             Self::Mail => "heartbeat sends no mail",
-            Self::Notify => "no event here is the same",
-            Self::Users => "health checks and hooks run as the agent does, which is root",
-            Self::Ipvs => "heartbeat balances no load: IPVS is not its business",
-            Self::Tracker => "there is no such check here",
-            Self::Debounce => {
-                "a network without a carrier is left by what is served on it, at once"
-            }
-            Self::Daemon => "it is about keepalived's own processes",
-            Self::Included => "no other file is opened",
-            Self::Conditional => "whom a line is for that begins with @ is not decided here",
-            Self::Parameter => "parameters are not substituted",
-            Self::Option => "a vip has an address, a length and an interface",
-            Self::Twice => "it stands there already, or says nothing",
-            Self::Undefined => "nothing has this name",
+            Self::Notify => "heartbeat has no such event",
+            Self::Users => "health checks and hooks run as root, like the agent",
+            Self::Ipvs => "heartbeat balances no load and does not configure IPVS",
+            Self::Tracker => "heartbeat has no such check",
+            Self::Debounce => "groups leave a network without a carrier at once",
+            Self::Daemon => "the setting concerns keepalived's own processes",
+            Self::Included => "the import opens no other file",
+            Self::Conditional => "the import does not evaluate the condition of a line with @",
+            Self::Parameter => "the import substitutes no parameters",
+            Self::Option => "a vip has only an address, a length and an interface",
+            Self::Twice => "it is set already, or has no value",
+            Self::Undefined => "nothing in the input has this name",
             Self::Untracked => "no instance tracks it, so keepalived does not run it either",
-            Self::Reverse => "a check that is reversed wants something to fail",
+            Self::Reverse => "a reversed check succeeds if its test fails",
             Self::Many => "a node has at most 15 health checks",
-            Self::Differs => "the files of the nodes differ in it, and the first one counts",
-            Self::Empty => "there is no address to serve",
-            Self::Taken => "the address is served already, by what stands above",
-            Self::Unknown => "the importer does not know this keyword",
+            Self::Differs => "the files of the nodes differ here, and the first file applies",
+            Self::Empty => "the instance has no address",
+            Self::Taken => "another instance above serves this address already",
+            Self::Unknown => "the import does not know this keyword",
         }
     }
 
     const fn remedy(self) -> &'static str {
         match self {
-            Self::State | Self::Preempt => "nothing is to be done",
-            Self::Vrrp => "let the firewall pass UDP and TCP on port 694 between the nodes",
+            Self::State | Self::Preempt => "no action needed",
+            Self::Vrrp => "open UDP and TCP port 694 between the nodes in the firewall",
             Self::Times => {
-                "start with the defaults; docs/operate/timing.md tells how to \
-                 set them"
+                "start with the defaults; docs/operate/timing.md describes how to set them"
             }
-            Self::Authentication => "make it with `heartbeat keygen` and copy it to all nodes",
+            Self::Authentication => "make the key with `heartbeat keygen` and copy it to all nodes",
             Self::Delay => {
-                "to keep it where it is until an operator moves it, write stickiness = \"inf\" in \
-                 the group"
+                "write stickiness = \"inf\" in the group if only an operator may move it back"
             }
             Self::Routes => {
                 "put an exec resource behind the address, whose start and stop run `ip route`"
             }
-            Self::Static => "leave it to the network's configuration",
+            Self::Static => "put it into the configuration of the host's network",
             Self::Mail => "let a [[hook]] send it",
             Self::Notify => "see the events of [[hook]] in docs/heartbeat.toml.example",
             Self::Users => "let the program change its user, as by `runuser -u USER --`",
@@ -174,24 +175,30 @@ impl Why {
                 "keep keepalived for the virtual servers alone (`keepalived --check`), or put a \
                  balancer that configures itself, such as haproxy, into the group"
             }
-            Self::Tracker => "write a [[health]] of type exec that looks for the same",
+            Self::Tracker => "write a [[health]] of type exec with the same test",
             Self::Debounce => "see `A network that fails` in docs/operate/health-and-load.md",
-            Self::Daemon => "nothing is to be done, unless a script is to run: make it a unit",
-            Self::Included => "put its text in its place, and import again",
-            Self::Conditional => "import the file as the node sees it: without the @ and its word",
+            Self::Daemon => "no action needed, unless a script must run: make it a systemd unit",
+            Self::Included => "insert the text of that file here, and import again",
+            Self::Conditional => {
+                "import the file as the node applies it: without the @ and its \
+            word"
+            }
             Self::Parameter => "write the value where the parameter is used, and import again",
             Self::Option => "check that nothing depends on it",
             Self::Twice | Self::Undefined => "correct it, and import again",
-            Self::Untracked => "nothing is to be done",
-            Self::Reverse => "write a [[health]] of type exec that looks for the opposite",
-            Self::Many => "join some of them into one program",
+            Self::Untracked => "no action needed",
+            Self::Reverse => "write a [[health]] of type exec with the opposite test",
+            Self::Many => "combine several of them in one program",
             Self::Differs => {
-                "see whether that was meant; hooks, interfaces and what a check looks at may differ \
-                 from node to node, as each node has its own file"
+                "check whether this was intended; hooks, interfaces and the tests of checks may \
+                 differ between nodes, because each node has its own file"
             }
-            Self::Empty => "nothing is to be done, unless its scripts are to run",
-            Self::Taken => "if it is one instance under two names, give it one, and import again",
-            Self::Unknown => "see whether anything depends on it",
+            Self::Empty => "no action needed, unless its scripts must run",
+            Self::Taken => {
+                "if both are one instance under two names, use one name, and import \
+            again"
+            }
+            Self::Unknown => "check whether anything depends on it",
         }
     }
 

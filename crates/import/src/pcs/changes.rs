@@ -66,18 +66,18 @@ impl Command<'_> {
             None => {
                 return Err(words.wrong(
                     format!("no resource has the name {id} so far"),
-                    "correct the name, or give the commands that made it too",
+                    "correct the name, or include the commands that create the resource",
                 ));
             }
         }
         if let Some(word) = words.peek() {
             return Err(words.wrong_at(
                 word,
-                format!("\"{}\" is no attribute", word.text),
+                format!("\"{}\" is not an attribute", word.text),
                 "an attribute is name=value; put a value with spaces in quotes",
             ));
         }
-        self.note(&format!("part of what {id} says"));
+        self.note(&format!("a part of the settings of {id}"));
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Command<'_> {
         let Some(primitive) = primitives.find(|primitive| primitive.id == id) else {
             return Err(words.wrong(
                 format!("no resource has the name {id} so far"),
-                "correct the name, or give the commands that made it too",
+                "correct the name, or include the commands that create the resource",
             ));
         };
         for op in new {
@@ -128,7 +128,7 @@ impl Command<'_> {
                 });
             }
         }
-        self.note(&format!("part of what {id} says"));
+        self.note(&format!("a part of the settings of {id}"));
         Ok(true)
     }
 
@@ -179,7 +179,7 @@ impl Command<'_> {
             list.0.extend(found);
         } else {
             update(list, Attrs(found));
-            self.note("in [defaults], or as is said there");
+            self.note("in [defaults], or as the remarks there describe");
         }
         Ok(true)
     }
@@ -212,7 +212,7 @@ impl Command<'_> {
             let text = format!("resource {id} ({place}): removed again ({here})");
             self.model.notes.push((text, place));
         }
-        self.note("what it removes is left out");
+        self.note("the removed part is left out");
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ impl Command<'_> {
         }
         top.sections.extend([totem, list, quorum]);
         self.model.cluster = Some(top);
-        self.note("what corosync.conf would say");
+        self.note("the settings of a corosync.conf");
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Command<'_> {
                 let unset = self.model.properties.take(&word.text);
                 self.replaced(unset);
             }
-            self.note("what it unsets is left out");
+            self.note("the unset part is left out");
             return Ok(true);
         }
         words.next_if("set");
@@ -130,7 +130,7 @@ impl Command<'_> {
         if let Some(word) = words.peek() {
             return Err(words.wrong_at(
                 word,
-                format!("\"{}\" is no attribute", word.text),
+                format!("\"{}\" is not an attribute", word.text),
                 "an attribute is name=value",
             ));
         }
@@ -139,7 +139,7 @@ impl Command<'_> {
             self.replaced(before);
         }
         if found.0.iter().all(|attr| attr.value.is_empty()) {
-            self.note("what it unsets is left out");
+            self.note("the unset part is left out");
         }
         update(&mut self.model.properties, found);
         Ok(true)
@@ -186,7 +186,7 @@ impl Command<'_> {
             }
             _ => return Ok(false),
         }
-        self.note("part of what that node says");
+        self.note("a part of the settings of that node");
         Ok(true)
     }
 

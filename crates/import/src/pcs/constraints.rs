@@ -225,14 +225,14 @@ impl Command<'_> {
         if places.is_empty() {
             return Err(words.wrong(
                 "no constraint has such a name so far".to_owned(),
-                "see whether it is still there, and remove it by hand",
+                "check whether the constraint still exists, and remove it by hand",
             ));
         }
         for (id, place) in places {
             let text = format!("constraint {id} ({place}): removed again ({here})");
             model.notes.push((text, place));
         }
-        self.note("what it removes is left out");
+        self.note("the removed part is left out");
         Ok(())
     }
 }
@@ -279,7 +279,7 @@ fn rest(words: &mut Words<'_>) -> Result<Attrs, ImportError> {
         None => Ok(attrs),
         Some(word) => Err(words.wrong_at(
             word,
-            format!("\"{}\" is no attribute", word.text),
+            format!("\"{}\" is not an attribute", word.text),
             "an attribute is name=value",
         )),
     }

@@ -216,8 +216,8 @@ impl Command<'_> {
         let title = self.title();
         self.refuse(
             &title,
-            "it acts at once or only shows something, and is no configuration",
-            "nothing is to be done, unless it prepared what the resources need",
+            "the command acts at once or only prints something; it is not configuration",
+            "no action needed, unless the command prepared something for the resources",
         );
     }
 

@@ -208,7 +208,7 @@ impl Command<'_> {
         }
         if members.is_empty() {
             return Err(words.wrong(
-                format!("group \"{group}\" gets no members"),
+                format!("group \"{group}\" has no members"),
                 "list its resources, in their order",
             ));
         }

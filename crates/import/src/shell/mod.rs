@@ -68,8 +68,8 @@ impl Reader {
                     "command",
                     vec![line.place.clone()],
                     program,
-                    "it is a command of another program",
-                    "nothing is to be done, unless the cluster depends on it",
+                    "the line is a command of another program",
+                    "no action needed, unless the cluster depends on it",
                 ),
             }
         }
@@ -88,13 +88,13 @@ impl Reader {
             }
             None | Some("configure") => self.refuse(
                 line,
-                "it opens the crm shell, and configures nothing by itself",
-                "nothing is to be done",
+                "the command opens the crm shell, and configures nothing by itself",
+                "no action needed",
             ),
             Some(_) => self.refuse(
                 line,
-                "it acts at once, and is no configuration",
-                "nothing is to be done, unless it prepared what the resources need",
+                "the command acts at once; it is not configuration",
+                "no action needed, unless the command prepared something for the resources",
             ),
         }
     }
@@ -141,7 +141,7 @@ impl Reader {
                 own.iter()
                     .find(|(id, _)| twice.is_some_and(|two| two[0] == *id))
             })?;
-        let reason = format!("the name {} is taken since line {}", taken.0, taken.1.line);
+        let reason = format!("the name {} is in use since line {}", taken.0, taken.1.line);
         let is_other = |place: &Place| place.statement != statement;
         model.primitives.retain(|known| is_other(&known.place));
         model.templates.retain(|known| is_other(&known.place));
@@ -149,7 +149,7 @@ impl Reader {
         model.clones.retain(|known| is_other(&known.place));
         Some((
             reason,
-            "the first counts; choose another name if both are meant".to_owned(),
+            "the first applies; choose another name if you need both".to_owned(),
         ))
     }
 
@@ -170,8 +170,8 @@ impl Reader {
             "line",
             places.collect(),
             text,
-            "it is no command of crm or pcs: perhaps what one of them said",
-            "nothing is to be done, unless it was meant to configure something",
+            "the line is not a command of crm or pcs: perhaps one of them printed it",
+            "no action needed, unless the line was meant as configuration",
         );
     }
 

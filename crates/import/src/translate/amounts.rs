@@ -41,7 +41,8 @@ impl Amounts {
         let more = match strategy.value.as_str() {
             "utilization" => "",
             _ => {
-                ": here the node with the most room left gets the group, which is not quite the same"
+                ": heartbeat gives the group to the node with the most free capacity, which is not \
+                 exactly the same"
             }
         };
         block.comments.push(Comment::note(
@@ -90,8 +91,8 @@ impl Amounts {
         for attr in attrs.flat_map(|attrs| &attrs.0) {
             if self.strategy.is_none() {
                 let subject = format!("utilization {}={} of {owner}", attr.name, attr.value);
-                let reason = "without placement-strategy Pacemaker does not count it";
-                let remedy = "write capacity, demand and [placement] if it is to count";
+                let reason = "without placement-strategy Pacemaker ignores it";
+                let remedy = "write capacity, demand and [placement] if it should apply";
                 comments.push(Remark::new(&attr.place, subject, reason, remedy).into());
                 continue;
             }

@@ -83,7 +83,8 @@ impl State<'_> {
                 });
                 if let Some((follower, leader)) = against {
                     text = format!(
-                        "{text}; that the colocation lets {follower} follow {leader} plays no part in a group, where the order decides"
+                        "{text}; in the colocation {follower} follows {leader}, but in a group \
+                         only the order decides"
                     );
                 }
                 let places = vec![together.place.clone(), ordered.place.clone()];
@@ -140,7 +141,8 @@ impl State<'_> {
             let depends = self.plan.unit_of(dependent).is_ok();
             if let Some(checks) = self.everywhere.checks(on).filter(|_| depends) {
                 let text = format!(
-                    "{subject} ({place}): kept by health check {}: {dependent} is only where that is good",
+                    "{subject} ({place}): replaced by health check {}: {dependent} runs only where \
+                     that check succeeds",
                     checks.join(" and ")
                 );
                 self.out.rest.push(Comment::note(text, place));
@@ -150,8 +152,8 @@ impl State<'_> {
                 self.hold((subject, place), dependent, on);
             }
             if !told.contains(&why) {
-                let remedy =
-                    "see what is said of that resource, and write by hand what is still to hold";
+                let remedy = "read the remark on that resource, and write the part that must still hold by \
+                     hand";
                 self.out
                     .rest
                     .push(Remark::new(place, subject, why.clone(), remedy).into());
@@ -176,9 +178,10 @@ impl State<'_> {
             place,
             format!("group {}", self.plan.units[unit].name),
             format!(
-                "{subject} makes {dependent} depend on {on}, and that is not translated, so no node serves the group"
+                "{subject} makes {dependent} depend on {on}, which is not translated, so no node \
+                 serves the group"
             ),
-            "see to what it depends on, then remove `maintenance = true`",
+            "replace the dependency, then remove `maintenance = true`",
         );
         if !fences && !held.contains(&remark) {
             held.push(remark);
@@ -241,15 +244,19 @@ impl State<'_> {
                     (group, with)
                 };
                 if circular(&sequence, pair) {
-                    let reason = "each would follow the other, and neither could be placed first";
-                    let remedy = "choose which of the two follows";
+                    let reason = "each group would follow the other, so neither could be placed \
+                    first";
+                    let remedy = "remove one of the two constraints";
                     self.out
                         .rest
                         .push(Remark::new(&place, subject.clone(), reason, remedy).into());
                     continue;
                 }
                 if pair == turned {
-                    comments.push(Comment::general("turned round, so that they do not follow each other in a circle: apart is apart"));
+                    comments.push(Comment::general(
+                        "reversed, so that the groups do not follow each other in a circle; a \
+                         negative score means the same in both directions",
+                    ));
                 }
                 gather(
                     &mut between,
@@ -310,8 +317,9 @@ impl State<'_> {
                 comments.extend(self.lifting(&names, (first, then)));
                 comments.append(&mut extra);
                 if circular(&sequence, (first, then)) {
-                    let reason = "each would wait for the other, and neither could start first";
-                    let remedy = "choose which of the two goes first";
+                    let reason = "each group would wait for the other, so neither could start \
+                    first";
+                    let remedy = "remove one of the two constraints";
                     self.out
                         .rest
                         .push(Remark::new(&place, subject.clone(), reason, remedy).into());
@@ -356,7 +364,8 @@ impl State<'_> {
                     .is_some_and(|group| self.model.groups[group].id == id);
             (!whole).then(|| {
                 Comment::general(format!(
-                    "it was about {id} alone, and is now about the whole group {}",
+                    "the source constrains {id} alone; here the constraint applies to the whole \
+                     group {}",
                     unit.name
                 ))
             })
@@ -376,13 +385,13 @@ fn within_one(
 ) -> Option<Comment> {
     if contradicts {
         let reason = format!("it contradicts the group that {one} and {other} are in");
-        let remedy = "split the group if it is the constraint that counts";
+        let remedy = "split the group if the constraint is the one to keep";
         return Some(Remark::new(place, subject, reason, remedy).into());
     }
     // A constraint that made the group has a comment already.
     (!tie).then(|| {
         Comment::note(
-            format!("{subject} ({place}): kept by {one} and {other} being in this group"),
+            format!("{subject} ({place}): holds because {one} and {other} are in this group"),
             place,
         )
     })

@@ -32,56 +32,59 @@ impl Topic {
     fn say(self) -> (&'static str, &'static str) {
         match self {
             Self::Protocol => (
-                "this is how corosync's own protocol travels; heartbeat sends unicast UDP, and TCP for commands, \
-                 between the nodes' addresses",
-                "let the firewall pass both on port 694, or set `port` in [cluster]",
+                "these settings belong to corosync's own transport; heartbeat sends unicast UDP, \
+                 and TCP for commands, between the nodes' addresses",
+                "open port 694 for both in the firewall, or set another `port` in [cluster]",
             ),
             Self::Times => (
-                "corosync's times allow for daemons that are scheduled late, and interval, timeout and lease are \
-                 not derived from them: kernels answer heartbeats here, so the defaults are milliseconds",
-                "start with the defaults (interval 10ms, lease 60ms); docs/operate/timing.md tells \
-                 how to set them",
+                "corosync's times allow for daemons that are scheduled late; heartbeat's kernel \
+                 programs answer heartbeats, so interval, timeout and lease are milliseconds and \
+                 are not derived from corosync's times",
+                "start with the defaults (interval 10ms, lease 60ms); docs/operate/timing.md \
+                 describes how to set them",
             ),
             Self::Key => (
-                "heartbeats are always authenticated, with a key of their own kind",
-                "make it with `heartbeat keygen` and copy it to all nodes",
+                "heartbeats are always authenticated, with heartbeat's own key",
+                "make the key with `heartbeat keygen` and copy it to all nodes",
             ),
             Self::Votes => (
-                "each [[node]] has one vote, and more than half of all must live, whatever else is said",
+                "each [[node]] has one vote, and heartbeat always requires a majority of all votes",
                 "have an odd number of nodes, witnesses included",
             ),
             Self::TwoNode => (
-                "two nodes that each go on alone can both serve, which leases rule out: of two votes neither is a \
-                 majority without the other, and `heartbeat check` refuses exactly two nodes",
-                "add a witness, as below the nodes",
+                "with two_node both nodes can serve at the same time, which leases rule out: one \
+                 vote of two is no majority, and `heartbeat check` rejects a cluster of two nodes",
+                "add a witness, as in the comment below the nodes",
             ),
             Self::Device => (
-                "a quorum device has no counterpart: a witness is a third voter, asked by the heartbeats themselves",
+                "heartbeat has no quorum device, but witnesses: a witness is a voter that answers \
+                 heartbeats",
                 "make its host the witness",
             ),
             Self::Logging => (
-                "the agent logs to standard error, which systemd gives to journald",
+                "the agent logs to standard error, which systemd passes to journald",
                 "set HEARTBEAT_LOG for the level",
             ),
             Self::Pacemaker => (
-                "heartbeat runs the resources itself, there is no plugin to name",
-                "nothing is to be done",
+                "heartbeat runs the resources itself and has no plugins",
+                "no action needed",
             ),
             Self::Nozzle => (
-                "heartbeat makes no network device of its links",
-                "keep such a tunnel outside of the cluster",
+                "heartbeat creates no network device for its links",
+                "create such a device outside of the cluster",
             ),
             Self::Process => (
-                "it tunes corosync's process",
-                "nothing is to be done; [realtime] has the agent's priority",
+                "the setting tunes corosync's process",
+                "no action needed; the section [realtime] sets the agent's priority",
             ),
             Self::Version => (
-                "this cluster's list of nodes is a new one, and counted from 1",
-                "leave it out; raise `config_version` in [cluster] with each change of the nodes, as in corosync.conf",
+                "the node list of the new cluster starts at version 1",
+                "raise `config_version` in [cluster] with each change of the nodes, as in \
+                 corosync.conf",
             ),
             Self::Unknown => (
-                "it is no setting that this importer knows",
-                "look it up in corosync.conf(5), and see whether anything depends on it",
+                "the import does not know this setting",
+                "look it up in corosync.conf(5), and check whether anything depends on it",
             ),
         }
     }

@@ -77,11 +77,12 @@ impl Defaults {
                 .filter(|score| *score >= Score::ZERO)
                 .map(|score| {
                     self.stickiness = score;
-                    "stickiness; that of a group of several is the sum over its resources, as Pacemaker counts it"
+                    "stickiness; the stickiness of a group is the sum over its resources, as in \
+                     Pacemaker"
                 }),
             "migration-threshold" => threshold(&attr.value).map(|threshold| {
                 self.threshold = threshold;
-                "migration_threshold, where 0 is never"
+                "migration_threshold, where 0 means never"
             }),
             "failure-timeout" => failure_timeout(&attr.value).map(|timeout| {
                 self.failure_timeout = timeout;
@@ -89,15 +90,15 @@ impl Defaults {
             }),
             "is-managed" => values::truth(&attr.value).map(|managed| {
                 self.unmanaged = (!managed).then(|| attr.place.clone());
-                "maintenance in [cluster], if it is false"
+                "maintenance in [cluster] if false"
             }),
             "maintenance" => values::truth(&attr.value).map(|maintenance| {
                 self.unmanaged = maintenance.then(|| attr.place.clone());
-                "maintenance in [cluster], if it is true"
+                "maintenance in [cluster] if true"
             }),
             "target-role" if attr.value.eq_ignore_ascii_case("stopped") => {
                 self.stopped = Some(attr.place.clone());
-                Some("maintenance in each group, which leaves it as it is: stopped")
+                Some("maintenance in each group, so that it stays stopped")
             }
             "target-role" if attr.value.eq_ignore_ascii_case("started") => Some("so it is here"),
             _ => None,
@@ -111,9 +112,10 @@ impl Defaults {
                 .filter(|timeout| !timeout.is_zero())
                 .map(|timeout| {
                     self.timeout = Some(timeout.clamp(Duration::from_millis(100), HOUR));
-                    "written out in each resource whose operations say no other, from 100 ms to 60 min"
+                    "written out in each resource whose operations have no timeout of their own, \
+                     from 100 ms to 60 min"
                 }),
-            "record-pending" => Some("what is under way is always shown by `heartbeat status`"),
+            "record-pending" => Some("`heartbeat status` always shows pending operations"),
             _ => None,
         };
         self.comment("op_defaults", attr, understood);
@@ -127,7 +129,7 @@ impl Defaults {
                 &attr.place,
                 subject,
                 "heartbeat has no such default",
-                "set what is to be in each group or resource",
+                "set the value in each group or resource that needs it",
             )
             .into(),
         });
@@ -141,7 +143,8 @@ impl Defaults {
         if self.needed {
             block.header = "[defaults]";
             block.comments.push(Comment::general(
-                "Where the input is silent these are Pacemaker's defaults. Heartbeat's own are: migration_threshold = 3, failure_timeout = \"10min\".",
+                "Settings that the input lacks have Pacemaker's defaults. Heartbeat's own defaults \
+                 are migration_threshold = 3 and failure_timeout = \"10min\".",
             ));
             block.field("stickiness", self.stickiness);
             block.field("migration_threshold", Value::Number(self.threshold.into()));

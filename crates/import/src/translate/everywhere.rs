@@ -124,7 +124,7 @@ pub(super) fn find(model: &Model, colocations: &Colocations, orders: &Orders) ->
     everywhere
 }
 
-/// Whether it may have roles.
+/// Whether the resource may have roles.
 fn is_promotable(meta: &Attrs) -> bool {
     meta.get("promotable").and_then(values::truth) == Some(true)
 }
@@ -169,7 +169,9 @@ impl Everywhere {
         let mut slow = Duration::ZERO;
         if let Ok(resource::Kind::Systemd(unit, _)) = resource::kind(primitive) {
             block.comments.push(Comment::general(format!(
-                "a resource runs on one node at a time here: let systemd run this one on each node (`systemctl enable --now {unit}`), and heartbeat looks whether it lives"
+                "a resource of heartbeat runs on one node at a time: let systemd run this one on \
+                 each node (`systemctl enable --now {unit}`); the health check below tests whether \
+                 it is alive"
             )));
             block.comments.extend(left_over(
                 "parameter",
@@ -192,9 +194,11 @@ impl Everywhere {
         }
         timing(primitive, slow, &mut block);
         block.comments.push(Comment::general(if fatal {
-            "something depends on it, so it is fatal: a node where it fails serves no group at all, also none that does not depend on it"
+            "something depends on it, so a failure is fatal: a node where the check fails serves \
+             no group, even if the group does not depend on it"
         } else {
-            "nothing that must be so depends on it, so a node where it fails is only a worse place"
+            "no mandatory constraint depends on it, so a node where the check fails only loses \
+             points"
         }));
         block.field("failure", if fatal { "fatal" } else { "degraded" });
         left(watched, &mut block);
@@ -284,8 +288,8 @@ fn aside(subject: String, place: &Place) -> Comment {
     Remark::new(
         place,
         subject,
-        "a check of the node has nothing like it",
-        "nothing is to be done, unless the service depends on it",
+        "a health check of heartbeat has no such setting",
+        "no action needed, unless the service depends on it",
     )
     .into()
 }

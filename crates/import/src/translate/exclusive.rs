@@ -59,12 +59,12 @@ pub(super) fn decision(group: &str, found: &[(&Primitive, Harm)]) -> Vec<Comment
         &first,
         format!("group {group}, for {}", titles.join(", ")),
         format!(
-            "`heartbeat check` refuses it: {}",
+            "`heartbeat check` rejects it: {}",
             danger("an exclusive resource", &harms)
         ),
-        "leave the group to a cluster manager that fences nodes, which this one does not yet; or, if its storage lets \
-         one node in at a time or the harm is accepted, remove the # below; a resource of which two at a time do no \
-         harm gets exclusive = false instead",
+        "run the group under a cluster manager that fences nodes, because heartbeat does not; if \
+         its storage admits only one node at a time, or if the harm is acceptable, remove the # \
+         below; if two running instances do no harm, set exclusive = false on the resource instead",
     );
     vec![
         Comment::Decision(remark.also(places)),

@@ -73,7 +73,8 @@ fn unit_blocks(
             .extend(left_over("parameter", &owner, params));
     } else if !alone {
         block.comments.push(Comment::general(
-            "resources that must be together and start in order are one group; its name is free to choose, while nothing serves it",
+            "resources that must be together and start in order form one group; choose another \
+             name for it if you like, before the first start",
         ));
     }
     block.comments.extend(within);
@@ -116,7 +117,7 @@ fn unit_blocks(
     }
     if stickiness != defaults.stickiness && !alone {
         block.comments.push(Comment::general(
-            "its stickiness is the sum over its resources, as Pacemaker counts it",
+            "its stickiness is the sum over its resources, as in Pacemaker",
         ));
     }
     block.field("name", Value::Text(name));

@@ -62,7 +62,7 @@ pub(super) fn translate(
         (options.interfaces.get(nodes.rings.len()), blocks.last_mut())
     {
         last.comments.push(Comment::general(format!(
-            "--interface {extra} and those after it were not needed: there are {} rings",
+            "--interface {extra} and later ones are unused: the input has {} rings",
             nodes.rings.len()
         )));
     }
@@ -76,8 +76,8 @@ pub(super) fn translate(
         let comment = joint(
             format!("totem interface of ring {}", number_of(section)),
             entries.map(|entry| entry.place.clone()).collect(),
-            "no node has an address on it",
-            "if it is in use, add a [[link]], and an address to each node",
+            "no node has an address on this ring",
+            "if the ring is in use, add a [[link]], and an address to each node",
         );
         blocks.extend(comment.map(|comment| Block {
             comments: vec![comment],
@@ -98,14 +98,14 @@ fn interface(
     if let Some(name) = options.interfaces.get(link) {
         return (
             name.clone(),
-            "its interface is that of --interface".to_owned(),
+            "the interface comes from --interface".to_owned(),
         );
     }
     let vips = model.primitives.iter().filter_map(vip::Place::of);
     let mut near = vips.filter(|vip| networks.iter().any(|address| vip.is_beside(*address)));
     if let Some(vip) = near.find(|vip| !taken.contains(&vip.nic)) {
         let why = format!(
-            "its interface is the nic of {}, whose address is in the same network",
+            "the interface is the nic of {}, whose address is in the same network",
             vip.id
         );
         return (vip.nic, why);
@@ -114,7 +114,8 @@ fn interface(
     let guess = free.filter(|name| !taken.contains(name)).take(1).next();
     (
         guess.unwrap_or_else(|| "eth0".to_owned()),
-        "its interface is a guess: corosync.conf does not name any; `ip address` shows which one has the address, and `--interface` says it"
+        "the interface is a guess, because corosync.conf names none: find the right one with `ip \
+         address`, and give it by `--interface`"
             .to_owned(),
     )
 }

@@ -132,27 +132,30 @@ fn locate(
             Remark::new(
                 &attr.place,
                 format!("resource-discovery={} of {subject}", attr.value),
-                "heartbeat looks for a resource only where it may serve it",
-                "nothing is to be done",
+                "heartbeat probes a resource only on nodes that may serve it",
+                "no action needed",
             )
             .into(),
         );
     }
     if let Some(role) = attrs.get("role").or_else(|| attrs.get("$role")) {
-        let reason = format!("it is about the role {role}, and resources have no roles here");
+        let reason = format!(
+            "the constraint applies to the role {role}, and heartbeat's resources \
+        have no roles"
+        );
         rest.push(refuse(
             reason,
-            "write a [[location]] if it is to hold for the whole group",
+            "write a [[location]] if it should hold for the whole group",
         ));
         return;
     }
     rest.extend(left_over("attribute", &subject, attrs));
     for id in &location.resources {
         if id.starts_with('/') {
-            let reason = format!("it is about all resources whose names match {id}");
+            let reason = format!("the constraint applies to all resources whose names match {id}");
             rest.push(refuse(
                 reason,
-                "write a [[location]] for each group that is meant",
+                "write a [[location]] for each intended group",
             ));
             continue;
         }
@@ -161,7 +164,7 @@ fn locate(
             Err(why) => {
                 rest.push(refuse(
                     why,
-                    "nothing is to be done, unless a group is to inherit it",
+                    "no action needed, unless a group should inherit it",
                 ));
                 continue;
             }
@@ -169,13 +172,14 @@ fn locate(
         let mut notes = vec![Comment::note(format!("{subject} ({place})"), place)];
         if location.id.starts_with("cli-") {
             notes.push(Comment::general(
-                "it is what `crm resource move`, `ban` or a like command left: remove it if it is not meant to stay",
+                "`crm resource move`, `ban` or a similar command left this constraint: remove it \
+                 if it should not stay",
             ));
         }
         let group = plan.units[unit].group.map(|group| &model.groups[group].id);
         if plan.units[unit].members.len() > 1 && group != Some(id) {
             notes.push(Comment::general(format!(
-                "it was about {id}, and is now about the whole group {}",
+                "the source constrains {id}; here the constraint applies to the whole group {}",
                 plan.units[unit].name
             )));
         }
@@ -185,7 +189,8 @@ fn locate(
                 && let Some(check) = everywhere.keeps(score, text)
             {
                 let text = format!(
-                    "{subject} ({place}): kept by health check {check}, which looks at what the rule is about"
+                    "{subject} ({place}): replaced by health check {check}, which tests the same \
+                     as the rule"
                 );
                 rest.push(Comment::note(text, place));
                 continue;
@@ -219,25 +224,25 @@ fn judged(
     preference: &Preference,
     nodes: &Nodes,
 ) -> Result<(Score, Vec<usize>), (String, &'static str)> {
-    let by_hand = "write a [[location]] for each node that is meant";
+    let by_hand = "write a [[location]] for each intended node";
     if let Some(role) = ["role", "$role"]
         .iter()
         .find_map(|name| preference.attrs.get(name))
     {
         return Err((
-            format!("its rule is about the role {role}, and resources have no roles here"),
+            format!("the rule applies to the role {role}, and heartbeat's resources have no roles"),
             by_hand,
         ));
     }
     let text = preference.score.as_deref().unwrap_or("INFINITY");
     let score = values::score(text).ok_or_else(|| {
         (
-            format!("\"{text}\" is no score that can be told beforehand"),
+            format!("the value of the score \"{text}\" is known only while Pacemaker runs"),
             by_hand,
         )
     })?;
     if let Condition::Settled(false, why) = &preference.condition {
-        return Err((format!("it is void: {why}"), "nothing is to be done"));
+        return Err((format!("the constraint is void: {why}"), "no action needed"));
     }
     let mut strangers = Vec::new();
     named(&preference.condition, &mut strangers);
@@ -247,7 +252,7 @@ fn judged(
     }
     if let Some(text) = opaque(&preference.condition) {
         return Err((
-            format!("its rule depends on more than the node's name: {text}"),
+            format!("the rule depends on more than the node's name: {text}"),
             by_hand,
         ));
     }
@@ -255,7 +260,7 @@ fn judged(
         .filter(|node| holds(&preference.condition, &nodes.list[*node].name))
         .collect();
     if liked.is_empty() {
-        return Err(("it is true of no node".to_owned(), "nothing is to be done"));
+        return Err(("the rule matches no node".to_owned(), "no action needed"));
     }
     Ok((score, liked))
 }

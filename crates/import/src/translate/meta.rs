@@ -70,8 +70,8 @@ impl Meta {
             Remark::new(
                 &attr.place,
                 subject,
-                "a group is left alone as a whole",
-                "its group is in maintenance: remove that once the rest may run",
+                "heartbeat has maintenance only for a whole group",
+                "the group is in maintenance: remove that when the rest may run",
             )
             .into()
         });
@@ -89,8 +89,9 @@ impl Meta {
                     Remark::new(
                         &attr.place,
                         format!("meta target-role={} of {owner}", attr.value),
-                        "a group is served or left alone, and the file does not say that one is stopped",
-                        "its group is in maintenance, and so not started: remove that, or the group",
+                        "a group is either served or in maintenance, and the file has no word for a stopped group",
+                        "the group is in maintenance, so no node starts it: remove the \
+                         maintenance, or the group",
                     )
                     .into(),
                 );
@@ -108,14 +109,14 @@ pub(super) fn asides(owner: &str, settings: &Settings) -> Vec<Comment> {
         .opaque
         .iter()
         .map(|(text, place)| {
-            let reason = "settings do not depend on rules, and refer to no others";
-            let remedy = "write out what is to hold on every node";
+            let reason = "heartbeat's settings have no rules and no references to other settings";
+            let remedy = "write the value that should hold on every node";
             Remark::new(place, format!("{text} of {owner}"), reason, remedy).into()
         })
         .collect();
     comments.extend(settings.doubles.iter().map(|attr| {
         let subject = format!("{}={} of {owner}", attr.name, attr.value);
-        let reason = "it stands twice, and the set with the higher score or the first counts";
+        let reason = "it is set twice; the set with the higher score applies, or else the first";
         Remark::new(&attr.place, subject, reason, "choose one").into()
     }));
     comments

@@ -49,9 +49,9 @@ pub(super) fn translate(
         rest.push(
             Remark::new(
                 &said.place,
-                "what `pcs cluster setup` says of nodes and networks",
-                "corosync.conf is given too, and counts",
-                "see whether the two agree",
+                "nodes and networks of `pcs cluster setup`",
+                "corosync.conf is given, too, and takes precedence",
+                "check whether the two agree",
             )
             .into(),
         );
@@ -133,7 +133,8 @@ fn cluster(
         }
         _ => {
             block.comments.push(Comment::general(
-                "the input does not name the cluster: give it a name that no other cluster on its networks has",
+                "the input does not name the cluster: choose a name that no other cluster on these \
+                 networks has",
             ));
             NAMELESS.to_owned()
         }
@@ -141,7 +142,7 @@ fn cluster(
     block.field("name", Value::Text(name.clone()));
     for place in properties.maintenance.iter().chain(&defaults.unmanaged) {
         block.comments.push(Comment::note(
-            format!("the whole cluster was in maintenance, or unmanaged ({place})"),
+            format!("the whole cluster is in maintenance, or unmanaged ({place})"),
             place,
         ));
     }

@@ -69,14 +69,16 @@ fn block(node: &Node, nodes: &Nodes) -> Block {
     let unknown = node.addresses.iter().any(Option::is_none);
     if unknown || nodes.rings.is_empty() {
         block.comments.push(Comment::general(
-            "the input does not tell this node's addresses: fill them in, one for each [[link]] (`heartbeat check` refuses what stands here)",
+            "the input has no address of this node: fill in one for each [[link]] (`heartbeat \
+             check` rejects the placeholder)",
         ));
     }
     let named = node.addresses.iter().flatten().filter(unusable);
     let named: Vec<&str> = named.map(String::as_str).collect();
     if !named.is_empty() {
         block.comments.push(Comment::general(format!(
-            "{} is a host name, which is never looked up: write the address instead (`heartbeat check` refuses the name)",
+            "{} is a host name, and the import resolves no names: write the address instead \
+             (`heartbeat check` rejects the name)",
             named.join(", ")
         )));
     }
@@ -105,7 +107,10 @@ pub(super) fn resolve(corosync: Option<&Section>, model: &mut Model, amounts: &A
                 Remark::new(
                     &node.place,
                     format!("node {}", node.name),
-                    format!("a node of type {kind} is no member of the cluster, and heartbeat has no remote nodes"),
+                    format!(
+                        "a node of type {kind} is not a member of the cluster, and heartbeat \
+                    has no remote nodes"
+                    ),
                     "make it a [[node]] with an agent of its own, or leave it out",
                 )
                 .into(),
@@ -138,8 +143,8 @@ pub(super) fn resolve(corosync: Option<&Section>, model: &mut Model, amounts: &A
             Remark::new(
                 &node.place,
                 format!("node {}", node.name),
-                "it is not in corosync's nodelist, so it is no member",
-                "if it is one, add a [[node]] with its addresses",
+                "corosync's nodelist does not have this node, so it is not a member",
+                "if the node is a member, add a [[node]] with its addresses",
             )
             .into(),
         );
@@ -235,14 +240,15 @@ fn listed_node(
     let id = ids.of(nodeid.or(found.as_ref().and_then(|node| node.id.as_deref())));
     if let Some(given) = nodeid.filter(|given| *given != id.to_string()) {
         comments.push(Comment::general(format!(
-            "its id {given} is not between 1 and 65535, or taken: this is another"
+            "its id {given} is not between 1 and 65535, or in use: the import chose another"
         )));
     }
     let name = match (&found, given_name) {
         (Some(node), given_name) => {
             if in_order {
                 comments.push(Comment::general(
-                    "the nodelist gives no names: Pacemaker's nodes were taken in their order, so check that the addresses are this node's",
+                    "the nodelist has no names: the import matched Pacemaker's nodes in their \
+                     order, so check that the addresses belong to this node",
                 ));
             }
             given_name
@@ -253,7 +259,8 @@ fn listed_node(
         (None, Some(given_name)) => given_name.to_owned(),
         (None, None) => {
             comments.push(Comment::general(
-                "the input does not name this node: give it its host name, by which the agent finds itself in this file",
+                "the input does not name this node: write its host name, by which the agent finds \
+                 its own entry in this file",
             ));
             format!("node{}", index + 1)
         }
@@ -307,8 +314,8 @@ fn stray_addresses(corosync: Option<&Section>) -> Option<Comment> {
     joint(
         format!("totem interface members {}", addresses.join(", ")),
         entries.iter().map(|entry| entry.place.clone()).collect(),
-        "they are not said to be any node's",
-        "put each into `addresses` of the node that has it",
+        "the input does not assign them to nodes",
+        "write each into `addresses` of its node",
     )
 }
 
@@ -318,11 +325,11 @@ fn attributes(name: &str, mut attrs: model::Attrs) -> Vec<Comment> {
     for (attribute, remedy) in [
         (
             "standby",
-            "run `heartbeat standby NODE` once the agents run",
+            "run `heartbeat standby NODE` when the agents run",
         ),
         (
             "maintenance",
-            "set `maintenance = true` in the groups that are to be left alone there",
+            "set `maintenance = true` in the groups that the agent there must not touch",
         ),
     ] {
         let Some(attr) = attrs.take(attribute) else {
@@ -331,13 +338,14 @@ fn attributes(name: &str, mut attrs: model::Attrs) -> Vec<Comment> {
         let subject = format!("{attribute}={} of node {name}", attr.value);
         comments.push(match values::truth(&attr.value) {
             Some(false) => Comment::note(
-                format!("{subject} ({}): so it is here", attr.place),
+                format!("{subject} ({}): the same in heartbeat", attr.place),
                 &attr.place,
             ),
             _ => Remark::new(
                 &attr.place,
                 subject,
-                "the file says what there is; what a node does just now is an operator's command",
+                "the file describes the cluster; an operator's command sets the present state of a \
+                 node",
                 remedy.replace("NODE", name),
             )
             .into(),
@@ -382,7 +390,10 @@ pub(super) fn witness(corosync: Option<&Section>, nodes: &Nodes, cluster: &str) 
     let mut block = Block::new("[[node]]");
     block.disabled = true;
     block.comments.push(Comment::general(
-        "Two nodes are refused by `heartbeat check`: of two votes neither is a majority without the other, so when one fails the other stops serving too. A witness is the third voter: a small host without agent and configuration. Remove the # signs, fill in its addresses, copy the key to it, and run there at each boot:",
+        "`heartbeat check` rejects a cluster of two nodes: one vote of two is no majority, so if \
+         one node fails, the other stops serving, too. A witness is the third voter: a small host \
+         without an agent and a configuration. Remove the # signs, fill in its addresses, copy the \
+         key to it, and run this command there at each boot:",
     ));
     let peers: Vec<String> = nodes
         .list
@@ -407,7 +418,7 @@ pub(super) fn witness(corosync: Option<&Section>, nodes: &Nodes, cluster: &str) 
     let mut addresses = vec!["ADDRESS".to_owned(); nodes.rings.len()];
     if let Some(host) = host {
         block.comments.push(Comment::general(format!(
-            "{host}, the host of the quorum device, is the natural candidate."
+            "A good witness is {host}, the host of the quorum device."
         )));
         if host.parse::<IpAddr>().is_ok() {
             addresses[0] = host.to_owned();

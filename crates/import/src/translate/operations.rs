@@ -44,7 +44,7 @@ pub(super) fn translate(
             "start" | "stop" => {
                 let at = usize::from(op.name == "stop");
                 if std::mem::replace(&mut said[at], true) {
-                    reader.remark(op, "there is one already", "keep one of the two");
+                    reader.remark(op, "the resource has one already", "keep one of the two");
                     continue;
                 }
                 let mut attrs = op.attrs.clone();
@@ -58,8 +58,8 @@ pub(super) fn translate(
             "monitor" => monitors.extend(reader.interval(op).map(|interval| (interval, op))),
             _ => reader.remark(
                 op,
-                "only start, stop and monitor are run",
-                "nothing is to be done, unless the resource depends on it",
+                "heartbeat runs only start, stop and monitor",
+                "no action needed, unless the resource depends on it",
             ),
         }
     }
@@ -69,8 +69,12 @@ pub(super) fn translate(
     let mut level = None;
     for (at, (every, op)) in monitors.into_iter().enumerate() {
         if Some(at) != chosen {
-            let remedy = "check by an exec resource of its own what this one looked at";
-            reader.remark(op, "a resource has one monitor, the most frequent", remedy);
+            let remedy = "move the second check into an exec resource of its own";
+            reader.remark(
+                op,
+                "a resource has one monitor; the import keeps the most frequent",
+                remedy,
+            );
             continue;
         }
         let mut attrs = op.attrs.clone();
@@ -149,9 +153,10 @@ impl Reader<'_> {
         if timeout.is_none() {
             let subject = format!("timeout={} of {}", attr.value, self.subject(op));
             let remedy =
-                "write one, as in \"20s\"; without it that of the agent's meta-data counts";
-            self.comments
-                .push(Remark::new(&attr.place, subject, "it is no time", remedy).into());
+                "write one, as in \"20s\"; without it the default of the agent's meta-data applies";
+            self.comments.push(
+                Remark::new(&attr.place, subject, "the value is not a duration", remedy).into(),
+            );
         }
         timeout
     }
@@ -167,12 +172,13 @@ impl Reader<'_> {
         if taken != time {
             let subject = format!("{what}={} of {}", Show(time), self.subject(op));
             let reason = format!(
-                "it is from {} to {} here, and {} is the nearest",
+                "heartbeat allows {} to {}, and {} is the nearest value",
                 Show(SHORTEST),
                 Show(most),
                 Show(taken)
             );
-            let remedy = "see whether that will do: a stop that takes longer blocks the group";
+            let remedy = "check whether this is long enough: a stop that takes longer blocks the \
+            group";
             self.comments
                 .push(Remark::new(place, subject, reason, remedy).into());
         }
@@ -183,27 +189,30 @@ impl Reader<'_> {
     fn interval(&mut self, op: &Op) -> Option<Duration> {
         let role = op.attrs.get("role").map(str::to_ascii_lowercase);
         if let Some(role) = role.filter(|role| role != "started") {
-            let reason = format!("it is for the role {role}, and resources have no roles here");
-            self.remark(op, &reason, "nothing is to be done");
+            let reason = format!(
+                "the operation is for the role {role}, and heartbeat's resources \
+            have no roles"
+            );
+            self.remark(op, &reason, "no action needed");
             return None;
         }
         if op.attrs.get("enabled").and_then(values::truth) == Some(false) {
-            self.remark(op, "it is switched off", "nothing is to be done");
+            self.remark(op, "it is switched off", "no action needed");
             return None;
         }
         let text = op.attrs.get("interval").unwrap_or("0");
         match values::time(text) {
             Some(Duration::ZERO) => {
-                let remedy =
-                    "nothing is to be done: heartbeat asks each agent what it finds at its start";
-                self.remark(op, "an interval of 0 is no recurring monitor", remedy);
+                let remedy = "no action needed: at its start, heartbeat runs the monitor of each resource \
+                     once";
+                self.remark(op, "an interval of 0 means no recurring monitor", remedy);
                 None
             }
             Some(interval) => Some(self.within(op, &op.place, ("interval", interval, 24 * HOUR))),
             None => {
                 self.remark(
                     op,
-                    "its interval is no time",
+                    "the interval is not a duration",
                     "write monitor_interval, as in \"10s\"",
                 );
                 None
@@ -225,8 +234,9 @@ impl Reader<'_> {
                     Remark::new(
                         &attr.place,
                         format!("on-fail={} of {}", attr.value, self.subject(op)),
-                        "what follows a failure is not chosen: restart in place, up to migration_threshold, then another node",
-                        "nothing is to be done, unless it must be so",
+                        "the reaction to a failure is fixed: heartbeat restarts the resource in \
+                         place, up to migration_threshold times, then moves the group",
+                        "no action needed, unless the resource must behave so",
                     )
                     .into(),
                 );

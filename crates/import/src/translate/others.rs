@@ -41,45 +41,45 @@ pub(super) fn strays(model: &Model) -> Vec<Comment> {
 fn say(other: &Other) -> (&'static str, &'static str) {
     match other.keyword.as_str() {
         "rsc_ticket" => (
-            "tickets join clusters of several sites, and heartbeat is one cluster",
+            "tickets join the clusters of several sites, and a heartbeat cluster stands alone",
             "put voters into three sites, or keep the sites apart",
         ),
         "fencing_topology" | "pcs stonith" => NO_FENCING,
         "tag" => (
-            "a tag is a name for several resources, and constraints name groups here",
-            "write the constraint once for each group that is meant",
+            "a tag is a name for several resources, and heartbeat's constraints name groups",
+            "write the constraint once for each intended group",
         ),
         "role" | "user" | "acl_target" | "acl_group" | "acl_role" | "acl_user" => (
-            "only root may command the agent, and others may not",
-            "use sudo for those who may",
+            "only root may control the agent",
+            "give permitted users sudo",
         ),
         "alert" => (
-            "alerts are hooks here, and are told other things",
+            "hooks replace alerts, and they receive other data",
             "write a [[hook]]: peer-down, peer-up, takeover or release",
         ),
         "bundle" => (
-            "a bundle runs containers on several nodes at a time",
-            "run the container by a unit of systemd, as a resource",
+            "a bundle runs containers on several nodes at the same time",
+            "write a systemd unit that runs the container, and make the unit a resource",
         ),
         "xml" => (
-            "raw XML is not read as part of the shell's syntax",
-            "export all of it by `cibadmin --query` and import that file",
+            "the import does not read raw XML inside the shell's syntax",
+            "export the whole CIB with `cibadmin --query` and import that file",
         ),
         "schema" => (
-            "it is the version of Pacemaker's own syntax",
-            "nothing is to be done",
+            "the line has the version of Pacemaker's own syntax",
+            "no action needed",
         ),
         "property"
         | "rsc_defaults"
         | "op_defaults"
         | "cluster_property_set"
-        | "meta_attributes" => ("it is empty", "nothing is to be done"),
+        | "meta_attributes" => ("it is empty", "no action needed"),
         "commit" | "verify" | "exit" | "quit" | "bye" | "end" | "up" | "save" | "show" => (
-            "it is a command of the shell, no configuration",
-            "nothing is to be done",
+            "the line is a command of the shell, not configuration",
+            "no action needed",
         ),
         _ => (
-            "heartbeat has nothing like it",
+            "heartbeat has no counterpart",
             "check that nothing depends on it",
         ),
     }

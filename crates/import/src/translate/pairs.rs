@@ -108,13 +108,15 @@ fn colocation_of(colocation: &Colocation) -> Result<Ready<Score>, Refusal> {
     let mut comments = Vec::new();
     if let Chain::Named = colocation.chain {
         return Err((
-            "it names no resources, and its name does not say which: it is not A_with_B of two resources".to_owned(),
-            "write a [[colocation]] of the groups that are meant",
+            "the constraint names no resources, and its own name is not of the form \
+             A_with_B"
+                .to_owned(),
+            "write a [[colocation]] of the intended groups",
         ));
     }
     lasting(
         colocation.lifetime.as_ref(),
-        "write a [[colocation]] if it is to hold always",
+        "write a [[colocation]] if the constraint should always hold",
     )?;
     if colocation.guessed {
         let subject = format!("colocation {}", colocation.id);
@@ -127,30 +129,33 @@ fn colocation_of(colocation: &Colocation) -> Result<Ready<Score>, Refusal> {
     }
     let score = match colocation.score.as_deref() {
         None => {
-            comments.push(Comment::general("it gives no score: taken for INFINITY"));
+            comments.push(Comment::general(
+                "the constraint has no score: INFINITY assumed",
+            ));
             Score::MUST
         }
         Some(text) => values::score(text).ok_or_else(|| {
             (
-                format!("\"{text}\" is no score that can be told beforehand"),
+                format!("the value of the score \"{text}\" is known only while Pacemaker runs"),
                 "choose a number, and write a [[colocation]]",
             )
         })?,
     };
     if score == Score::ZERO {
         return Err((
-            "its score is 0, which has no effect".to_owned(),
-            "nothing is to be done",
+            "the score is 0, which has no effect".to_owned(),
+            "no action needed",
         ));
     }
     if let Some(member) = with_qualifier(&colocation.chain, &["started"]) {
         return Err((
             format!(
-                "{} is meant in the role {}, and resources have no roles here",
+                "the constraint applies to {} in the role {}, and heartbeat's resources have no \
+                 roles",
                 member.id,
                 member.qualifier.as_deref().unwrap_or_default()
             ),
-            "keep what has roles outside of the cluster",
+            "run resources with roles outside of the cluster",
         ));
     }
     let mut attrs = colocation.attrs.clone();
@@ -159,10 +164,10 @@ fn colocation_of(colocation: &Colocation) -> Result<Ready<Score>, Refusal> {
     {
         return Err((
             format!(
-                "it is about nodes with the same {}, not the same node",
+                "the constraint requires nodes with the same {}, not the same node",
                 attr.value
             ),
-            "write a [[location]] for each node that is to be liked or avoided",
+            "write a [[location]] for each node to prefer or avoid",
         ));
     }
     let owner = format!("colocation {}", colocation.id);
@@ -180,10 +185,16 @@ fn lasting(lifetime: Option<&Condition>, remedy: &'static str) -> Result<(), Ref
     match lifetime {
         None | Some(Condition::Settled(true, _)) => Ok(()),
         Some(Condition::Settled(false, why)) => {
-            Err((format!("it is void: {why}"), "nothing is to be done"))
+            Err((format!("the constraint is void: {why}"), "no action needed"))
         }
-        Some(Condition::Opaque(text)) => Err((format!("it holds at times only: {text}"), remedy)),
-        Some(_) => Err(("it holds on some nodes only".to_owned(), remedy)),
+        Some(Condition::Opaque(text)) => Err((
+            format!(
+                "the constraint holds only at some times: \
+        {text}"
+            ),
+            remedy,
+        )),
+        Some(_) => Err(("the constraint holds only on some nodes".to_owned(), remedy)),
     }
 }
 
@@ -197,23 +208,25 @@ fn guessed(subject: &str, place: &Place, chain: &Chain, does: &str) -> Option<Co
         place,
         subject,
         format!(
-            "guessed from its name, since it names no resources: {} {does} {}",
+            "guessed from the constraint's name, because it names no resources: {} {does} {}",
             first.id, second.id
         ),
-        "see whether that is meant; the crm shell refuses such a line, so it had no effect there",
+        "check whether this was intended; the crm shell rejects such a line, so it had no effect \
+         there",
     )))
 }
 
 fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
     if let Chain::Named = order.chain {
         return Err((
-            "it names no resources, and its name does not say which: it is neither A_before_B nor A_after_B of two resources".to_owned(),
-            "write an [[order]] of the groups that are meant",
+            "the constraint names no resources, and its own name is neither of the form A_before_B \
+             nor A_after_B".to_owned(),
+            "write an [[order]] of the intended groups",
         ));
     }
     lasting(
         order.lifetime.as_ref(),
-        "write an [[order]] if it is to hold always",
+        "write an [[order]] if the constraint should always hold",
     )?;
     let mut attrs = order.attrs.clone();
     // crm and XML both allow this.
@@ -227,16 +240,16 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
         Some("optional") => false,
         Some("serialize") => {
             return Err((
-                "it only keeps the two from starting at the same time, which nothing here does"
+                "Serialize only prevents a start at the same time, which heartbeat cannot express"
                     .to_owned(),
-                "write an advisory [[order]] if one of the two may as well be the first",
+                "write an advisory [[order]] if a fixed sequence does no harm",
             ));
         }
         Some(text) => match values::score(text) {
             Some(score) => score != Score::ZERO,
             None => {
                 return Err((
-                    format!("\"{text}\" is no kind of order"),
+                    format!("\"{text}\" is not a kind of order"),
                     "write Mandatory, Optional or Serialize",
                 ));
             }
@@ -245,7 +258,8 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
     if let Some(member) = with_qualifier(&order.chain, &["start", "started"]) {
         return Err((
             format!(
-                "it is about {} of {}, and here an order is about starting, and in reverse about stopping",
+                "the constraint orders the action {} of {}; heartbeat's orders hold for starts, \
+                 and in reverse for stops",
                 member.qualifier.as_deref().unwrap_or_default(),
                 member.id
             ),
@@ -258,8 +272,10 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
             .any(|set| !set.require_all && set.members.len() > 1)
     {
         return Err((
-            "it waits for any one of several, and here an order waits for all".to_owned(),
-            "write an [[order]] for those that are indispensable",
+            "the constraint waits for any one of several; heartbeat's orders wait for \
+             all"
+            .to_owned(),
+            "write an [[order]] for each indispensable one",
         ));
     }
     let mut comments = Vec::new();
@@ -281,8 +297,8 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
             Remark::new(
                 &attr.place,
                 format!("symmetrical={} of order {}", attr.value, order.id),
-                "here they are also stopped, in reverse order",
-                "remove the [[order]] if that is worse than none",
+                "heartbeat also stops them in reverse order",
+                "remove the [[order]] if the order of stopping does harm",
             )
             .into(),
         );

@@ -95,12 +95,12 @@ impl Topic {
         match self {
             Self::Fencing => NO_FENCING,
             Self::Itself => (
-                "it is about Pacemaker's own processes",
-                "nothing is to be done",
+                "the setting concerns Pacemaker's own processes",
+                "no action needed",
             ),
             Self::Engine => (
-                "it tunes how Pacemaker computes and runs its transitions, of which there are none here",
-                "nothing is to be done, unless the cluster depends on it",
+                "the setting tunes Pacemaker's transitions, which heartbeat does not have",
+                "no action needed, unless the cluster depends on it",
             ),
         }
     }
@@ -132,12 +132,16 @@ pub(super) fn translate(model: &mut Model) -> Properties {
                     );
                     properties.opt_in = Some(attr.place);
                 }
-                _ => properties.note(&attr, "so it is here: a group may be on every member"),
+                _ => properties.note(
+                    &attr,
+                    "the same in heartbeat: a group may be on every \
+                member",
+                ),
             },
             "no-quorum-policy" => properties.quorum(attr),
             "placement-strategy" => {
                 if attr.value == "default" {
-                    properties.note(&attr, "what nodes have and resources need does not count");
+                    properties.note(&attr, "capacities and demands are ignored");
                 }
                 properties.strategy = Some(attr);
             }
@@ -192,15 +196,17 @@ impl Properties {
         if attr.value == "stop" {
             return self.note(
                 &attr,
-                "so it always is here: without a majority the leases run out, and the resources are stopped",
+                "always so in heartbeat: without a majority the leases end, and the agent stops \
+                 the resources",
             );
         }
         self.comments.push(
             Remark::new(
                 &attr.place,
                 format!("property no-quorum-policy={}", attr.value),
-                "without a majority nothing is served, whatever else is wished: the leases run out, and the resources are stopped",
-                "have enough voters: three outlive the loss of one, five that of two",
+                "without a majority no node serves: the leases end, and the agent stops the \
+                 resources; no setting changes this",
+                "have enough voters: three tolerate the loss of one, five the loss of two",
             )
             .into(),
         );
@@ -209,20 +215,20 @@ impl Properties {
     fn remark(&mut self, attr: Attr) {
         let (reason, remedy) = match attr.name.replace('_', "-").as_str() {
             "start-failure-is-fatal" => (
-                "a resource that could not be started is treated as heartbeat does it, not by a switch",
+                "heartbeat's reaction to a failed start is fixed, without a setting",
                 "see migration_threshold in docs/heartbeat.toml.example",
             ),
             "stop-all-resources" => (
-                "what runs is not said by the file",
-                "set `maintenance = true` in [cluster] to leave all resources alone",
+                "the file does not have the present state of resources",
+                "set `maintenance = true` in [cluster] if the agents must touch no resource",
             ),
             "enable-acl" => (
                 "only root may command the agent",
-                "keep others out by the mode of the control socket, which is 0600",
+                "the control socket has the mode 0600; do not widen it",
             ),
             "rule" => (
-                "settings do not depend on rules",
-                "write those that are to hold always by hand",
+                "heartbeat's settings have no rules",
+                "write the settings that should always hold by hand",
             ),
             _ => (
                 "heartbeat has no such setting",

@@ -102,7 +102,8 @@ fn ping(primitive: &Primitive, needed: u32) -> Option<Check> {
         exec.extend(hosts.iter().map(|host| (*host).to_owned()));
     }
     let mut comments = vec![Comment::general(format!(
-        "good if at least {needed} of {} answers; there is no check of type ping, so a program asks",
+        "the check succeeds if at least {needed} of {} answer; heartbeat has no check of type \
+         ping, so a program sends the pings",
         hosts.len()
     ))];
     comments.extend(left(
@@ -125,8 +126,9 @@ fn left(primitive: &Primitive, taken: &[&str]) -> Vec<Comment> {
             Remark::new(
                 &attr.place,
                 format!("parameter {}={} of {}", attr.name, attr.value, primitive.id),
-                "a check fails after `fall` bad looks in a row and is well after `rise` good ones, 2 each, and has no other delays or options",
-                "set those in the [[health]] if it is to be otherwise",
+                "a health check fails after `fall` failures in a row and recovers after `rise` \
+                 successes, 2 each; it has no other delays or options",
+                "set `fall` and `rise` in the [[health]] if these do not fit",
             )
             .into()
         })

@@ -9,10 +9,11 @@ use crate::{
 
 /// The reason why fencing devices are left out, and the consequences.
 pub(super) const NO_FENCING: (&str, &str) = (
-    "no fencing device is needed for a built-in vip: its lease is granted by a majority of kernels, and its owner's \
-     own kernel stops serving it before another may begin",
-    "leave it out where groups hold addresses and services that may run twice; what must not (file systems, volumes, \
-     databases) is not kept from it here, and stands in a comment \"to be decided\"",
+    "a built-in vip needs no fencing device: a majority of kernels grants its lease, and the \
+     owner's own kernel stops its traffic before another node may begin",
+    "groups of addresses and of services that may run twice need no fencing; nothing prevents a \
+     second run of other resources (file systems, volumes, databases), and a comment \"to be \
+     decided\" marks their groups",
 );
 
 /// `text` as a name of ours, and a remark if it was changed.
@@ -21,7 +22,7 @@ pub(super) fn renamed(text: &str) -> (String, String) {
     let changed = if name == text {
         String::new()
     } else {
-        format!("; \"{text}\" is not a usable name here")
+        format!("; \"{text}\" is not a valid name in heartbeat")
     };
     (name, changed)
 }

@@ -51,7 +51,7 @@ pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)
     else {
         let template = primitive.template.as_deref().unwrap_or_default();
         return Err((
-            format!("its template {template} is not in the input"),
+            format!("the input lacks its template {template}"),
             "give the input as a whole, as `crm configure show` prints it",
         ));
     };
@@ -74,35 +74,36 @@ pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)
     match class.as_str() {
         "ocf" => match provider.as_deref().unwrap_or("heartbeat") {
             "pacemaker" if PACEMAKERS_OWN.contains(&kind.as_str()) => Err((
-                "the agent is a part of Pacemaker and talks to its daemons, which are not there"
-                    .to_owned(),
-                "watch what it watched by the monitor of the resource that needs it",
+                "the agent is a part of Pacemaker and needs Pacemaker's daemons".to_owned(),
+                "move the check into the monitor of the resource that needs it",
             )),
             provider if values::is_agent(provider) && values::is_agent(kind) => {
                 Ok(Kind::Ocf(format!("ocf:{provider}:{kind}")))
             }
             provider => Err((
-                format!("ocf:{provider}:{kind} is no name that `heartbeat check` takes"),
+                format!("`heartbeat check` rejects the name ocf:{provider}:{kind}"),
                 "give the agent a name of letters, digits, `_`, `.` and `-`",
             )),
         },
         "lsb" if values::is_path(kind) => Ok(Kind::Script(kind.clone())),
         "systemd" | "service" | "lsb" if !values::is_unit(&suffixed()) => Err((
-            format!("\"{kind}\" is no name of a unit of systemd"),
-            "write a unit for it, or commands for the type exec",
+            format!("\"{kind}\" is not the name of a systemd unit"),
+            "write a systemd unit for it, or use commands with the type exec",
         )),
         "systemd" => Ok(Kind::Systemd(suffixed(), None)),
         "service" => Ok(Kind::Systemd(
             suffixed(),
             Some(
-                "the class \"service\" takes a unit of systemd if there is one, and so it is here",
+                "Pacemaker prefers a systemd unit for the class \"service\", and the import \
+                 assumes one",
             ),
         )),
         // As a command it would fail: its `status` exits with 3 when it is stopped, not with 7.
         "lsb" => Ok(Kind::Systemd(
             suffixed(),
             Some(
-                "an init script is run by systemd, which makes a unit of it; `systemctl status` tells whether yours does, else write a unit",
+                "systemd runs an init script through a generated unit; check with `systemctl \
+                 status` that yours exists, or write a unit",
             ),
         )),
         "stonith" => {
@@ -111,7 +112,7 @@ pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)
         }
         class => Err((
             format!("heartbeat has no resources of the class \"{class}\""),
-            "write a unit of systemd, an OCF agent, or commands for the type exec",
+            "write a systemd unit or an OCF agent, or use commands with the type exec",
         )),
     }
 }
@@ -196,7 +197,8 @@ pub(super) fn block(
 /// exit with 7.
 fn script(path: &str, block: &mut Block) {
     block.comments.push(Comment::general(
-        "an init script outside of /etc/init.d: systemd makes no unit of it, so its actions are the commands of an exec resource; a unit of its own would be better",
+        "systemd generates no unit for an init script outside of /etc/init.d, so an exec resource \
+         runs its actions; a systemd unit would be better",
     ));
     let words = |words: &[&str]| Value::List(words.iter().map(|word| (*word).to_owned()).collect());
     block.field("type", Value::from("exec"));
@@ -211,13 +213,15 @@ fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, bloc
     if primitive.agent.as_ref().is_some_and(vip::is_address) {
         if options.keep_agents {
             block.comments.push(Comment::general(
-                "an agent's address is not guarded: only that of a built-in vip is kept by the kernel from being served without the lease; without `--keep-agents` it becomes one",
+                "the kernel does not guard an agent's address; without `--keep-agents` this \
+                 resource becomes a built-in vip, which serves only with the lease",
             ));
         } else {
             match vip::fields(&primitive.id, &params) {
                 Ok(vip) => {
                     block.comments.push(Comment::general(
-                        "the built-in vip: the kernel keeps its address from being served without the lease",
+                        "a built-in vip: the kernel drops the traffic of its address while the \
+                         lease is not held",
                     ));
                     block.comments.extend(vip.comments);
                     block.fields.extend(vip.fields);
@@ -228,9 +232,11 @@ fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, bloc
                         &primitive.place,
                         format!("{} as a built-in vip", primitive.id),
                         format!(
-                            "{why}, so it stays an agent, whose address the kernel does not guard"
+                            "{why}, so this resource stays an agent, whose address the kernel does \
+                             not guard"
                         ),
-                        "if it can do without, write type = \"vip\", address and interface",
+                        "if the parameter is dispensable, write type = \"vip\", address and \
+                         interface",
                     )
                     .into(),
                 ),
@@ -245,7 +251,8 @@ fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, bloc
                 Remark::new(
                     &attr.place,
                     format!("parameter {}={} of {}", attr.name, attr.value, primitive.id),
-                    "no variable of the environment can carry it, which is how an agent gets it",
+                    "agents receive parameters in environment variables, which cannot hold this \
+                     one",
                     "correct it",
                 )
                 .into(),
@@ -255,7 +262,7 @@ fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, bloc
                 Remark::new(
                     &attr.place,
                     format!("parameter {}={} of {}", attr.name, attr.value, primitive.id),
-                    "the parameter stands twice, and the first counts",
+                    "the parameter is set twice, and the first value applies",
                     "choose one",
                 )
                 .into(),

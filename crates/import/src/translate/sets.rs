@@ -21,7 +21,7 @@ pub(super) fn split(model: &mut Model) {
             colocations.push(colocation);
         } else if let Some(score) = colocation.score {
             let text = format!(
-                "score {score} of colocation {} ({}): its set says another, which counts",
+                "score {score} of colocation {} ({}): its set has another score, which applies",
                 colocation.id, colocation.place
             );
             model.notes.push((text, colocation.place));

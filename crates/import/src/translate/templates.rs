@@ -44,7 +44,7 @@ pub(super) fn resolve(model: &mut Model) -> Vec<Comment> {
         comments.push(match used.get(name.as_str()) {
             Some(users) => Comment::note(
                 format!(
-                    "rsc_template {name} ({place}): written out in what uses it: {}",
+                    "rsc_template {name} ({place}): written out in each primitive that uses it: {}",
                     users.join(", ")
                 ),
                 place,
@@ -53,7 +53,7 @@ pub(super) fn resolve(model: &mut Model) -> Vec<Comment> {
                 place,
                 format!("rsc_template {name}"),
                 "no primitive uses it",
-                "nothing is to be done",
+                "no action needed",
             )
             .into(),
         });

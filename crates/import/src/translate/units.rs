@@ -61,7 +61,7 @@ impl Plan {
     }
 
     fn drop_clone(&mut self, clone: &Cloned, model: &Model) {
-        const WHY: &str = "runs on several nodes at a time";
+        const WHY: &str = "runs on several nodes at the same time";
         let child = clone.child.as_deref().unwrap_or_default();
         let group = model.groups.iter().find(|group| group.id == child);
         let members = group.map_or(&[][..], |group| &group.members);
@@ -79,7 +79,8 @@ impl Plan {
         let roles = ["ms", "master", "promotable"].contains(&clone.kind.as_str())
             || promotable == Some(true);
         let remedy = if roles {
-            "let the service replicate by its own means, outside of the cluster, and move its address by a group"
+            "let the service replicate by its own means, outside of the cluster, and make a group \
+             of its address"
         } else {
             "let systemd run it on each node, outside of the cluster"
         };
@@ -95,7 +96,7 @@ impl Plan {
         let remark = Remark::new(
             &clone.place,
             subject,
-            "a resource runs on one node at a time here, and has no roles",
+            "a resource of heartbeat runs on one node at a time, and has no roles",
             remedy,
         );
         self.comments.push(remark.also(places).into());
@@ -127,7 +128,7 @@ pub(super) fn plan(model: &Model, everywhere: &Everywhere) -> Plan {
         .ids()
         .filter(|(id, _)| everywhere.checks(id).is_some())
     {
-        let why = "is on every node, where a health check looks at it";
+        let why = "runs on every node, where a health check tests it";
         plan.gone.insert(id.to_owned(), why.to_owned());
     }
     for clone in &model.clones {
@@ -165,15 +166,20 @@ pub(super) fn plan(model: &Model, everywhere: &Everywhere) -> Plan {
                     &group.place,
                     format!("group {}", group.id),
                     format!(
-                        "its member {id} is not translated, so no node serves what is left of it"
+                        "its member {id} is not translated, so no node serves the rest of the group"
                     ),
-                    "see whether the group can do without, then remove `maintenance = true`",
+                    "check whether the group works without this member, then remove `maintenance = \
+                     true`",
                 ));
             }
             let why = match index.get(id.as_str()) {
                 None => Some("no primitive has this name".to_owned()),
-                Some(_) if plan.of.contains_key(id) => Some("it is in another group".to_owned()),
-                Some(at) if members.contains(at) => Some("it stands there twice".to_owned()),
+                Some(_) if plan.of.contains_key(id) => Some(
+                    "the resource is in another \
+                group"
+                        .to_owned(),
+                ),
+                Some(at) if members.contains(at) => Some("the group names it twice".to_owned()),
                 Some(at) => match plan.gone.get(id) {
                     Some(why) => Some(format!("it {why}")),
                     None => {
@@ -188,19 +194,19 @@ pub(super) fn plan(model: &Model, everywhere: &Everywhere) -> Plan {
                     &group.place,
                     subject,
                     why,
-                    "see to it that the group can do without",
+                    "check that the group works without it",
                 )
                 .into()
             }));
         }
         if members.is_empty() {
-            let why = "has no member that was translated".to_owned();
+            let why = "has no translated member".to_owned();
             plan.comments.push(
                 Remark::new(
                     &group.place,
                     format!("group {}", group.id),
                     format!("it {why}"),
-                    "nothing is to be done",
+                    "no action needed",
                 )
                 .into(),
             );

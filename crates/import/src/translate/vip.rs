@@ -79,11 +79,11 @@ fn nic(text: &str) -> Option<String> {
 const HARMLESS: [(&[&str], &str); 5] = [
     (
         &["iflabel"],
-        "a label is a name for people: the address is the same without",
+        "a label is only a name for display: the address works without it",
     ),
     (
         &["broadcast"],
-        "the broadcast address is that of the interface's own network",
+        "the kernel derives the broadcast address from the address and its length",
     ),
     (
         &[
@@ -97,11 +97,12 @@ const HARMLESS: [(&[&str], &str); 5] = [
             "run_arping",
             "nodad",
         ],
-        "heartbeat announces the address itself, by ARP and neighbour discovery, as soon as it has it",
+        "heartbeat announces the address itself, by ARP and neighbour discovery, as soon as it \
+         serves it",
     ),
     (
         &["noprefixroute", "flush_routes", "preferred_lft"],
-        "the address is added to the interface, and nothing of its routes is changed",
+        "heartbeat adds the address to the interface and changes no routes",
     ),
     (
         &["check_link_status", "proto"],
@@ -133,7 +134,8 @@ pub(super) fn fields(owner: &str, params: &Attrs) -> Result<Fields, String> {
         }
         None => {
             comments.push(Comment::general(
-                "without cidr_netmask the length is that of the interface's own network, there and here",
+                "without cidr_netmask, Pacemaker and heartbeat both use the prefix length of the \
+                 interface's network",
             ));
             ip.to_string()
         }
@@ -144,16 +146,18 @@ pub(super) fn fields(owner: &str, params: &Attrs) -> Result<Fields, String> {
     ];
     match params.get("nic") {
         Some(text) => {
-            let nic = nic(text).ok_or_else(|| format!("nic={text} is no interface"))?;
+            let nic = nic(text).ok_or_else(|| format!("nic={text} is not an interface"))?;
             if nic == "lo" {
                 return Err(
-                    "on lo it is not announced, and no node would be seen to lack it".to_owned(),
+                    "an address on lo is not announced, and each node would seem to have \
+                     it"
+                    .to_owned(),
                 );
             }
             fields.push(("interface", Value::Text(nic)));
         }
         None => comments.push(Comment::general(
-            "without a nic it goes to the first link's interface",
+            "without a nic, heartbeat uses the interface of the first link",
         )),
     }
     let mut seen: Vec<&str> = Vec::new();
@@ -161,10 +165,10 @@ pub(super) fn fields(owner: &str, params: &Attrs) -> Result<Fields, String> {
         let name = attr.name.as_str();
         let dropped = |why: &str| -> Comment {
             let subject = format!("parameter {name}={} of {owner}", attr.value);
-            Remark::new(&attr.place, subject, why, "nothing is to be done").into()
+            Remark::new(&attr.place, subject, why, "no action needed").into()
         };
         if seen.contains(&name) {
-            comments.push(dropped("it stands twice, and the first counts"));
+            comments.push(dropped("it is set twice, and the first value applies"));
             continue;
         }
         seen.push(name);
@@ -176,10 +180,13 @@ pub(super) fn fields(owner: &str, params: &Attrs) -> Result<Fields, String> {
         match harmless {
             _ if ["ip", "cidr_netmask", "nic"].contains(&name) => {}
             Some((_, why)) => comments.push(dropped(why)),
-            None if off => comments.push(dropped("it is switched off, as it is here")),
+            None if off => comments.push(dropped(
+                "it is switched off, which is the same in \
+            heartbeat",
+            )),
             None => {
                 return Err(format!(
-                    "the built-in vip has nothing like {name}={}",
+                    "the built-in vip has no counterpart of {name}={}",
                     attr.value
                 ));
             }

@@ -107,7 +107,8 @@ fn an_address_beside_a_promoted_resource_is_in_maintenance_and_another_is_not() 
     assert!(!group(&config, "other").maintenance);
     has(
         &text,
-        "# in maintenance: group addr (promotable.crm:7): colocation addr-with-master makes addr depend on ms-state, and that is not translated",
+        "# in maintenance: group addr (promotable.crm:7): colocation addr-with-master makes addr \
+         depend on ms-state, which is not translated",
     );
     has(&text, "order promote-first makes addr depend on ms-state");
     has_not(&text, "monitor_interval = \"never\"");
@@ -139,10 +140,10 @@ fn clones_ping_and_ethmonitor_become_checks_of_the_node() {
         "test $n -ge 1\", \"ping\", \"192.0.2.1\", \"192.0.2.2\"]",
     );
     for kept in [
-        "colocation addr-with-proxy (clone-and-ping.crm:10): kept by health check proxy",
-        "order proxy-first (clone-and-ping.crm:11): kept by health check proxy",
-        "location addr-needs-net (clone-and-ping.crm:12): kept by health check reach",
-        "location addr-needs-link (clone-and-ping.crm:13): kept by health check uplink",
+        "colocation addr-with-proxy (clone-and-ping.crm:10): replaced by health check proxy",
+        "order proxy-first (clone-and-ping.crm:11): replaced by health check proxy",
+        "location addr-needs-net (clone-and-ping.crm:12): replaced by health check reach",
+        "location addr-needs-link (clone-and-ping.crm:13): replaced by health check uplink",
         "# not translated: meta interleave=true of clone proxy-all",
         "# not translated: parameter dampen=5s of reach",
     ] {
@@ -161,7 +162,7 @@ fn utilization_becomes_capacity_demand_and_strategy() {
     has(&text, "[placement]\nstrategy = \"utilization\"\n");
     has(
         &text,
-        "placement-strategy=balanced (utilization.crm:7): here the node with the most room left",
+        "placement-strategy=balanced (utilization.crm:7): heartbeat gives the group to the node",
     );
     let heavy = config.demands(group(&config, "heavy"));
     assert_eq!(heavy.collect::<Vec<_>>(), [("cpu", 3), ("memory", 8)]);
@@ -181,16 +182,18 @@ fn what_has_ended_is_void_and_what_has_begun_holds() {
     let (text, _) = become_of("lifetimes.xml");
     has(
         &text,
-        "# not translated: location ban (lifetimes.xml:5): it is void: it ended at 2019-06-01",
+        "# not translated: location ban (lifetimes.xml:5): the constraint is void: it ended at \
+         2019-06-01",
     );
     has(&text, "group = \"r\"\nnode = \"alpha\"\nscore = 7\n");
     has(
         &text,
-        "# not translated: location later (lifetimes.xml:7): its rule depends on more",
+        "# not translated: location later (lifetimes.xml:7): the rule depends on more",
     );
     has(
         &text,
-        "# not translated: colocation apart (lifetimes.xml:8): it is void: it ended at 2019-01-01",
+        "# not translated: colocation apart (lifetimes.xml:8): the constraint is void: it ended at \
+         2019-01-01",
     );
     has_not(&text, "-inf");
 }
@@ -202,7 +205,7 @@ fn sets_say_their_own_score_and_kind_and_the_higher_score_counts() {
     has_not(&text, "score = 300");
     has(
         &text,
-        "score 300 of colocation far (sets.xml:5): its set says another, which counts",
+        "score 300 of colocation far (sets.xml:5): its set has another score, which applies",
     );
     has(&text, "first = \"q\"\nthen = \"s\"\nkind = \"advisory\"\n");
     assert_eq!(
@@ -286,7 +289,7 @@ fn lines_typed_into_a_shell_are_read_and_the_rest_is_told() {
         "[defaults]\nstickiness = 7\n",
         "group = \"web\"\nnode = \"alpha\"\nscore = 50\n",
         "property stonith-enabled=false (typed.txt:5)",
-        "# not translated: order bad (typed.txt:8): \"sometimes\" is no kind of order",
+        "# not translated: order bad (typed.txt:8): \"sometimes\" is not a kind of order",
         "# not translated: command primitve x Dummy (typed.txt:9): no statement begins with",
         "line WARNING: httpd: default timeout 20s for start isn't what's advised (typed.txt:4)",
         "line ERROR: primitve: no such command",
@@ -311,9 +314,10 @@ fn a_command_that_is_given_twice_counts_once() {
     let text = flat(&import(&inputs, &Options::default()).expect("no error").text);
     has(
         &text,
-        "# not translated: command pcs resource create a (twice.sh:2): the name a is taken since line 1",
+        "# not translated: command pcs resource create a (twice.sh:2): the name a is in use since \
+         line 1",
     );
-    has(&text, "(twice.sh:3): the name g is taken since line 1");
+    has(&text, "(twice.sh:3): the name g is in use since line 1");
     assert_eq!(text.matches("[[group.resource]]").count(), 1, "{text}");
 }
 

@@ -50,11 +50,11 @@ fn broken_statements_are_told_by_line_and_text() {
         "resource agent is missing",
         "primitive x",
     );
-    refused("primitive x a=b\n", 1, "no resource agent", "a=b");
+    refused("primitive x a=b\n", 1, "not a resource agent", "a=b");
     refused(
         "primitive x Dummy \\\n params ip\n",
         2,
-        "\"ip\" is no attribute",
+        "\"ip\" is not an attribute",
         "params ip",
     );
     refused("primitive x Dummy op\n", 1, "operation is missing", "op");
@@ -73,9 +73,9 @@ fn broken_statements_are_told_by_line_and_text() {
         "name of the node is missing",
         "standby",
     );
-    refused("node a standby\n", 1, "no attribute", "standby");
+    refused("node a standby\n", 1, "not an attribute", "standby");
     refused("colocation c inf: a\n", 1, "needs two resources", "inf: a");
-    refused("order o inf: ( a b\n", 1, "never closed", "( a b");
+    refused("order o inf: ( a b\n", 1, "not closed", "( a b");
     refused("order o inf: ( a ( b ) )\n", 1, "cannot be nested", "( a (");
     refused("order o inf: a ) b\n", 1, "no set is open", "a )");
     refused("location l r\n", 1, "says nothing", "location l r");
@@ -83,20 +83,20 @@ fn broken_statements_are_told_by_line_and_text() {
     refused(
         "location l r rule 1: #uname eq a and\n",
         1,
-        "a term of the rule is missing",
+        "the rule lacks a term",
         "and",
     );
     refused("location l { a b 100: x\n", 1, "brace", "{ a b");
     refused(
         "property stonith-enabled\n",
         1,
-        "no attribute",
+        "not an attribute",
         "stonith-enabled",
     );
     refused(
         "node a\nprimitive x Dummy \\\n params a=\"b\n",
         3,
-        "never closed",
+        "not closed",
         "a=\"b",
     );
 }
@@ -106,7 +106,7 @@ fn a_name_belongs_to_one_resource() {
     refused(
         "primitive x Dummy\nnode a\ngroup x x\n",
         3,
-        "taken since line 1",
+        "in use since line 1",
         "x",
     );
 }
@@ -122,7 +122,7 @@ fn broken_xml_is_told_by_line_and_text() {
     refused(
         "<html>\n</html>\n",
         1,
-        "no configuration of Pacemaker",
+        "not a configuration of Pacemaker",
         "<html>",
     );
     refused(
@@ -152,9 +152,9 @@ fn broken_corosync_conf_is_told_by_line_and_text() {
         (
             "totem {\n version 2\n}\n",
             2,
-            "neither a section nor a setting",
+            "expected a section or a setting",
         ),
-        ("totem {\n version: 2\n", 1, "never closed"),
+        ("totem {\n version: 2\n", 1, "not closed"),
         ("}\n", 1, "no section is open"),
         ("a b {\n}\n", 1, "not the name of a section"),
         ("totem { version: 2 }\n", 1, "not a setting"),

@@ -75,7 +75,7 @@ pub(super) fn well_formed(imported: &Imported) {
     // The operator must decide this.
     assert!(!imported.text.contains("\naccept_double_run"));
     assert!(
-        !imported.text.contains("says nothing about it"),
+        !imported.text.contains("has no result for it"),
         "a statement was forgotten"
     );
     assert!(imported.text.lines().all(|line| !line.ends_with(' ')));

@@ -79,7 +79,7 @@ impl Writer {
         Ok(Self(jobs))
     }
 
-    /// Runs `job` in the thread, after all earlier jobs. The job runs whether anybody waits for it
+    /// Runs `job` in the thread, after all earlier jobs. The job runs whether a caller waits for it
     /// or not.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Written<T> {
         let (done, written) = oneshot::channel();
@@ -102,8 +102,8 @@ impl Writer {
 }
 
 impl<T: Send + 'static> Written<Result<T>> {
-    /// Calls `next` once the job has succeeded, whether anybody waits for it or not. Must be called
-    /// inside a tokio runtime.
+    /// Calls `next` once the job has succeeded, whether a caller waits for it or not. Must be
+    /// called inside a tokio runtime.
     pub fn then(self, next: impl FnOnce() + Send + 'static) -> Self {
         let (done, written) = oneshot::channel();
         tokio::spawn(async move {

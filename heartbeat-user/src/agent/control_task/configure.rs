@@ -138,8 +138,9 @@ impl ControlTask<'_> {
                 Ok(plan) => checked.changes = plan.map_or_else(Vec::new, |plan| plan.summary()),
                 Err(error) => checked.errors.push(match needs_restart {
                     true => format!(
-                        "{}: {error:#}\n  restart the agents one by one for that, or leave it as it is; names of \
-                         interfaces that one node has otherwise go into its [[node]], as `interfaces`",
+                        "{}: {error:#}\n  restart the agents one by one for this change, or undo \
+                         it; if one node has other interface names, write them into its [[node]], \
+                         as `interfaces`",
                         checked.path
                     ),
                     false => format!("{}: {error:#}", checked.path),

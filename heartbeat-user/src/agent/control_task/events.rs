@@ -114,7 +114,8 @@ impl ControlTask<'_> {
                     let why = match error {
                         None => "no reason given".to_owned(),
                         Some(nix::Error::EOVERFLOW) => {
-                            "the sequence numbers of a link to a peer are spent; restart the agent, which counts anew"
+                            "the sequence numbers of a link to a peer are used up; restart the \
+                             agent, which starts new ones"
                                 .to_owned()
                         }
                         Some(error) => error.to_string(),

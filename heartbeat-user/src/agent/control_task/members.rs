@@ -82,7 +82,7 @@ impl ControlTask<'_> {
         for peer in gone {
             ensure!(
                 !view.serves(peer.id),
-                "node {0} is to go, but it serves groups\n  move them away first: heartbeat drain {0}",
+                "node {0} cannot be removed while it serves groups\n  move them away first: heartbeat drain {0}",
                 peer.name
             );
         }

@@ -48,8 +48,8 @@ impl ControlTask<'_> {
                  restart the agent"
             ),
             Err(error) => log::error!(
-                "other nodes may refuse the heartbeats of the next agent, too, unless the clock is right \
-                 by then: {error:#}"
+                "other nodes may refuse the heartbeats of the next agent, too, unless the clock is \
+                 corrected before its start: {error:#}"
             ),
         }));
     }

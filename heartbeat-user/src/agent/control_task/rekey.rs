@@ -66,9 +66,10 @@ fn follows(old: &Keys, new: &Keys) -> Result<()> {
     let id = old.active.0;
     ensure!(
         new.all.contains(&old.active),
-        "key {id} is in use and is not in the new key file, so answers that are under way would be lost\n  \
-         take the steps one by one, as `heartbeat keygen --rotate` says: add the new key second, put it first, then \
-         remove the old one, with a reload on all nodes after each; or restart the agent"
+        "key {id} is in use and is not in the new key file, so answers in flight would be lost\n  \
+         make the steps of `heartbeat keygen --rotate` one by one: add the new key second, move it \
+         to the first place, then remove the old one, with a reload on all nodes after each step; \
+         or restart the agent"
     );
     Ok(())
 }
@@ -84,16 +85,16 @@ fn keeps_up(old: &Keys, new: &Keys, mark: u32, seals: Option<u8>) -> Result<()> 
         )
     {
         bail!(
-            "it does not take key {}, with which this node would seal from now on\n  copy the key file there and reload \
-             there first",
+            "it does not accept key {}, which this node would send with from now on\n  \
+             copy the key file there and reload there first",
             new.active.0
         );
     }
     let gone = old.all.iter().find(|key| !new.all.contains(key));
     if let Some((id, _)) = gone.filter(|(id, _)| seals == Some(*id)) {
         bail!(
-            "it still seals with key {id}, which this node would not take any more\n  copy the key file there and \
-             reload there first"
+            "it still sends with key {id}, which this node would no longer accept\n  \
+             copy the key file there and reload there first"
         );
     }
     Ok(())
@@ -153,13 +154,13 @@ mod tests {
         }
         for peer in [&a, &keys(&[OTHER_A]), &keys(&[OTHER_A, B])] {
             let error = tried(&ab, &ba, peer, None).unwrap_err().to_string();
-            assert!(error.contains("does not take key 2"), "{error}");
+            assert!(error.contains("does not accept key 2"), "{error}");
         }
         // A new key requires nothing. The removal of a key requires that no peer seals with it.
         tried(&a, &ab, &a, Some(1)).unwrap();
         tried(&ba, &b, &ba, Some(2)).unwrap();
         tried(&ba, &b, &ba, None).unwrap();
         let error = tried(&ba, &b, &ab, Some(1)).unwrap_err().to_string();
-        assert!(error.contains("still seals with key 1"), "{error}");
+        assert!(error.contains("still sends with key 1"), "{error}");
     }
 }

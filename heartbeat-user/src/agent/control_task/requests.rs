@@ -123,7 +123,7 @@ impl ControlTask<'_> {
             self.rate_limit.warn(Shortage::Trust, || {
                 format!(
                     "rejected a command from node {name}: it is a witness, and a witness never gives one by \
-                     mistake; has somebody broken into it? All nodes have the same key"
+                     mistake; check that host for an intruder, because all nodes have the same key"
                 )
             });
             let refused = serde_json::to_vec(&refused_witness(name));
@@ -172,7 +172,7 @@ impl ControlTask<'_> {
         if secret {
             self.configure(node, step, Origin::Peer, sender);
         } else {
-            let message = "a configuration is taken in secret only".to_owned();
+            let message = "a configuration is accepted only in an encrypted request".to_owned();
             let _ = sender.send(Response::Error { message });
         }
         tokio::spawn(async move {

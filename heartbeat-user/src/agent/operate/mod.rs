@@ -80,7 +80,8 @@ pub(super) struct Operator {
 pub(super) fn refused_witness(name: &str) -> Response {
     Response::Error {
         message: format!(
-            "node {name} is a witness, which votes and commands nobody: run this on a member of the cluster"
+            "node {name} is a witness, which votes and sends no commands: run this on a member of \
+             the cluster"
         ),
     }
 }

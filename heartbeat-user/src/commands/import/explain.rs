@@ -157,7 +157,7 @@ mod tests {
         let rows = rows();
         let ip = row(&rows, "primitive ip");
         assert_eq!(ip.became, "[[group.resource]] ip");
-        assert!(ip.why.starts_with("the built-in vip"), "{}", ip.why);
+        assert!(ip.why.starts_with("a built-in vip"), "{}", ip.why);
         assert_eq!(row(&rows, "tag t").became, "not translated");
         let guess = rows
             .iter()

@@ -92,7 +92,7 @@ impl Import {
         } else if self.output.is_none() {
             output::print(&imported.text)?;
         }
-        // The configuration is written even if nobody reads the summary.
+        // The configuration is written even if no process reads the summary.
         let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
         Ok(())
     }
@@ -204,7 +204,8 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     if !imported.decisions.is_empty() {
         let _ = writeln!(
             text,
-            "to be decided by you, and refused by `heartbeat check` until then, since two nodes may run it at a time:"
+            "to be decided: `heartbeat check` rejects these groups until then, because two nodes \
+             may run them at the same time:"
         );
     }
     for decision in &imported.decisions {
@@ -357,7 +358,8 @@ mod tests {
             }),
         };
         let said = summary(&import(&inputs, &Options::default()).unwrap(), None);
-        let decision = "since two nodes may run it at a time:\n  group x, for x (ocf:heartbeat:Filesystem) (crm:1)\nnext: ";
+        let decision = "because two nodes may run them at the same time:\n  \
+                        group x, for x (ocf:heartbeat:Filesystem) (crm:1)\nnext: ";
         assert!(said.contains(decision), "{said}");
     }
 }

@@ -129,7 +129,7 @@ fn not_reached(candidate: &Candidate) -> Option<String> {
     ))
 }
 
-/// Returns the objection that somebody has edited the node's file, and has not reloaded it yet.
+/// Returns the objection that the node's file was edited, and was not reloaded yet.
 fn pending(candidate: &Candidate) -> Option<String> {
     let Answer::Checked(checked) = &candidate.answer else {
         return None;

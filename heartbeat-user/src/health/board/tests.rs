@@ -125,7 +125,7 @@ fn process_end_is_reported_at_once_together_with_the_lost_watch() {
         notices(&inbox),
         (vec![(1, false, "gone".to_owned())], vec![health(0x8002)])
     );
-    // The kernel may have reported the end meanwhile all the same.
+    // The kernel may still have reported the end meanwhile.
     board.unwatched(1);
     assert_eq!(notices(&inbox), (vec![], vec![health(0x8002)]));
 }

@@ -110,7 +110,8 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         let vip = &self.held[vip].vip;
         let (address, interface) = (vip.address, &vip.interface);
         let once = format!(
-            "somebody had removed {address} from {interface}: it was put back and announced"
+            "another process had removed {address} from {interface}: the agent added it again and \
+             announced it"
         );
         if times < AGAIN_AND_AGAIN {
             return once;
@@ -155,7 +156,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         let message = match self.netlink.remove_from_all(address, None) {
             Ok(removed) if removed.is_empty() => return,
             Ok(removed) => format!(
-                "{address} was on {} without the lease of its group: removed; somebody here adds it \
+                "{address} was on {} without the lease of its group: removed; another program here adds it \
                  beside heartbeat (netplan, NetworkManager, a script): take it out there",
                 removed.join(", ")
             ),

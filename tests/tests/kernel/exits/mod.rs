@@ -50,7 +50,7 @@ fn exit_of_a_process_that_ends_by_itself_is_reported() -> Result<()> {
         let program = Program::start(None, command)?;
         let pid = program.pid();
         agent.watch(pid, 7)?;
-        // Its parent reaps it at once.
+        // The parent reaps the process at once.
         ensure!(program.end(PATIENCE)?.status.code() == Some(3));
         let exit = agent.next()?;
         ensure!((exit.pid, exit.token) == (pid, 7), "{exit:?}");
@@ -93,7 +93,7 @@ fn exit_of_an_unwatched_process_is_not_reported() -> Result<()> {
         let pid = late.pid();
         agent.watch(pid, 8)?;
         kill(late)?;
-        // The kernel has reported the exit already, but nobody has read it.
+        // The kernel has reported the exit already, but no program has read the report.
         agent.exits.unwatch(pid);
         agent.is_quiet()
     })

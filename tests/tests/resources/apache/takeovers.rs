@@ -203,7 +203,7 @@ fn killed(cluster: &mut Cluster) -> Result<()> {
         |cluster, trial, owner, processes| {
             ensure!(
                 processes.contains(&cluster.node(owner)?.apache_parent()?),
-                "somebody stopped it"
+                "an agent stopped it"
             );
             trial.silent_since_closed(cluster.node(owner)?)?;
             let healed_at = boottime();
@@ -223,7 +223,7 @@ fn stopped(cluster: &mut Cluster) -> Result<()> {
             observe(STOPPED, || Ok(()))?;
             ensure!(
                 processes.contains(&cluster.node(owner)?.apache_parent()?),
-                "somebody stopped it"
+                "an agent stopped it"
             );
             trial.silent_since_closed(cluster.node(owner)?)?;
             let healed_at = boottime();

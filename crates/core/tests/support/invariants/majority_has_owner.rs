@@ -27,7 +27,7 @@ const CLAIMS: u64 = 3;
 
 /// The worst-case time in which a connected majority makes an owner:
 ///
-/// - two timeouts until the others are heard or found down, and this node is active;
+/// - two timeouts until the others are received or found down, and this node is active;
 /// - the time until the control task of an owner is known to hang;
 /// - two leases: one that lives, and one that was released for a node that has gone;
 /// - an interval for each node that ranks before;

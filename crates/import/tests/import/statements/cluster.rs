@@ -10,15 +10,12 @@ fn properties() {
     says_not("property maintenance-mode=false", "maintenance = true");
     says("property cluster-name=x", "[cluster]\n");
     says("property cluster-name=x", "name = \"x\"");
-    says("property no-quorum-policy=stop", "so it always is here");
+    says("property no-quorum-policy=stop", "always so in heartbeat");
     says(
         "property no-quorum-policy=ignore",
         "not translated: property no-quorum-policy=ignore",
     );
-    says(
-        "property stonith-enabled=true",
-        "no fencing device is needed",
-    );
+    says("property stonith-enabled=true", "needs no fencing device");
     says("property zeal=1", "not translated: property zeal=1");
     says("property rule #uname eq a zeal=1", "zeal (under a rule)=1");
     says("property $id=empty", "it is empty");
@@ -36,18 +33,18 @@ fn properties() {
 #[test]
 fn statements_without_a_counterpart() {
     for (text, reason) in [
-        ("rsc_ticket t T: a", "tickets join clusters"),
-        ("fencing_topology a: b", "no fencing device is needed"),
+        ("rsc_ticket t T: a", "tickets join the clusters"),
+        ("fencing_topology a: b", "needs no fencing device"),
         ("tag t: a b", "a name for several resources"),
-        ("role r read xpath:/", "only root may command"),
-        ("user u r", "only root may command"),
-        ("acl_target u r", "only root may command"),
-        ("acl_group u r", "only root may command"),
-        ("alert a /bin/true", "alerts are hooks"),
+        ("role r read xpath:/", "only root may control"),
+        ("user u r", "only root may control"),
+        ("acl_target u r", "only root may control"),
+        ("acl_group u r", "only root may control"),
+        ("alert a /bin/true", "hooks replace alerts"),
         ("bundle b docker image=x", "runs containers"),
         (
             "xml <primitive id=\"x\" \\\n class='o'/>",
-            "export all of it",
+            "export the whole CIB",
         ),
         ("schema 3.0", "version of Pacemaker's own syntax"),
         ("commit", "a command of the shell"),
@@ -64,14 +61,14 @@ fn nodes() {
     says("node $id=7 a:normal", "id = 7");
     says("node $id=3232266753 a", "id = 1");
     says("node a standby=on", "heartbeat standby a");
-    says("node a attributes standby=off", "so it is here");
+    says("node a attributes standby=off", "the same in heartbeat");
     says(
         "node a attributes maintenance=on",
         "maintenance=on of node a",
     );
     says("node a zeal=1", "attribute zeal=1 of node a");
     says("node a utilization cpu=1", "utilization cpu=1 of node a");
-    says("node a:remote", "a node of type remote is no member");
+    says("node a:remote", "a node of type remote is not a member");
 }
 
 #[test]
@@ -93,15 +90,18 @@ const ONE_NODE: &str = "nodelist {\nnode {\nring0_addr: 10.0.0.1\nnodeid: 1\nnam
 #[test]
 fn settings_of_corosync_are_remarked_upon_by_topic() {
     for (setting, reason) in [
-        ("totem {\nversion: 2\n}", "corosync's own protocol"),
-        ("totem {\ntoken: 3000\n}", "not derived from them"),
+        ("totem {\nversion: 2\n}", "corosync's own transport"),
+        (
+            "totem {\ntoken: 3000\n}",
+            "not derived from corosync's times",
+        ),
         ("totem {\nsecauth: on\n}", "heartbeat keygen"),
         ("totem {\ncrypto_hash: sha1\n}", "heartbeat keygen"),
         (
             "totem {\ninterface {\nmcastport: 5405\n}\n}",
-            "corosync's own protocol",
+            "corosync's own transport",
         ),
-        ("quorum {\ntwo_node: 1\n}", "refuses exactly two nodes"),
+        ("quorum {\ntwo_node: 1\n}", "rejects a cluster of two nodes"),
         (
             "quorum {\nexpected_votes: 3\n}",
             "each [[node]] has one vote",
@@ -111,10 +111,10 @@ fn settings_of_corosync_are_remarked_upon_by_topic() {
             "make its host the witness",
         ),
         ("logging {\ndebug: on\n}", "HEARTBEAT_LOG"),
-        ("service {\nname: pacemaker\n}", "no plugin to name"),
-        ("nozzle {\nname: n\n}", "no network device of its links"),
+        ("service {\nname: pacemaker\n}", "has no plugins"),
+        ("nozzle {\nname: n\n}", "no network device for its links"),
         ("uidgid {\nuid: 1\n}", "tunes corosync's process"),
-        ("zeal {\na: 1\n}", "no setting that this importer knows"),
+        ("zeal {\na: 1\n}", "the import does not know this setting"),
     ] {
         let text = corosync(&format!("{setting}\n{ONE_NODE}"), None, &Options::default());
         assert!(text.contains(reason), "{reason:?} is not in\n{text}");
@@ -164,7 +164,10 @@ fn nodes_without_names_get_pacemakers_by_id_or_in_order() {
         in_order.contains("name = \"x\"\nid = 2\naddresses = [\"10.0.0.1\"]"),
         "{in_order}"
     );
-    assert!(in_order.contains("taken in their order"), "{in_order}");
+    assert!(
+        in_order.contains("matched Pacemaker's nodes in their order"),
+        "{in_order}"
+    );
     let unknown = corosync(conf, Some("node x\n"), &Options::default());
     assert!(unknown.contains("not translated: node x"), "{unknown}");
     assert!(unknown.contains("does not name this node"), "{unknown}");

@@ -86,14 +86,14 @@ fn colocations() {
         "group = \"a\"\nwith = \"b\"\nscore = 500\n",
     );
     says(&with_two("colocation c -INFINITY: a b"), "score = \"-inf\"");
-    says(&with_two("colocation c 0: a b"), "its score is 0");
+    says(&with_two("colocation c 0: a b"), "the score is 0");
     says(
         &with_two("colocation c pingd: a b"),
-        "no score that can be told",
+        "known only while Pacemaker runs",
     );
     says(
         &with_two("colocation c inf: a:Master b"),
-        "a is meant in the role Master",
+        "applies to a in the role Master",
     );
     says(
         &with_two("colocation c inf: a b node-attribute=rack"),
@@ -113,15 +113,15 @@ fn colocations() {
     );
     says(
         &with_two("colocation c 5: a b\ncolocation d 6: b a"),
-        "each would follow the other",
+        "each group would follow the other",
     );
     says(
         &with_two("colocation c -inf: a b\ncolocation d -inf: b a"),
-        "apart is apart",
+        "reversed, so that",
     );
     says(
         &with_two("group g a b\ncolocation c inf: b a"),
-        "kept by b and a being in this group",
+        "holds because b and a are in this group",
     );
     says(
         &with_two("group g a b\ncolocation c -inf: b a"),
@@ -140,21 +140,21 @@ fn orders() {
     says(&with_two("order o a b"), "kind = \"mandatory\"");
     says(
         &with_two("order o Serialize: a b"),
-        "starting at the same time",
+        "a start at the same time",
     );
-    says(&with_two("order o Sometimes: a b"), "no kind of order");
+    says(&with_two("order o Sometimes: a b"), "not a kind of order");
     says(
         &with_two("order o inf: a:promote b:start"),
-        "it is about promote of a",
+        "orders the action promote of a",
     );
     says(
         &with_two("order o inf: a:stop b:stop"),
-        "it is about stop of a",
+        "orders the action stop of a",
     );
     says(&with_two("order o inf: [ a b ] c"), "any one of several");
     says(
         &with_two("order o inf: a b symmetrical=false"),
-        "also stopped, in reverse",
+        "also stops them in reverse",
     );
     says(
         &with_two("order o inf: a b zeal=1"),
@@ -179,11 +179,11 @@ fn a_constraint_on_a_part_of_a_group_is_said_to_be_on_all_of_it() {
     let text = format!("{TWO}group g a b\nprimitive c Dummy\n");
     says(
         &format!("{text}colocation x 5: c a"),
-        "about a alone, and is now about the whole group g",
+        "constrains a alone; here the constraint applies to the whole group g",
     );
     says(
         &format!("{text}order x inf: c a"),
-        "about a alone, and is now about the whole group g",
+        "constrains a alone; here the constraint applies to the whole group g",
     );
     says_not(&format!("{text}order x inf: c g"), "alone");
 }
@@ -214,7 +214,7 @@ fn locations() {
     );
     says(
         &with("location l a rule pingd: defined pingd"),
-        "no score that can be told",
+        "known only while Pacemaker runs",
     );
     says(
         &with("location l a rule 5: defined pingd"),
@@ -226,7 +226,7 @@ fn locations() {
     );
     says(
         &with("location l a role=Master 5: n1"),
-        "about the role Master",
+        "applies to the role Master",
     );
     says(&with("location l a 5: n9"), "no node has the name n9");
     says(

@@ -36,7 +36,7 @@ fn classes_of_agents() {
         "no resources of the class \"upstart\"",
     );
     says("primitive x ocf:pacemaker:ping", "a part of Pacemaker");
-    says("primitive x @none", "its template none is not in the input");
+    says("primitive x @none", "lacks its template none");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn operations() {
     );
     says(
         "primitive x Dummy op promote timeout=5 zeal=1",
-        "only start, stop and monitor are run",
+        "runs only start, stop and monitor",
     );
     says("primitive x Dummy op promote timeout=5 zeal=1", "zeal=1");
     says(
@@ -297,10 +297,10 @@ fn groups_and_clones() {
         "group g x",
         "x in group g (crm:1): no primitive has this name",
     );
-    says("group g x", "it has no member that was translated");
+    says("group g x", "it has no translated member");
     says(
         &format!("{TWO}group g a b\ngroup h b"),
-        "it is in another group",
+        "the resource is in another group",
     );
     says(
         "primitive x Dummy\nclone c x meta zeal=1",

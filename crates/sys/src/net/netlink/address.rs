@@ -50,7 +50,7 @@ impl Transport {
             self.unbridge(ifindex, address);
         }
         let mut removed = false;
-        // There are several only if somebody added the address by hand with another prefix length.
+        // There are several only if the address was added by hand with another prefix length.
         for victim in present
             .iter()
             .filter(|message| address_of(message) == Some(address))

@@ -109,7 +109,7 @@ impl Netlink {
     }
 
     /// The indexes of the interfaces that have `address`, with any prefix length. Loopback is left
-    /// out: an administrator's address there (for direct routing) is announced by nobody.
+    /// out: no host announces an administrator's address there (for direct routing).
     pub fn holders(&mut self, address: IpAddr) -> Result<Vec<u32>, NetlinkError> {
         let action = || format!("look for {address} on all interfaces");
         self.transport

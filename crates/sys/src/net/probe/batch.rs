@@ -159,7 +159,7 @@ impl ProbeBatch {
 
     /// Sets the headers' pointers to the present place of the memory.
     fn point(&mut self) {
-        // The lengths agree by construction. Empty payloads, which nobody sends, must not panic
+        // The lengths agree by construction. Empty payloads, which no caller sends, must not panic
         // here; the kernel refuses their headers.
         let payloads = self.payloads.chunks_exact_mut(self.room.max(1));
         let parts = payloads.zip(&mut self.destinations).zip(&mut self.vectors);

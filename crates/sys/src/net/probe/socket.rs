@@ -110,7 +110,7 @@ fn configure(socket: &OwnedFd, local: IpAddr, ifindex: u32) -> anyhow::Result<()
         "SO_BINDTOIFINDEX",
     )?;
     // "Probe" means: never fragment (fragments are not answered), and ignore ICMP messages with a
-    // smaller path MTU, which anybody can forge. A probe fits everywhere.
+    // smaller path MTU, which any host can forge. A probe fits everywhere.
     match local {
         IpAddr::V4(_) => {
             set(libc::SOL_SOCKET, libc::SO_NO_CHECK, 1, "SO_NO_CHECK")?;
