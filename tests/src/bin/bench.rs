@@ -50,10 +50,12 @@ struct Arguments {
     /// A rung of the ladder; may be repeated. All by default
     #[arg(long, value_enum, value_name = "RUNG", requires = "ladder")]
     rung: Vec<Rung>,
-    /// Let keepalived and FRR's bfdd climb the ladder, too, each at its fastest setting
-    #[arg(long, requires = "ladder", conflicts_with = "contender")]
+    /// Let other products climb the ladder, too: keepalived and FRR's bfdd, each at its fastest
+    /// setting
+    #[arg(long, requires = "ladder")]
     peers: bool,
-    /// A contender on the ladder by its key; may be repeated. heartbeat at two settings by default
+    /// A contender on the ladder by its key, instead; may be repeated. Another product needs
+    /// `--peers` as well
     #[arg(long, value_name = "KEY", requires = "ladder")]
     contender: Vec<String>,
     /// Print one JSON object last on stdout, and everything else on stderr
@@ -181,10 +183,8 @@ mod tests {
             (&all[..2], &all[2..]),
             (&OURS.map(str::to_owned)[..], &PEERS.map(str::to_owned)[..])
         );
-        assert_eq!(
-            contenders("heartbeat-bench --ladder --contender etcd-2s"),
-            ["etcd-2s"]
-        );
+        let chosen = "heartbeat-bench --ladder --peers --contender etcd-2s";
+        assert_eq!(contenders(chosen), ["etcd-2s"]);
     }
 
     #[test]
