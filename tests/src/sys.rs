@@ -14,8 +14,21 @@ pub fn boottime() -> Boottime {
     Boottime::from_nanos(read_clock(ClockId::CLOCK_BOOTTIME).as_nanos() as u64)
 }
 
+/// The present time on the clock of the kernel's time stamps of packets, since 1970. It may be set
+/// at any time.
+pub fn realtime_clock() -> Duration {
+    read_clock(ClockId::CLOCK_REALTIME)
+}
+
+/// Blocks until `instant`.
+pub fn sleep_until(instant: Boottime) {
+    let until = TimeSpec::from(Duration::from_nanos(instant.as_nanos()));
+    let flags = ClockNanosleepFlags::TIMER_ABSTIME;
+    while clock_nanosleep(ClockId::CLOCK_BOOTTIME, flags, &until) == Err(Errno::EINTR) {}
+}
+
 fn read_clock(clock: ClockId) -> Duration {
-    // The call fails only for an unknown clock, and every supported kernel has both clocks.
+    // The call fails only for an unknown clock, and every supported kernel has these clocks.
     clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
@@ -24,6 +37,12 @@ fn read_clock(clock: ClockId) -> Duration {
 /// The measuring threads have the lowest real-time priority: above ordinary load, below any agent.
 pub fn realtime() -> bool {
     schedule(libc::SCHED_FIFO, 1)
+}
+
+/// Puts the calling thread under SCHED_FIFO with this priority. Returns false if the system
+/// refuses.
+pub fn fifo(priority: u8) -> bool {
+    schedule(libc::SCHED_FIFO, priority.into())
 }
 
 /// Puts the calling thread under SCHED_IDLE. Returns false if the system refuses.
@@ -85,15 +104,18 @@ impl Ticker {
         }
     }
 
-    /// Blocks until the next tick. Ticks that are wholly in the past are skipped.
-    pub fn wait(&mut self) {
+    /// Blocks until the next tick, and returns how much later than due the thread ran. Ticks that
+    /// are wholly in the past are skipped.
+    pub fn wait(&mut self) -> Duration {
         let until = TimeSpec::from(self.next);
         let flags = ClockNanosleepFlags::TIMER_ABSTIME;
         while clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &until) == Err(Errno::EINTR) {}
         let now = read_clock(ClockId::CLOCK_MONOTONIC);
+        let late = now.saturating_sub(self.next);
         self.next += self.period;
         while self.next + self.period < now {
             self.next += self.period;
         }
+        late
     }
 }

@@ -70,12 +70,8 @@ impl Role {
             }
             Self::EchoFifo => echo(end),
             Self::Spin => {
-                // Not `spin_loop`, which tells the processor, and a hypervisor, that we only wait.
-                let mut work = 1_u64;
                 while Instant::now() < end {
-                    for step in 0..100_000 {
-                        work = hint::black_box(work.wrapping_mul(31).wrapping_add(step));
-                    }
+                    compute();
                 }
                 Ok(())
             }
@@ -92,6 +88,32 @@ impl Role {
             }
         }
     }
+}
+
+/// Uses a core for about 0.1 ms.
+pub(super) fn compute() {
+    // Not `spin_loop`, which tells the processor, and a hypervisor, that we only wait.
+    let mut work = 1_u64;
+    for step in 0..100_000 {
+        work = hint::black_box(work.wrapping_mul(31).wrapping_add(step));
+    }
+}
+
+/// Starts this program with `arguments` as a child that the kernel kills with the calling thread.
+pub(super) fn spawn(arguments: &[&str], stdin: Stdio, stdout: Stdio) -> Result<Child> {
+    let program = env::current_exe().context("cannot find this program itself")?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(stdin)
+        .stdout(stdout)
+        // Ctrl-C is for us: we end our children ourselves.
+        .process_group(0);
+    // SAFETY: between fork and exec only one system call is made, an async-signal-safe one.
+    unsafe {
+        command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+    }
+    command.spawn().context("cannot start a child process")
 }
 
 /// As simple as an echo gets: one datagram in, one datagram out.
@@ -121,21 +143,9 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn start(role: Role, limit: Duration, stdin: Stdio) -> Result<Self> {
-        let program = env::current_exe().context("cannot find this program itself")?;
-        let mut command = Command::new(program);
-        command
-            .args(["--role", role.argument(), "--limit-ms"])
-            .arg(limit.as_millis().to_string())
-            .stdin(stdin)
-            .stdout(Stdio::null())
-            // Ctrl-C is for us: we end our children ourselves.
-            .process_group(0);
-        // SAFETY: between fork and exec only one system call is made, an async-signal-safe one.
-        unsafe {
-            command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
-        }
-        let child = command
-            .spawn()
+        let limit = limit.as_millis().to_string();
+        let arguments = ["--role", role.argument(), "--limit-ms", &limit];
+        let child = spawn(&arguments, stdin, Stdio::null())
             .with_context(|| format!("cannot start the child process {role:?}"))?;
         Ok(Self { child, role })
     }

@@ -7,6 +7,7 @@
 //! measured is an error.
 
 pub mod children;
+pub mod ladder;
 pub mod report;
 
 mod acquire;

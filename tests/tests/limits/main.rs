@@ -5,6 +5,7 @@ mod clocks;
 mod descriptors;
 mod disk_full;
 mod disk_hangs;
+mod ladder;
 mod output;
 mod queue;
 mod real_time_hogs;
