@@ -141,6 +141,7 @@ impl Cluster {
             agent_stall: options.agent_stall,
             lease: options.lease,
             max_lease: options.max_lease,
+            settings: String::new(),
             groups: options.groups,
             extra: options.extra,
         };
@@ -458,7 +459,8 @@ fn unwell(status: &Status, nodes: usize, owner: &str) -> String {
     format!("\n  {}: {}", status.node, reasons.join(", "))
 }
 
-fn from_env(name: &str) -> Result<PathBuf> {
+/// The path in the variable `name`.
+pub(crate) fn from_env(name: &str) -> Result<PathBuf> {
     match env::var_os(name) {
         Some(path) if !path.is_empty() => Ok(path.into()),
         _ => bail!("{name} is not set: run this through `cargo xtask`"),

@@ -71,6 +71,8 @@ pub struct Shared {
     pub agent_stall: Duration,
     pub lease: Duration,
     pub max_lease: Duration,
+    /// Further lines of the table `[cluster]`, each with its end.
+    pub settings: String,
     /// TOML of the groups, if they are more than the virtual address.
     pub groups: Option<String>,
     /// TOML that is appended, for example hooks. `%NODE%` and `%DIR%` in it stand for the node's
@@ -112,6 +114,7 @@ impl Shared {
             agent_stall,
             lease,
             max_lease,
+            settings,
             groups,
             extra,
         } = self;
@@ -130,7 +133,7 @@ impl Shared {
              agent_stall = \"{}\"\n\
              lease = \"{}\"\n\
              max_lease = \"{}\"\n\
-             \n\
+             {settings}\n\
              [paths]\n\
              run = \"{dir}/run\"\n\
              state = \"{dir}/state\"\n",

@@ -26,6 +26,7 @@ pub mod skip;
 pub mod soak;
 pub mod switch;
 pub mod sys;
+pub mod vm_cluster;
 pub mod wait;
 pub mod workdir;
 

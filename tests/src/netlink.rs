@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -23,6 +23,7 @@ const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const BR_STATE_DISABLED: u8 = 0;
 const BR_STATE_FORWARDING: u8 = 3;
 
@@ -200,6 +201,36 @@ impl Socket {
         self.ask(message.nest(libc::IFLA_PROTINFO, |m| {
             m.attribute(IFLA_BRPORT_STATE, &[state])
         }))
+    }
+
+    /// Isolates a bridge port from other isolated ones, or ends that.
+    pub(crate) fn set_isolated(&mut self, port: u32, isolated: bool) -> io::Result<()> {
+        let body = ifinfo(libc::AF_BRIDGE, port, 0, 0);
+        let message = Message::new(libc::RTM_SETLINK, 0, &body);
+        self.ask(message.nest(libc::IFLA_PROTINFO, |m| {
+            m.attribute(IFLA_BRPORT_ISOLATED, &[u8::from(isolated)])
+        }))
+    }
+
+    /// Adds a neighbour that the kernel never looks up: `address` is at `mac`.
+    pub(crate) fn add_neighbour(
+        &mut self,
+        index: u32,
+        address: Ipv4Addr,
+        mac: [u8; 6],
+    ) -> io::Result<()> {
+        // `struct ndmsg`
+        let mut body = [0; 12];
+        body[0] = libc::AF_INET as u8;
+        body[4..8].copy_from_slice(&index.to_ne_bytes());
+        body[8..10].copy_from_slice(&libc::NUD_PERMANENT.to_ne_bytes());
+        let flags = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+        let message = Message::new(libc::RTM_NEWNEIGH, flags, &body);
+        self.ask(
+            message
+                .attribute(libc::NDA_DST, &address.octets())
+                .attribute(libc::NDA_LLADDR, &mac),
+        )
     }
 
     /// Adds an address, usable at once (without duplicate address detection).

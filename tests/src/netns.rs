@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -142,6 +142,14 @@ impl Namespace {
         self.route()
             .add_address(index, address, len)
             .with_context(|| format!("cannot add {address}/{len} to {interface} of {}", self.name))
+    }
+
+    /// Sends all packets for `address` on `interface` to `mac`, without ARP.
+    pub fn add_neighbour(&self, interface: &str, address: Ipv4Addr, mac: [u8; 6]) -> Result<()> {
+        let index = self.index(interface)?;
+        self.route()
+            .add_neighbour(index, address, mac)
+            .with_context(|| format!("cannot add the neighbour {address} to {}", self.name))
     }
 
     /// Removes `address`/`len` from `interface`.

@@ -51,7 +51,10 @@ impl Service {
             .name(format!("service-{node}"))
             .spawn({
                 let (stop, node) = (Arc::clone(&stop), node.to_owned());
-                move || serve(&socket, &node, &stop)
+                move || {
+                    sys::realtime();
+                    serve(&socket, &node, &stop);
+                }
             })?;
         Ok(Self {
             stop,
@@ -67,6 +70,14 @@ impl Drop for Service {
             let _ = thread.join();
         }
     }
+}
+
+/// Runs the service of this machine, which is called `node`, until the process ends. It has no
+/// precedence over the agent, with which it shares a CPU.
+pub fn run(node: &str) -> Result<()> {
+    let socket = listen().context("cannot start the service")?;
+    serve(&socket, node, &AtomicBool::new(false));
+    Ok(())
 }
 
 /// Opens a socket for both families that reports the destination of each datagram.
@@ -87,7 +98,6 @@ fn listen() -> Result<UdpSocket> {
 }
 
 fn serve(socket: &UdpSocket, node: &str, stop: &AtomicBool) {
-    sys::realtime();
     let mut buffer = [0; 64];
     let mut control = cmsg_space!(libc::in6_pktinfo);
     while !stop.load(Ordering::Relaxed) {

@@ -19,7 +19,7 @@ const BLOCKED: &str = "blocked";
 /// The first kernel with links for TC programs.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
 
-/// A direction through a port, as a bit in the map.
+/// A direction through a port, or a kind of frame, as a bit in the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Way {
@@ -27,6 +27,8 @@ pub enum Way {
     FromNode = 1,
     /// Frames that the switch forwards to the node.
     ToNode = 2,
+    /// Heartbeats in both directions, and nothing else: untagged IPv4 packets on the default port.
+    Heartbeats = 4,
 }
 
 /// Bridges in a namespace, with ports that can fail.
@@ -99,6 +101,37 @@ impl Switch {
         self.connect(port, link)
     }
 
+    /// Makes a port named `port` in network `link` for a virtual machine: a tap device with several
+    /// queues, which outlives the machine.
+    pub fn plug_tap(&mut self, port: &str, link: usize) -> Result<()> {
+        self.ns
+            .enter(|| Ok(sys::make_tap(port)?))
+            .with_context(|| format!("cannot make the tap {port}"))?;
+        self.connect(port, link)
+    }
+
+    /// Takes a port out of its network, or puts it back into network `link`. The node at its other
+    /// end does not notice.
+    pub fn set_port_plugged(&self, port: &str, link: usize, plugged: bool) -> Result<()> {
+        let bridge = match plugged {
+            true => self.ns.index(&bridge(link))?,
+            false => 0,
+        };
+        self.ns
+            .route()
+            .set_master(self.port(port)?, bridge)
+            .with_context(|| format!("cannot change the network of {port}"))
+    }
+
+    /// Isolates a port from all other isolated ports of its network, or ends that.
+    pub fn set_port_isolated(&self, port: &str, isolated: bool) -> Result<()> {
+        let index = self.port(port)?;
+        self.ns
+            .route()
+            .set_isolated(index, isolated)
+            .with_context(|| format!("cannot change the isolation of {port}"))
+    }
+
     /// Makes a port of an interface in the switch's namespace.
     fn connect(&mut self, port: &str, link: usize) -> Result<()> {
         let index = self.ns.index(port)?;
@@ -149,7 +182,8 @@ impl Switch {
             .with_context(|| format!("cannot change the bridge state of {port}"))
     }
 
-    /// Blocks or opens one direction of a port. The node at its other end does not notice.
+    /// Blocks or opens one direction of a port, or its heartbeats. The node at its other end does
+    /// not notice.
     pub fn set_port_blocked(&mut self, port: &str, way: Way, blocked: bool) -> Result<()> {
         let index = self.port(port)?;
         let ways = self.blocked.get(&index, 0)?;

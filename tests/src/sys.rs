@@ -1,6 +1,6 @@
 //! System calls that neither std nor nix offers in the needed form: clock and scheduling.
 
-use std::time::Duration;
+use std::{fs::File, io, mem, os::fd::AsRawFd as _, time::Duration};
 
 use heartbeat_common::time::Boottime;
 use nix::{
@@ -86,6 +86,40 @@ pub fn landlock() -> Option<u32> {
         )
     };
     u32::try_from(version).ok()
+}
+
+// From the kernel's include/uapi/linux/if_tun.h. Not in libc.
+const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+const TUNSETPERSIST: libc::c_ulong = 0x4004_54cb;
+
+/// Makes a tap device with several queues in the calling thread's namespace. It lives as long as
+/// the namespace (Documentation/networking/tuntap.rst of the kernel).
+pub(crate) fn make_tap(name: &str) -> io::Result<()> {
+    let device = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
+    // SAFETY: `ifreq` is plain data, for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    // The last byte stays 0, the end of the name.
+    let room = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: the request points to an `ifreq`, which the kernel reads and writes during the call.
+    let made = unsafe { libc::ioctl(device.as_raw_fd(), TUNSETIFF, &raw mut request) };
+    if made < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let on: libc::c_ulong = 1;
+    // SAFETY: the argument of this request is a number.
+    let kept = unsafe { libc::ioctl(device.as_raw_fd(), TUNSETPERSIST, on) };
+    if kept < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// A ticker on an absolute clock: a late tick does not delay later ones.

@@ -151,6 +151,16 @@ pub(crate) struct TestOptions {
     /// Run the tests that must pass on every kernel instead, under Linux 6.1 and 6.12 in QEMU
     #[arg(long, conflicts_with_all = ["package", "release", "long", "sim_seeds", "lease_runs", "starve_secs", "frames", "args"])]
     pub vm: bool,
+    /// Run stories on a cluster of three virtual machines instead, with Linux 6.1 and 6.12. ARGS
+    /// are parts of the stories' names, or options of the program; `--list` shows the names
+    #[arg(long, conflicts_with_all = ["vm", "package", "release", "long", "sim_seeds", "lease_runs", "starve_secs", "frames"])]
+    pub vm_cluster: bool,
+    /// With --vm-cluster: only the stories of the short form
+    #[arg(long, requires = "vm_cluster")]
+    pub short: bool,
+    /// With --vm-cluster: upgrade from the agent of this commit or tag, node by node
+    #[arg(long, requires = "vm_cluster", value_name = "COMMIT")]
+    pub from: Option<String>,
     /// Test only this package; may be repeated
     #[arg(long, short, value_name = "NAME")]
     pub package: Vec<String>,
@@ -284,5 +294,18 @@ mod tests {
         assert_eq!(options.sim_seeds, Some(500));
         assert_eq!(options.package, ["xtask"]);
         assert_eq!(options.args, ["tally", "--exact"]);
+    }
+
+    #[test]
+    fn stories_of_the_virtual_cluster_are_passed_on() {
+        let Task::Test(options) =
+            parse("xtask test --vm-cluster --short --from HEAD~1 owner_power_off --keep")
+        else {
+            panic!("not a test")
+        };
+        assert!(options.vm_cluster && options.short && !options.vm);
+        assert_eq!(options.from.as_deref(), Some("HEAD~1"));
+        assert_eq!(options.args, ["owner_power_off", "--keep"]);
+        assert!(Cli::try_parse_from(["xtask", "test", "--short"]).is_err());
     }
 }

@@ -70,6 +70,15 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     if options.vm {
         return summarise(vm::test(workspace)?, strict);
     }
+    if options.vm_cluster {
+        let cluster = vm::ClusterOptions {
+            short: options.short,
+            from: options.from.as_deref(),
+            args: &options.args,
+        };
+        let mut command = vm::cluster(workspace, cluster)?;
+        return summarise(watch(&mut command, io::stdout(), io::stderr())?, strict);
+    }
     if selected(|name| [AGENT, RIG].contains(&name)) {
         setup::resource_tools(Report::Changes)?;
     }
@@ -407,6 +416,9 @@ mod tests {
             release: false,
             long: false,
             vm: false,
+            vm_cluster: false,
+            short: false,
+            from: None,
             package: Vec::new(),
             sim_seeds: None,
             lease_runs: None,

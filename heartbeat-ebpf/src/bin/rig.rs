@@ -20,6 +20,21 @@ const MAX_INTERFACES: usize = 256;
 const FROM_NODE: u32 = 1;
 /// The block of all packets to the node at the port.
 const TO_NODE: u32 = 2;
+/// The block of the heartbeats from and to the node at the port, if they are IPv4 packets on the
+/// default port and carry neither IP options nor a VLAN tag.
+const HEARTBEATS: u32 = 4;
+
+/// Offsets in a frame, in bytes: the Ethernet type, the first byte of the IP header, the protocol,
+/// and the UDP port of the receiver.
+const ETHER_TYPE: usize = 12;
+const IP_VERSION: usize = 14;
+const IP_PROTOCOL: usize = 23;
+const UDP_PORT: usize = 36;
+const IPV4: u16 = 0x0800;
+/// Version 4, with a header of 20 bytes.
+const PLAIN: u8 = 0x45;
+const UDP: u8 = 17;
+const PORT: u16 = 694;
 
 /// The blocked directions, by the index of the port's interface.
 #[btf_map(name = "blocked")]
@@ -34,7 +49,10 @@ pub fn pass(_: XdpContext) -> u32 {
 
 #[xdp(frags)]
 pub fn port_ingress(ctx: XdpContext) -> u32 {
-    if is_blocked(ctx.ingress_ifindex() as u32, FROM_NODE) {
+    let blocked = blocked(ctx.ingress_ifindex() as u32);
+    if blocked & FROM_NODE != 0
+        || blocked & HEARTBEATS != 0 && is_heartbeat(ctx.data(), ctx.data_end())
+    {
         xdp_action::XDP_DROP
     } else {
         xdp_action::XDP_PASS
@@ -45,21 +63,49 @@ pub fn port_ingress(ctx: XdpContext) -> u32 {
 pub fn port_egress(ctx: TcContext) -> i32 {
     // SAFETY: the context is valid for the program's run; `ifindex` is readable in TC programs.
     let interface = unsafe { (*ctx.skb.skb).ifindex };
-    if is_blocked(interface, TO_NODE) {
+    let blocked = blocked(interface);
+    if blocked & TO_NODE != 0 || blocked & HEARTBEATS != 0 && is_sent_heartbeat(&ctx) {
         TC_ACT_SHOT
     } else {
         TC_ACT_UNSPEC
     }
 }
 
+/// The blocks of an interface.
 #[inline(always)]
-fn is_blocked(interface: u32, way: u32) -> bool {
+fn blocked(interface: u32) -> u32 {
     let Some(blocked) = BLOCKED.get_ptr(interface) else {
-        return false;
+        return 0;
     };
     // SAFETY: map values live as long as the program. Userspace may write it meanwhile: one aligned
     // word, read once.
-    unsafe { blocked.read_volatile() & way != 0 }
+    unsafe { blocked.read_volatile() }
+}
+
+/// Whether the frame between the addresses `data` and `end` is a heartbeat.
+#[inline(always)]
+fn is_heartbeat(data: usize, end: usize) -> bool {
+    if data + UDP_PORT + 2 > end {
+        return false;
+    }
+    // SAFETY: all offsets are below the end of the packet, which was compared above.
+    let byte = |at: usize| unsafe { *((data + at) as *const u8) };
+    let short = |at: usize| u16::from_be_bytes([byte(at), byte(at + 1)]);
+    short(ETHER_TYPE) == IPV4
+        && byte(IP_VERSION) == PLAIN
+        && byte(IP_PROTOCOL) == UDP
+        && short(UDP_PORT) == PORT
+}
+
+/// The same for a packet that leaves, which need not be in one piece.
+#[inline(always)]
+fn is_sent_heartbeat(ctx: &TcContext) -> bool {
+    let byte = |at: usize| ctx.load::<u8>(at).unwrap_or(0);
+    let short = |at: usize| u16::from_be_bytes([byte(at), byte(at + 1)]);
+    short(ETHER_TYPE) == IPV4
+        && byte(IP_VERSION) == PLAIN
+        && byte(IP_PROTOCOL) == UDP
+        && short(UDP_PORT) == PORT
 }
 
 #[cfg(not(test))]

@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{PROGRAMS, packages::Packages};
+use super::{
+    PROGRAMS,
+    packages::{Kernel, Packages},
+};
 use crate::{launch::Built, process, workspace::Workspace};
 
 const INIT: &str = include_str!("init.sh");
@@ -45,13 +48,7 @@ pub(super) fn make(
     programs: &[(String, PathBuf)],
 ) -> Result<PathBuf> {
     let root = workspace.vm().join("image");
-    if root.exists() {
-        fs::remove_dir_all(&root)?;
-    }
-    let image = Image {
-        root: &root,
-        busybox: &packages.busybox,
-    };
+    let image = Image::new(&root, &packages.busybox)?;
     image.write("init", INIT.as_bytes(), 0o755)?;
     image.copy(&packages.busybox, "bin/busybox")?;
     for kernel in &packages.kernels {
@@ -78,27 +75,36 @@ pub(super) fn make(
     image.pack(&workspace.vm().join("image.cpio"))
 }
 
-struct Image<'a> {
+/// A directory that becomes an initramfs.
+pub(super) struct Image<'a> {
     root: &'a Path,
     busybox: &'a Path,
 }
 
-impl Image<'_> {
-    fn write(&self, to: &str, content: &[u8], mode: u32) -> Result<()> {
+impl<'a> Image<'a> {
+    /// An empty image. An older one at `root` is removed.
+    pub(super) fn new(root: &'a Path, busybox: &'a Path) -> Result<Self> {
+        if root.exists() {
+            fs::remove_dir_all(root)?;
+        }
+        Ok(Self { root, busybox })
+    }
+
+    pub(super) fn write(&self, to: &str, content: &[u8], mode: u32) -> Result<()> {
         let to = self.place(to)?;
         fs::write(&to, content)
             .and_then(|()| fs::set_permissions(&to, fs::Permissions::from_mode(mode)))
             .with_context(|| format!("could not write {}", to.display()))
     }
 
-    fn copy(&self, from: &Path, to: &str) -> Result<()> {
+    pub(super) fn copy(&self, from: &Path, to: &str) -> Result<()> {
         fs::copy(from, self.place(to)?)
             .map(drop)
             .with_context(|| format!("could not copy {}", from.display()))
     }
 
     /// Copies a program without its debugging information, and the libraries that it needs.
-    fn program(&self, from: &Path, to: &str) -> Result<()> {
+    pub(super) fn program(&self, from: &Path, to: &str) -> Result<()> {
         let mut strip = Command::new("strip");
         strip
             .args(["--strip-debug", "-o"])
@@ -112,6 +118,37 @@ impl Image<'_> {
                 self.copy(Path::new(library), to)?;
             }
         }
+        Ok(())
+    }
+
+    /// Copies the modules `names` of `kernel` and their dependencies to the directory `to`. Returns
+    /// the names of the copied ones in the order of loading. Built-in modules are left out.
+    pub(super) fn modules(&self, kernel: &Kernel, names: &[&str], to: &str) -> Result<Vec<String>> {
+        let builtin = kernel.builtin()?;
+        let mut copied = Vec::new();
+        for name in names {
+            self.with_dependencies(kernel, &builtin, name, to, &mut copied)?;
+        }
+        Ok(copied)
+    }
+
+    fn with_dependencies(
+        &self,
+        kernel: &Kernel,
+        builtin: &str,
+        name: &str,
+        to: &str,
+        copied: &mut Vec<String>,
+    ) -> Result<()> {
+        if has_module(builtin, name) || copied.iter().any(|module| module == name) {
+            return Ok(());
+        }
+        self.module(&kernel.modules, name, to)?;
+        let content = fs::read(self.root.join(format!("{to}/{name}.ko")))?;
+        for dependency in dependencies(&content) {
+            self.with_dependencies(kernel, builtin, &dependency, to, copied)?;
+        }
+        copied.push(name.to_owned());
         Ok(())
     }
 
@@ -144,7 +181,7 @@ impl Image<'_> {
         Ok(to)
     }
 
-    fn pack(&self, to: &Path) -> Result<PathBuf> {
+    pub(super) fn pack(&self, to: &Path) -> Result<PathBuf> {
         let script = r#"find . | "$1" cpio -o -H newc >"$2""#;
         let mut pack = Command::new("sh");
         pack.args(["-c", script, "pack"]).arg(self.busybox).arg(to);
@@ -163,6 +200,19 @@ fn library(line: &str) -> Option<&str> {
 fn has_module(list: &str, name: &str) -> bool {
     let file = format!("/{name}.ko");
     list.lines().any(|line| line.ends_with(&file))
+}
+
+/// The modules that a module needs: the entry `depends=one,two` of its section `.modinfo`.
+fn dependencies(module: &[u8]) -> Vec<String> {
+    let key = b"\0depends=";
+    let begin = module.windows(key.len()).position(|window| window == key);
+    let rest = begin.map_or(&[][..], |at| &module[at + key.len()..]);
+    let value = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+    let names = value.split(|byte| *byte == b',');
+    let names = names.filter(|name| !name.is_empty());
+    names
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect()
 }
 
 fn find_module(directory: &Path, name: &str) -> Result<Option<PathBuf>> {
@@ -205,6 +255,14 @@ mod tests {
     fn the_machine_loads_the_modules_that_it_is_given() {
         let init = INIT.replace("\\\n    ", "");
         assert!(init.contains(&format!("for module in {}; do", MODULES.join(" "))));
+    }
+
+    #[test]
+    fn dependencies_are_read_from_a_modules_section() {
+        let module = b"\x7fELF\0license=GPL\0depends=virtio,virtio_ring\0retpoline=Y\0";
+        assert_eq!(dependencies(module), ["virtio", "virtio_ring"]);
+        assert!(dependencies(b"\0depends=\0name=x\0").is_empty());
+        assert!(dependencies(b"no module").is_empty());
     }
 
     #[test]

@@ -1,18 +1,22 @@
-//! `cargo xtask test --vm`: the tests that must pass on every kernel, on older ones, in QEMU.
+//! `cargo xtask test --vm`: the tests that must pass on every kernel, on older ones, in QEMU. And
+//! `cargo xtask test --vm-cluster`: a cluster of virtual machines.
 //!
 //! The kernels are Debian's, downloaded and unpacked below the target directory, never installed;
 //! so is QEMU, if it is missing. Each kernel boots with one initramfs that contains everything: the
 //! agent, test programs, the libraries of both, busybox. The CPU is emulated, so times mean nothing
 //! there, but results do.
 
+mod cluster;
 mod image;
 mod packages;
 mod qemu;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use anyhow::Result;
 
+pub(crate) use self::cluster::Options as ClusterOptions;
+use self::packages::Series;
 use crate::{
     cargo::{self, Profile},
     launch::Built,
@@ -38,16 +42,21 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("kernel", "differential::arriving_frames"),
 ];
 
+/// The kernels of `test --vm`.
+const KERNELS: [Series; 2] = [packages::OLD, packages::NEW];
+/// The kernels of `test --vm-cluster`. Its nodes have the first two.
+const CLUSTER_KERNELS: [Series; 3] = [packages::OLD, packages::NEW, packages::REAL_TIME];
+
 /// Downloads the missing packages.
 pub(crate) fn setup(workspace: &Workspace, report: Report) -> Result<()> {
     setup::rig_tools(report)?;
-    packages::provide(workspace, report).map(drop)
+    packages::provide(workspace, &CLUSTER_KERNELS, report).map(drop)
 }
 
 /// Runs the tests under each kernel.
 pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
     setup::rig_tools(Report::Changes)?;
-    let packages = packages::provide(workspace, Report::Changes)?;
+    let packages = packages::provide(workspace, &KERNELS, Report::Changes)?;
     let built = Built::new(workspace, Profile::Debug)?;
     let image = image::make(workspace, &packages, &built, &programs(workspace)?)?;
     let mut total = Tally::default();
@@ -56,6 +65,13 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
         total += qemu::run(&packages.qemu, kernel, &image)?;
     }
     Ok(total)
+}
+
+/// The command that runs the tests of a cluster of virtual machines.
+pub(crate) fn cluster(workspace: &Workspace, options: ClusterOptions<'_>) -> Result<Command> {
+    setup::rig_tools(Report::Changes)?;
+    let packages = packages::provide(workspace, &CLUSTER_KERNELS, Report::Changes)?;
+    cluster::command(workspace, &packages, options)
 }
 
 /// Builds the test programs, and returns each with its name.

@@ -16,14 +16,34 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Kernels by the begin of their release, and the packages that may depend on the latest of them.
-const KERNELS: [(&str, &[&str]); 2] = [
-    ("6.1", &["linux-image-cloud-amd64"]),
-    (
-        "6.12",
-        &["linux-image-6.12-cloud-amd64", "linux-image-cloud-amd64"],
-    ),
-];
+/// A series of kernels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Series {
+    /// The name of the directory with the unpacked kernel.
+    name: &'static str,
+    /// The begin of the release.
+    release: &'static str,
+    /// The packages that may depend on the latest kernel of the series.
+    metapackages: &'static [&'static str],
+}
+
+pub(super) const OLD: Series = Series {
+    name: "6.1",
+    release: "6.1",
+    metapackages: &["linux-image-cloud-amd64"],
+};
+pub(super) const NEW: Series = Series {
+    name: "6.12",
+    release: "6.12",
+    metapackages: &["linux-image-6.12-cloud-amd64", "linux-image-cloud-amd64"],
+};
+/// The kernel with `PREEMPT_RT`.
+pub(super) const REAL_TIME: Series = Series {
+    name: "6.12-rt",
+    release: "6.12",
+    metapackages: &["linux-image-6.12-rt-amd64", "linux-image-rt-amd64"],
+};
+
 const QEMU: &str = "qemu-system-x86_64";
 const QEMU_PACKAGE: &str = "qemu-system-x86";
 
@@ -52,12 +72,16 @@ pub(super) enum Qemu {
     Unpacked(PathBuf),
 }
 
-/// Downloads the missing packages.
-pub(super) fn provide(workspace: &Workspace, report: Report) -> Result<Packages> {
+/// Downloads the missing packages: the latest kernel of each of `wanted`, QEMU and busybox.
+pub(super) fn provide(
+    workspace: &Workspace,
+    wanted: &[Series],
+    report: Report,
+) -> Result<Packages> {
     let mut store = Store::new(workspace.vm());
     let mut kernels = Vec::new();
-    for (series, metapackages) in KERNELS {
-        let unpacked = store.ensure(series, |apt| Ok(vec![latest(apt, series, metapackages)?]))?;
+    for series in wanted {
+        let unpacked = store.ensure(series.name, |apt| Ok(vec![latest(apt, series)?]))?;
         kernels.push(Kernel::find(&unpacked)?);
     }
     let busybox = store.ensure("busybox", |_| Ok(vec!["busybox-static".to_owned()]))?;
@@ -118,6 +142,16 @@ impl Qemu {
     pub(super) fn command(&self, limit: &str) -> Command {
         let mut command = Command::new("timeout");
         command.arg(limit).arg(self.path());
+        self.prepare(command)
+    }
+
+    /// A command for QEMU without further arguments.
+    pub(super) fn plain(&self) -> Command {
+        self.prepare(Command::new(self.path()))
+    }
+
+    /// Adds the places of unpacked libraries and firmware to `command`.
+    fn prepare(&self, mut command: Command) -> Command {
         if let Self::Unpacked(root) = self {
             let libraries = unpacked::libraries(root);
             command.env("QEMU_MODULE_DIR", libraries[0].join("qemu"));
@@ -134,13 +168,18 @@ impl Qemu {
 }
 
 /// The package of the latest kernel of `series`.
-fn latest(apt: &mut Apt, series: &str, metapackages: &[&str]) -> Result<String> {
-    let prefix = format!("linux-image-{series}.");
+fn latest(apt: &mut Apt, series: &Series) -> Result<String> {
+    let Series {
+        name,
+        release,
+        metapackages,
+    } = series;
+    let prefix = format!("linux-image-{release}.");
     for update in [false, true] {
         if update {
             apt.update()?;
         }
-        for metapackage in metapackages {
+        for metapackage in *metapackages {
             let depends = apt.depends(metapackage);
             if let Some(package) = depends.into_iter().find(|name| name.starts_with(&prefix)) {
                 return Ok(package);
@@ -148,7 +187,7 @@ fn latest(apt: &mut Apt, series: &str, metapackages: &[&str]) -> Result<String> 
         }
     }
     bail!(
-        "this system's package lists have no kernel {series} ({}): the tests in QEMU are for Debian 12",
+        "this system's package lists have no kernel {name} ({}): the tests in QEMU are for Debian 12",
         metapackages.join(", ")
     )
 }
