@@ -1,6 +1,6 @@
 //! Who answered at the virtual address, and to which questions.
 //!
-//! One client goes by ARP. One client for each node asks that node's card, as a neighbour with an
+//! One client uses ARP. One client for each node asks that node's card, as a neighbour with an
 //! outdated ARP entry would. So a node that serves without the lease is seen, even if ARP does not
 //! name it.
 
@@ -43,7 +43,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Starts all clients of `network`. The first of them goes by ARP.
+    /// Starts all clients of `network`. The first of them uses ARP.
     pub(super) fn start(network: &Network) -> Result<Self> {
         let mut clients = network.outside.iter();
         let mut start = || {

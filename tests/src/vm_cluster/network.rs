@@ -53,7 +53,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Builds the network with a client that goes by ARP, and one for each of `nodes` numbers.
+    /// Builds the network with a client that uses ARP, and one for each of `nodes` numbers.
     pub(super) fn new(object: &std::path::Path, nodes: &[u8]) -> Result<Self> {
         let mut switch = Switch::new(2, object)?;
         let host = Namespace::new("host")?;

@@ -1,7 +1,7 @@
 //! The life of an agent: what it refuses, what it survives, and that it leaves nothing behind.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -127,25 +127,32 @@ fn two_whole_runs(host: &Namespace) -> Result<()> {
     };
     let before = look()?;
     let mut programs = Vec::new();
-    let mut namespaces = HashSet::new();
+    // An open descriptor keeps a namespace, and so its number is not used for another.
+    let mut namespaces = HashMap::new();
+    let mut keep = |namespace: &Namespace| -> Result<()> {
+        namespaces.insert(namespace.inode()?, namespace.fd().try_clone_to_owned()?);
+        Ok(())
+    };
     for _ in 0..2 {
         with_cluster(options(), |cluster| {
             let client = cluster.client(MILLISECOND)?;
             for node in cluster.nodes() {
                 programs.extend(leftovers::program_ids(node)?);
-                namespaces.insert(node.ns.inode()?);
+                keep(&node.ns)?;
             }
-            namespaces.insert(cluster.client_namespace().inode()?);
-            namespaces.insert(cluster.switch().namespace().inode()?);
+            keep(cluster.client_namespace())?;
+            keep(cluster.switch().namespace())?;
             cluster.inject("a", Fault::Cut)?;
             wait_served(&client, "b", SOON)?;
             // One of the agents is killed, so it cannot clean up.
             cluster.inject("c", Fault::Kill)
         })?;
     }
-    let after = look()?;
+    let (network, pins, open) = look()?;
+    let after = (network, pins, open - namespaces.len());
     ensure!(after == before, "it was {before:#?} and is {after:#?}");
-    let held = leftovers::holders(&namespaces)?;
+    let held = leftovers::holders(&namespaces.keys().copied().collect())?;
+    drop(namespaces);
     ensure!(
         held.is_empty(),
         "namespaces of the runs are held by {held:?}"

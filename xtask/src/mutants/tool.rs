@@ -82,10 +82,10 @@ impl<'a> Tool<'a> {
             .current_dir(directory)
             .env("CARGO", &self.workspace.cargo)
             .env("CARGO_TARGET_DIR", self.workspace.mutants().join("build"))
-            // The tests are built a thousand times: mostly the same code, and nobody debugs it.
+            // The tests are built a thousand times: mostly the same code, and none is debugged.
             .env("CARGO_INCREMENTAL", "1")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            // Nobody reads how a test failed, and a smaller failing case takes long to find.
+            // The reason of a failed test is not read, and a smaller failing case takes long to find.
             .env("RUST_BACKTRACE", "0")
             .env("PROPTEST_MAX_SHRINK_ITERS", "0")
             .env_remove("HEARTBEAT_BPF_OBJECT");

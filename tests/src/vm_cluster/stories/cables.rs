@@ -22,7 +22,7 @@ const AFTER: Duration = Duration::from_secs(2);
 /// The time for answers on their way.
 const ON_THE_WAY: Duration = Duration::from_millis(200);
 
-/// Lets `fault` happen to the owner until another node serves, then ends it. Claims that nobody
+/// Lets `fault` happen to the owner until another node serves, then ends it. Claims that no node
 /// served for at most `limit`.
 fn cut(
     rig: &mut Rig,

@@ -11,7 +11,7 @@ use crate::vm_cluster::{
     story::claim,
 };
 
-/// The turns since `since`, which must be those of `wanted` and of nobody else.
+/// The turns since `since`, which must be those of `wanted` and of no other node.
 pub(super) fn turns_are(rig: &Rig, since: Boottime, wanted: &[&str]) -> Result<Vec<Turn>> {
     let turns = rig.clients.turns(since);
     let wanted = wanted.join(" ");
@@ -33,7 +33,7 @@ pub(super) fn gap(turns: &[Turn], index: usize) -> Duration {
 }
 
 /// Claims that `former` served, then `successor`, with no answer of one beside the other, and that
-/// nobody served for at most a takeover.
+/// no node served for at most a takeover.
 pub(super) fn handed_over(
     rig: &mut Rig,
     since: Boottime,

@@ -14,7 +14,7 @@ use crate::vm_cluster::{
     story::claim,
 };
 
-/// The longest time without an answer for a client that goes by ARP, after a machine with an
+/// The longest time without an answer for a client that uses ARP, after a machine with an
 /// outdated claim to the address goes on. The owner answers the claim at once, and a second later.
 const REACHED_AGAIN: Duration = Duration::from_secs(3);
 
@@ -60,12 +60,12 @@ pub(super) fn paused(rig: &mut Rig) -> Result<()> {
     }
     gap = gap.max(now().since(last));
     rig.note(format!(
-        "the client that goes by ARP got no answer for {gap:.3?}"
+        "the client that uses ARP got no answer for {gap:.3?}"
     ));
     claim(gap <= REACHED_AGAIN, || format!("no answer for {gap:.3?}"))
 }
 
-/// Claims that the client that goes by ARP gets answers now.
+/// Claims that the client that uses ARP gets answers now.
 fn reached(rig: &mut Rig) -> Result<()> {
     let since = now();
     rig.pass(Duration::from_secs(1))?;
