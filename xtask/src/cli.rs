@@ -4,6 +4,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::mutants::Shard;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
@@ -88,6 +90,12 @@ pub(crate) enum Task {
     Test(TestOptions),
     /// Run the fuzz targets in `fuzz/` on everything that reads foreign input
     Fuzz(FuzzOptions),
+    /// Change the pure crates in small ways, and show the changes that no test notices. Results are
+    /// kept in `target/mutants`: a run that is interrupted goes on where it ended
+    Mutants(MutantsOptions),
+    /// Show the promises of docs/design/guarantees.md with the number of their tests, and fail if a
+    /// test or a figure that it names is gone
+    Guarantees,
     /// Check the structure of the sources and their formatting, and run clippy on the user crates,
     /// the kernel programs and the fuzz targets
     Lint,
@@ -104,6 +112,28 @@ pub(crate) struct FuzzOptions {
     /// Targets to run; all by default
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MutantsOptions {
+    /// Run only part K of N of the mutants: for several machines
+    #[arg(long, value_name = "K/N", value_parser = Shard::parse)]
+    pub shard: Option<Shard>,
+    /// Run the slow tests, too, on the survivors of the fast ones: model checker, simulation, and
+    /// the tests of the crates above
+    #[arg(long)]
+    pub thorough: bool,
+    /// Run only the mutants that survived an earlier run, after a change of the tests. Results of
+    /// the other mutants stay, though the tests have changed
+    #[arg(long)]
+    pub survivors: bool,
+    /// Run nothing, and show the results so far
+    #[arg(long, conflicts_with_all = ["thorough", "survivors"])]
+    pub report: bool,
+    /// Files and directories to change, from the root of the tree; all of the crates common, core,
+    /// config, control and import by default
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -216,6 +246,22 @@ mod tests {
         let (iface, args) = flags("xtask load --witness --cluster web --iface eth0");
         assert_eq!(iface, None);
         assert_eq!(args, ["--cluster", "web", "--iface", "eth0"]);
+    }
+
+    #[test]
+    fn mutants_take_a_shard_and_paths() {
+        let Task::Mutants(options) = parse("xtask mutants --shard 2/4 --thorough crates/core")
+        else {
+            panic!("not mutants")
+        };
+        assert_eq!(options.shard, Shard::parse("2/4").ok());
+        assert!(options.thorough && !options.survivors && !options.report);
+        assert_eq!(options.paths, [PathBuf::from("crates/core")]);
+        let refused = Cli::try_parse_from(["xtask", "mutants", "--shard", "5/4"]).unwrap_err();
+        assert!(
+            refused.to_string().contains("K is a number from 1 to N"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod haproxy;
 mod launch;
 mod lint;
 mod modules;
+mod mutants;
 mod objects;
 mod process;
 mod root;
@@ -81,6 +82,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench { args } => launch::rig(&workspace, "heartbeat-bench", &args)?,
         Task::Test(options) => return test::run(&workspace, &options),
         Task::Fuzz(options) => return fuzz::run(&workspace, &options),
+        Task::Mutants(options) => return mutants::run(&workspace, &options),
+        Task::Guarantees => return lint::guarantees::run(&workspace),
         Task::Lint => return lint::run(&workspace),
     }
     Ok(ExitCode::SUCCESS)

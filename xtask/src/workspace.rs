@@ -65,6 +65,11 @@ impl Workspace {
         self.target.join("fuzz")
     }
 
+    /// The directory of the mutated copy of the tree, its builds and the results.
+    pub(crate) fn mutants(&self) -> PathBuf {
+        self.target.join("mutants")
+    }
+
     /// Cargo's target directory for the BPF crate, apart from the user crates'.
     pub(crate) fn bpf_target(&self) -> PathBuf {
         self.build.join("bpf-build")

@@ -60,7 +60,7 @@ fn problem(
 }
 
 /// `path` relative to `folder`, without `..`.
-fn resolve(folder: &Path, path: &str) -> PathBuf {
+pub(super) fn resolve(folder: &Path, path: &str) -> PathBuf {
     let mut resolved = folder.to_owned();
     for part in Path::new(path).components() {
         match part {

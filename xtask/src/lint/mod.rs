@@ -7,6 +7,7 @@ mod circles;
 mod concepts;
 mod document;
 mod finding;
+pub(crate) mod guarantees;
 mod links;
 mod rules;
 mod size;
@@ -43,7 +44,7 @@ const STEPS: [Step; 7] = [
 /// A check of the sources by one rule of this project.
 type Check = (&'static str, fn(&Tree) -> Result<Vec<Finding>>);
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     ("circles of files", circles::check),
     ("unsafe code in its homes", |tree| {
         Ok(unsafe_code::check(tree))
@@ -56,6 +57,7 @@ const CHECKS: [Check; 8] = [
     ("links in the documents", |tree| Ok(links::check(tree))),
     ("words that are gone", |tree| Ok(words::check(tree))),
     ("concepts of the glossary", concepts::check),
+    ("tests and figures of the guarantees", guarantees::check),
 ];
 
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
