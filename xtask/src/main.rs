@@ -12,6 +12,7 @@ mod launch;
 mod lint;
 mod modules;
 mod objects;
+mod peers;
 mod process;
 mod root;
 mod setup;
