@@ -19,6 +19,7 @@ pub mod kernel;
 pub mod netns;
 pub mod node;
 pub mod page;
+pub mod peers;
 pub mod relay;
 pub mod sandbox;
 pub mod service;

@@ -58,12 +58,12 @@ impl Apt {
         parse_depends(&depends).map(str::to_owned).collect()
     }
 
-    /// The packages that apt would install with `package`, itself included.
-    pub(crate) fn with_missing(&mut self, package: &str) -> Result<Vec<String>> {
+    /// The packages that apt would install with `packages`, themselves included.
+    pub(crate) fn with_missing(&mut self, packages: &[&str]) -> Result<Vec<String>> {
         let simulate = || {
             let mut install = Command::new("apt-get");
-            install.args(["install", "-s", "-q", "--no-install-recommends", package]);
-            process::output(install.env("LC_ALL", "C"))
+            install.args(["install", "-s", "-q", "--no-install-recommends"]);
+            process::output(install.args(packages).env("LC_ALL", "C"))
         };
         let said = match simulate() {
             Err(_) if !self.updated => self.update().and_then(|()| simulate()),

@@ -39,7 +39,7 @@ pub(crate) fn variable(workspace: &Workspace, report: Report) -> Result<(&'stati
 
 fn unpack(workspace: &Workspace) -> Result<PathBuf> {
     let mut store = Store::new(workspace.tools());
-    let root = store.ensure(NAME, |apt| apt.with_missing(NAME))?;
+    let root = store.ensure(NAME, |apt| apt.with_missing(&[NAME]))?;
     let launcher = root.join(NAME);
     if !launcher.exists() {
         write_launcher(&root, &launcher)

@@ -9,13 +9,16 @@ use crate::{
     cli::Mode,
     haproxy,
     objects::{self, Objects},
-    root,
+    peers, root,
     setup::{self, Report},
     workspace::Workspace,
 };
 
 /// The scenario of the demo that runs a real Apache and a real HAProxy.
 const ARTICLE: &str = "article";
+
+/// The option of the demo and the benchmark that runs other products, too.
+const PEERS: &str = "--peers";
 
 /// The binary and the kernel objects of a build.
 #[derive(Debug)]
@@ -91,6 +94,9 @@ pub(crate) fn rig(workspace: &Workspace, name: &str, args: &[OsString]) -> Resul
     if args.iter().any(|arg| arg == ARTICLE) {
         setup::resource_tools(Report::Changes)?;
         environment.push(haproxy::variable(workspace, Report::Changes)?);
+    }
+    if args.iter().any(|arg| arg == PEERS) {
+        environment.push(peers::variable(workspace, Report::Changes)?);
     }
     let built = Built::new(workspace, Profile::Release)?;
     let path = cargo::build_program(workspace, "heartbeat-tests", name, Profile::Release)?;

@@ -13,6 +13,7 @@ mod lint;
 mod modules;
 mod mutants;
 mod objects;
+mod peers;
 mod process;
 mod root;
 mod setup;

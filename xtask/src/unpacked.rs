@@ -54,8 +54,12 @@ impl Store {
         let archives = partial.join("archives");
         fs::create_dir_all(&archives)
             .with_context(|| format!("could not create {}", archives.display()))?;
-        apt.download(&packages, &archives)?;
+        // Nothing is missing where all packages are installed.
+        if !packages.is_empty() {
+            apt.download(&packages, &archives)?;
+        }
         let root = partial.join("root");
+        fs::create_dir_all(&root)?;
         for archive in fs::read_dir(&archives)? {
             let archive = archive?.path();
             process::run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&root))?;

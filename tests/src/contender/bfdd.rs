@@ -21,29 +21,34 @@ const CHANGE: &str = "state-change: ";
 const PEER: &str = "peer:";
 const UP: &str = "-> up";
 const DOWN: &str = "-> down";
-/// The user and the groups that the daemons look up.
-const PREPARE: &str = "groupadd() { echo \"$1:x:$2:\" >> /etc/group; }\n\
-                       groupadd frr 64101; groupadd frrvty 64102\n\
+/// Makes the user, the groups and the directories that the package makes at its installation. The
+/// daemons give up root, so their files are their own. Arguments: the files.
+const PREPARE: &str = "echo 'frr:x:64101:' >> /etc/group\n\
+                       echo 'frrvty:x:64102:frr' >> /etc/group\n\
                        echo 'frr:x:64101:64101::/nonexistent:/usr/sbin/nologin' >> /etc/passwd\n\
                        mkdir -p /run/frr /etc/frr\n\
-                       chown frr:frr /run/frr";
+                       cp \"$@\" /etc/frr/\n\
+                       chown -R frr:frr /run/frr /etc/frr";
 
 /// bfdd with its timing: the interval, three of which make a peer down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bfdd {
     key: &'static str,
+    label: &'static str,
     settings: &'static str,
     interval: Duration,
 }
 
 pub(super) const DEFAULT: Bfdd = Bfdd {
     key: "bfdd-default",
+    label: "FRR bfdd, defaults",
     settings: "300 ms x 3: the default; detection only",
     interval: Duration::from_millis(300),
 };
 
 pub(super) const FASTEST: Bfdd = Bfdd {
     key: "bfdd-10ms",
+    label: "FRR bfdd, 10 ms x 3",
     settings: "10 ms x 3: its minimum; detection only",
     interval: Duration::from_millis(10),
 };
@@ -55,6 +60,10 @@ impl Contender for Bfdd {
 
     fn product(&self) -> &'static str {
         "FRR bfdd"
+    }
+
+    fn label(&self) -> &'static str {
+        self.label
     }
 
     fn settings(&self) -> &'static str {
@@ -79,9 +88,10 @@ impl Contender for Bfdd {
         let names = world.names();
         for (index, node) in names.iter().enumerate() {
             let mut machine = Machine::new(world, node, &tree)?;
-            machine.run(world, PREPARE)?;
-            machine.write("bfdd.conf", &self.file(index, names.len()))?;
-            machine.write("zebra.conf", "")?;
+            let bfdd = machine.write("bfdd.conf", &self.file(index, names.len()))?;
+            let zebra = machine.write("zebra.conf", "")?;
+            let files = format!("set -- {} {}", bfdd.display(), zebra.display());
+            machine.run(world, &format!("{files}\n{PREPARE}"))?;
             start(&mut machine, world)?;
             machines.push(machine);
         }
@@ -114,33 +124,12 @@ impl Bfdd {
 }
 
 fn start(machine: &mut Machine, world: &World) -> Result<()> {
-    let path = |name: &str| machine.dir().join(name).display().to_string();
-    let (zebra, bfdd) = (path("zebra.conf"), path("bfdd.conf"));
-    let (zebra_pid, bfdd_pid) = (path("zebra.pid"), path("bfdd.pid"));
-    let zebra = [
-        "/usr/lib/frr/zebra",
-        "-f",
-        &zebra,
-        "-i",
-        &zebra_pid,
-        "-A",
-        "127.0.0.1",
-    ];
-    let bfdd = [
-        "/usr/lib/frr/bfdd",
-        "-f",
-        &bfdd,
-        "-i",
-        &bfdd_pid,
-        "-A",
-        "127.0.0.1",
-        "--log",
-        "stdout",
-        "--log-level",
-        "debug",
-    ];
-    machine.start(world, "zebra.log", &zebra)?;
-    machine.start(world, LOG, &bfdd)
+    let local = ["-A", "127.0.0.1"];
+    let zebra = ["/usr/lib/frr/zebra", "-f", "/etc/frr/zebra.conf"];
+    machine.start(world, "zebra.log", &[&zebra[..], &local].concat())?;
+    let bfdd = ["/usr/lib/frr/bfdd", "-f", "/etc/frr/bfdd.conf"];
+    let log = ["--log", "stdout", "--log-level", "debug"];
+    machine.start(world, LOG, &[&bfdd[..], &local, &log].concat())
 }
 
 /// The daemons on all nodes.
@@ -228,4 +217,30 @@ fn changes(log: &str) -> impl Iterator<Item = Change<'_>> {
             .map_or(before, |(end, _)| &before[..end]);
         (up || change.contains(DOWN)).then_some(Change { time, peer, up })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_read_from_the_log() {
+        let log = "2026/12/01 02:00:00.123456 BFD: [A-B] state-change: [mhop:no peer:10.77.0.1 \
+                   local:10.77.0.2 vrf:default ifname:hb0] init -> up\n\
+                   2026/12/01 02:00:01.000001 BFD: [A-B] state-change: [mhop:no peer:10.77.0.1 \
+                   local:10.77.0.2 vrf:default ifname:hb0] up -> down reason:timer\n\
+                   2026/12/01 02:00:02.000001 BFD: [A-B] state-change: [mhop:no peer:10.77.0.1] \
+                   down -> init\n";
+        let found: Vec<_> = changes(log).collect();
+        let change = |time, up| Change {
+            time,
+            peer: "10.77.0.1",
+            up,
+        };
+        let expected = [
+            change("2026/12/01 02:00:00.123456", true),
+            change("2026/12/01 02:00:01.000001", false),
+        ];
+        assert_eq!(found, expected);
+    }
 }

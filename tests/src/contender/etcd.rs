@@ -29,12 +29,14 @@ const SERVE: &str = include_str!("etcd_serve.sh");
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Etcd {
     key: &'static str,
+    label: &'static str,
     settings: &'static str,
     ttl: Duration,
 }
 
 pub(super) const TTL_2S: Etcd = Etcd {
     key: "etcd-2s",
+    label: "etcd lock, TTL 2 s",
     settings: "a lock with TTL 2 s, and a script that serves",
     ttl: Duration::from_secs(2),
 };
@@ -46,6 +48,10 @@ impl Contender for Etcd {
 
     fn product(&self) -> &'static str {
         "etcd lock"
+    }
+
+    fn label(&self) -> &'static str {
+        self.label
     }
 
     fn settings(&self) -> &'static str {

@@ -22,6 +22,7 @@ const LOG_LINES: usize = 25;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heartbeat {
     key: &'static str,
+    label: &'static str,
     settings: &'static str,
     interval: Duration,
     timeout: Duration,
@@ -31,6 +32,7 @@ pub(super) struct Heartbeat {
 /// The default timing.
 pub(super) const DEFAULT: Heartbeat = Heartbeat {
     key: "heartbeat-default",
+    label: "heartbeat, defaults",
     settings: "probes each 10 ms, timeout 30 ms, lease 60 ms: the defaults",
     interval: Duration::from_millis(10),
     timeout: Duration::from_millis(30),
@@ -40,6 +42,7 @@ pub(super) const DEFAULT: Heartbeat = Heartbeat {
 /// The timing of the demo.
 pub(super) const FASTEST: Heartbeat = Heartbeat {
     key: "heartbeat-1ms",
+    label: "heartbeat, 1 ms",
     settings: "probes each 1 ms, timeout 3 ms, lease 5 ms",
     interval: Duration::from_millis(1),
     timeout: Duration::from_millis(3),
@@ -53,6 +56,10 @@ impl Contender for Heartbeat {
 
     fn product(&self) -> &'static str {
         "heartbeat"
+    }
+
+    fn label(&self) -> &'static str {
+        self.label
     }
 
     fn settings(&self) -> &'static str {

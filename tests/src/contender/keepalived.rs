@@ -26,18 +26,21 @@ const STEP: usize = 50;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keepalived {
     key: &'static str,
+    label: &'static str,
     settings: &'static str,
     advert: Duration,
 }
 
 pub(super) const DEFAULT: Keepalived = Keepalived {
     key: "keepalived-default",
+    label: "keepalived, defaults",
     settings: "advert 1 s: the default",
     advert: Duration::from_secs(1),
 };
 
 pub(super) const FASTEST: Keepalived = Keepalived {
     key: "keepalived-10ms",
+    label: "keepalived, 0.01 s",
     settings: "advert 0.01 s: its minimum",
     advert: Duration::from_millis(10),
 };
@@ -49,6 +52,10 @@ impl Contender for Keepalived {
 
     fn product(&self) -> &'static str {
         PRODUCT
+    }
+
+    fn label(&self) -> &'static str {
+        self.label
     }
 
     fn settings(&self) -> &'static str {

@@ -43,6 +43,9 @@ pub trait Contender: fmt::Debug {
     /// The name of the product: `keepalived`.
     fn product(&self) -> &'static str;
 
+    /// The product and its settings in a few words, for charts: `keepalived, 0.01 s`.
+    fn label(&self) -> &'static str;
+
     /// The settings in words: `advert 0.01 s, its minimum`.
     fn settings(&self) -> &'static str;
 

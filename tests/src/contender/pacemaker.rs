@@ -28,6 +28,7 @@ const PREPARE: &str = include_str!("pacemaker_prepare.sh");
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pacemaker {
     key: &'static str,
+    label: &'static str,
     settings: &'static str,
     /// In milliseconds, for any number of nodes; `None` for the default.
     token: Option<u32>,
@@ -35,12 +36,14 @@ pub(super) struct Pacemaker {
 
 pub(super) const DEFAULT: Pacemaker = Pacemaker {
     key: "pacemaker-default",
+    label: "Pacemaker, defaults",
     settings: "IPaddr2, token 3650 ms: the default of three nodes",
     token: None,
 };
 
 pub(super) const FASTEST: Pacemaker = Pacemaker {
     key: "pacemaker-500ms",
+    label: "Pacemaker, token 500 ms",
     settings: "IPaddr2, token 500 ms: the lowest that is stable",
     token: Some(500),
 };
@@ -52,6 +55,10 @@ impl Contender for Pacemaker {
 
     fn product(&self) -> &'static str {
         "Pacemaker"
+    }
+
+    fn label(&self) -> &'static str {
+        self.label
     }
 
     fn settings(&self) -> &'static str {

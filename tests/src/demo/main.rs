@@ -7,12 +7,13 @@
 mod article;
 mod outcome;
 mod output;
+mod peers;
 mod run;
 mod scenario;
 mod summary;
 mod timeline;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
@@ -41,9 +42,19 @@ pub(crate) struct Arguments {
     /// a node is of less use than it looks
     #[arg(long, value_enum, conflicts_with_all = ["fault", "runs"])]
     scenario: Option<Scenario>,
-    /// Number of runs, each with a new cluster
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    /// Number of runs, each with a new cluster: 1, or 10 with --peers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
+    /// Compare with keepalived, Pacemaker, etcd and FRR's bfdd, in turns: outages and owners after
+    /// the faults silent, cut, kill and stop. Downloads their packages, and installs nothing
+    #[arg(long, conflicts_with_all = ["scenario", "interval", "deadline", "lease", "fault", "keep_logs"])]
+    peers: bool,
+    /// Compare only this contender: heartbeat-1ms, keepalived-default, ...; may be repeated
+    #[arg(long, value_name = "NAME", requires = "peers")]
+    only: Vec<String>,
+    /// Write the comparison as a chart
+    #[arg(long, value_name = "FILE", requires = "peers")]
+    svg: Option<PathBuf>,
     /// Print one JSON object last on stdout, and everything else on stderr
     #[arg(long)]
     json: bool,
@@ -62,6 +73,9 @@ fn main() -> ExitCode {
 
 /// Does all runs; true if each ended with a takeover, and the address never had two owners.
 fn show(arguments: &Arguments, out: &Output) -> Result<bool> {
+    if arguments.peers {
+        return peers::show(arguments, out).map(|()| true);
+    }
     if let Some(scenario) = arguments.scenario {
         let shown = match scenario {
             Scenario::Article => article::show(arguments, out),
@@ -70,9 +84,10 @@ fn show(arguments: &Arguments, out: &Output) -> Result<bool> {
         return shown.map(|()| true);
     }
     let mut outcomes = Vec::new();
-    for number in 1..=arguments.runs {
+    let runs = arguments.runs.unwrap_or(1);
+    for number in 1..=runs {
         let outcome = run::run(arguments, number, out)?;
-        timeline::print(&outcome, arguments.fault, arguments.runs, out);
+        timeline::print(&outcome, arguments.fault, runs, out);
         outcomes.push(outcome);
     }
     let summary = summary::Summary::new(arguments, &outcomes);

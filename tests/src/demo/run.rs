@@ -125,7 +125,7 @@ impl Scene<'_> {
         self.await_served()?;
         let quiet_since = boottime();
         observe(
-            if arguments.runs > 1 {
+            if arguments.runs.is_some_and(|runs| runs > 1) {
                 QUIET_MANY
             } else {
                 QUIET_ONE

@@ -87,7 +87,7 @@ pub(super) fn provide(
     let busybox = store.ensure("busybox", |_| Ok(vec!["busybox-static".to_owned()]))?;
     let qemu = match process::find(QEMU) {
         Some(path) => Qemu::Installed(path),
-        None => Qemu::Unpacked(store.ensure("qemu", |apt| apt.with_missing(QEMU_PACKAGE))?),
+        None => Qemu::Unpacked(store.ensure("qemu", |apt| apt.with_missing(&[QEMU_PACKAGE]))?),
     };
     if report == Report::Everything {
         for kernel in &kernels {
