@@ -85,7 +85,7 @@ impl<'a> Tool<'a> {
             // The tests are built a thousand times: mostly the same code, and none is debugged.
             .env("CARGO_INCREMENTAL", "1")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            // The reason of a failed test is not read, and a smaller failing case takes long to find.
+            // A failed test is only counted, and a smaller failing case takes long to find.
             .env("RUST_BACKTRACE", "0")
             .env("PROPTEST_MAX_SHRINK_ITERS", "0")
             .env_remove("HEARTBEAT_BPF_OBJECT");
