@@ -62,7 +62,7 @@ pub struct Config {
     pub lease: Duration,
     /// The longest lease that this node's acceptor grants. For so long it abstains once loaded.
     pub max_lease: Duration,
-    /// How much two nodes' clocks may differ in rate, in parts per million.
+    /// How much a node's clock may differ in rate from true time, in parts per million.
     pub drift_ppm: u32,
     /// Whether a group goes back to a better-ranked node that has recovered.
     pub auto_failback: bool,

@@ -18,8 +18,8 @@ use crate::{
 /// The shortest pause.
 const PAUSE: Duration = Duration::from_secs(5);
 /// The time for which a resumed owner that receives heartbeats may still answer: an interval, a
-/// round trip, and the packets in its queue. On an idle host it is 244 ms at most.
-pub(super) const HEARD: Duration = Duration::from_secs(1);
+/// round trip, and the packets in its queue.
+pub(super) const HEARD: Duration = Duration::from_millis(500);
 /// Reserve for the clocks' resolution and for emulation.
 const RESERVE: Duration = Duration::from_millis(200);
 
