@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(begin(&kept(&old, Some(&old)), &list(7, &[1, 2])), Ok(None));
         let gone = begin(&kept(&old, Some(&old)), &list(7, &[1, 8, 9])).unwrap_err();
         assert!(
-            gone.contains("from 4 to 7, and so many of the nodes of 4 are gone"),
+            gone.contains("from 4 to 7, and the removed nodes could still form a majority"),
             "{gone}"
         );
         // A list that no other node has: the next one may be any that meets the last list in force.

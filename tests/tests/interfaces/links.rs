@@ -121,7 +121,7 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         // The agent notices a missing program under the other name, too.
         a.tool("ip", ["link", "set", "hb1", "name", "away1"])?;
         usurp(pass, &pin)?;
-        let turn = ("hb1", "failed", "rename it back");
+        let turn = ("hb1", "failed", "rename the interface back");
         wait_turn(&mut event_log, cluster, "a", turn)?;
         a.tool("ip", ["link", "set", "away1", "name", "hb1"])?;
         let turn = ("hb1", "attached", "had removed or replaced");

@@ -205,7 +205,7 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
         &["a", "b", "c", "d", "e"],
         &[
             "config_version 2 changes 2 nodes at once (id 4, 5)",
-            "one at a time",
+            "one node at a time",
         ],
     )?;
     refused(

@@ -78,7 +78,12 @@ fn broken_statements_are_told_by_line_and_text() {
     refused("order o inf: ( a b\n", 1, "not closed", "( a b");
     refused("order o inf: ( a ( b ) )\n", 1, "cannot be nested", "( a (");
     refused("order o inf: a ) b\n", 1, "no set is open", "a )");
-    refused("location l r\n", 1, "says nothing", "location l r");
+    refused(
+        "location l r\n",
+        1,
+        "has no score and no rule",
+        "location l r",
+    );
     refused("location l r 100:\n", 1, "the node is missing", "100:");
     refused(
         "location l r rule 1: #uname eq a and\n",
