@@ -130,8 +130,8 @@ settings! {
         |config, _| config.max_lease
     }
 
-    /// How much a node's clock may differ in rate from true time. A node counts its lease as shorter
-    /// by twice that, so that it has stopped serving when another may begin.
+    /// How much a node's clock may differ in rate from true time. A node counts its lease as
+    /// shorter by twice that, so that it has stopped serving when another may begin.
     DRIFT: Number<u32> = number(1, 100_000, PPM) => {
         name: "drift", default: Is(|| 1_000),
         reload: Restart, digest: true, check: Line(LEASES);
