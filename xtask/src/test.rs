@@ -23,7 +23,7 @@ use crate::{
     launch::Built,
     modules::{self, Module},
     objects, root,
-    setup::{self, Report},
+    setup::{self, Verbosity},
     tally::Tally,
     vm,
     workspace::Workspace,
@@ -71,7 +71,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         return summarise(vm::test(workspace)?, strict);
     }
     if selected(|name| [AGENT, RIG].contains(&name)) {
-        setup::resource_tools(Report::Changes)?;
+        setup::resource_tools(Verbosity::Changes)?;
     }
     // The agent embeds the object, and its tests read it.
     let objects = objects::build(workspace)?;
@@ -89,11 +89,11 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         Ok(())
     })?);
     if selected(|name| name == RIG) {
-        setup::rig_tools(Report::Changes)?;
+        setup::rig_tools(Verbosity::Changes)?;
         let heartbeat = agent(workspace, options, &programs)?;
         let built = Built { objects, heartbeat };
         let mut environment = built.environment().to_vec();
-        environment.push(haproxy::variable(workspace, Report::Changes)?);
+        environment.push(haproxy::variable(workspace, Verbosity::Changes)?);
         let (kernel, namespaces): (Vec<_>, Vec<_>) =
             rig.into_iter().partition(|program| program.name == KERNEL);
         for (subject, programs) in [(Subject::Kernel, kernel), (Subject::Namespaces, namespaces)] {

@@ -58,7 +58,7 @@ impl EventKind {
     /// The severity of the event in the log.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Started | Self::Stopping | Self::Parting => Severity::Notice,
+            Self::Started | Self::Stopping | Self::GracefulRestart => Severity::Notice,
             Self::Link { to, .. } if to == "down" => Severity::Warning,
             Self::Link { .. } | Self::Resource { .. } => Severity::Info,
             Self::Peer { to, .. } => peer(to),
@@ -107,7 +107,7 @@ impl EventKind {
             Self::Vip { vip, .. } => vip,
             Self::Started
             | Self::Stopping
-            | Self::Parting
+            | Self::GracefulRestart
             | Self::Deaf { .. }
             | Self::Starved { .. }
             | Self::Quorum { .. }
@@ -148,7 +148,7 @@ impl EventKind {
         match self {
             Self::Started => "started",
             Self::Stopping => "stopping",
-            Self::Parting => "parting",
+            Self::GracefulRestart => "parting",
             Self::Link { .. } => "link",
             Self::Peer { .. } => "peer",
             Self::Deaf { .. } => "deaf",

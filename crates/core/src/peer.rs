@@ -13,7 +13,7 @@ use crate::{
     index::{GroupIndex, RowNumber},
     index_vec::IndexVec,
     link::{LinkDetector, LinkState, last_reply},
-    report::{GroupReport, Report, Reported},
+    report::{GroupReport, GroupReports, Reported},
     timing::Timing,
 };
 
@@ -103,7 +103,7 @@ pub struct Peer {
     /// The time since which the peer could own a group, without interruption.
     pub fit_since: Option<Boottime>,
     /// The peer's last report.
-    pub report: Report,
+    pub report: GroupReports,
     /// The peer only votes, and needs no agent.
     witness: bool,
 }
@@ -118,7 +118,7 @@ impl Peer {
             links: vec![LinkDetector::default(); links].into(),
             state: PeerState::default(),
             said: Said::default(),
-            report: Report::default(),
+            report: GroupReports::default(),
         }
     }
 

@@ -181,7 +181,7 @@ pub struct Proposer {
     majority_config: MajorityConfig,
     term: Term,
     /// The longer lease for a graceful restart, and the first ballot that requests it.
-    parting: Option<(Ballot, Term)>,
+    restart_term: Option<(Ballot, Term)>,
     /// The highest round that this node used or received. The next ballot has a higher round.
     round: u64,
     /// The ballot of the last released lease that this node knows of.
@@ -197,7 +197,7 @@ impl Proposer {
         Self {
             local,
             term,
-            parting: None,
+            restart_term: None,
             round,
             released: Ballot::default(),
             refused: vec![false; majority_config.counts.len()],
@@ -278,7 +278,7 @@ impl Proposer {
 
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.parting = None;
+        self.restart_term = None;
         self.refused.fill(false);
     }
 
@@ -311,19 +311,19 @@ impl Proposer {
     /// If this node holds the lease, requests the length `term` from now on, so that the next agent
     /// of this node can go on with the lease. The new ballot distinguishes votes for the longer
     /// lease from votes for a shorter one that are still on their way.
-    pub fn part(&mut self, term: Term) {
+    pub fn prepare_restart(&mut self, term: Term) {
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
             && let Phase::Holding { ballot, .. } = &mut self.phase
         {
             *ballot = higher;
-            self.parting = Some((higher, term));
+            self.restart_term = Some((higher, term));
         }
     }
 
     /// The request that every acceptor gets now, if there is one.
     pub fn ask(&self) -> Option<Ask> {
-        let lease = self.parting.map_or(self.term, |(_, term)| term).asked;
+        let lease = self.restart_term.map_or(self.term, |(_, term)| term).asked;
         let ask = |operation, ballot, successor| {
             Some(Ask {
                 operation,
@@ -374,7 +374,7 @@ impl Proposer {
         let said = Ballot(vote.ballot);
         let majority = self.majority();
         let majority_config = &self.majority_config;
-        let term = match self.parting {
+        let term = match self.restart_term {
             Some((from, term)) if said >= from => term,
             _ => self.term,
         };

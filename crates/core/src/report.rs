@@ -4,9 +4,9 @@
 use crate::{index_vec::ByGroup, reach::Reach};
 use serde::{Deserialize, Serialize};
 
-/// The report of one node.
+/// The reports of one node about all groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct GroupReports {
     /// The number of the report, and the incarnation of the agent that made it. Heartbeats carry
     /// both.
     pub number: u32,

@@ -170,7 +170,7 @@ fn settled_with_long_leases() -> World {
 #[test]
 fn an_agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_on() {
     let mut world = settled_with_long_leases();
-    world.part(0, 20 * MS);
+    world.graceful_restart(0, 20 * MS);
     world.run_for(10 * MS);
     world.kill_agent(0);
     for _ in 0..40 {
@@ -187,27 +187,27 @@ fn an_agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_o
 #[test]
 fn an_agent_that_parts_renews_what_begins_to_stop_until_it_has() {
     let mut world = settled_with_long_leases();
-    world.part(0, 1_000 * MS);
+    world.graceful_restart(0, 1_000 * MS);
     world.hang(0, 25 * MS);
     world.move_to(0, 0, NodeId(2));
     world.run_for(20 * MS);
     let now = Boottime::from_nanos(world.now);
-    let parting = agent(&mut world, 0);
-    assert!(parting.is_stopping());
-    assert!(!parting.has_parted(now));
-    assert!(parting.groups()[GroupIndex(0)].proposer().lease_end() > now);
+    let restarting = agent(&mut world, 0);
+    assert!(restarting.is_stopping());
+    assert!(!restarting.is_ready_for_restart(now));
+    assert!(restarting.groups()[GroupIndex(0)].proposer().lease_end() > now);
     world.run_for(30 * MS);
     let now = Boottime::from_nanos(world.now);
     assert_eq!(world.servers(0), [1]);
-    let parting = agent(&mut world, 0);
-    assert!(!parting.is_stopping());
-    assert!(parting.has_parted(now));
+    let restarting = agent(&mut world, 0);
+    assert!(!restarting.is_stopping());
+    assert!(restarting.is_ready_for_restart(now));
 }
 
 #[test]
 fn an_agent_that_parts_takes_nothing() {
     let mut world = settled_with_long_leases();
-    world.part(1, 1_000 * MS);
+    world.graceful_restart(1, 1_000 * MS);
     world.crash(0);
     world.run_for(200 * MS);
     assert_eq!(world.servers(0), [2]);
@@ -217,7 +217,7 @@ fn an_agent_that_parts_takes_nothing() {
 #[test]
 fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
     let mut world = settled_with_long_leases();
-    world.part(0, 15 * MS);
+    world.graceful_restart(0, 15 * MS);
     world.run_for(50 * MS);
     let guard = world.machines[0].guard_closes(0);
     assert!(guard > world.now + 400 * MS, "it goes on with a long lease");

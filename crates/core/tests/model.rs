@@ -58,7 +58,7 @@ const NARROW: Bounds = Bounds {
     refusals: 0,
     acceptor_restarts: 0,
     agent_restarts: 0,
-    partings: 0,
+    restarts: 0,
     pauses: 0,
 };
 /// A number above every possible one.
@@ -100,7 +100,7 @@ const INHERITED_LONGER: Goal = ("one that got it for longer than usual", |model,
     INHERITED.1(model, state) && state.candidates[0].open_until > usual
 });
 const TAKEOVER_AFTER_PARTING: Goal = ("takeover when that has ended", |_, state| {
-    state.partings > 0
+    state.restarts > 0
         && state.agent_restarts > 0
         && state.owns(1)
         && !state.candidates[0].gave_back
@@ -227,21 +227,21 @@ fn an_agent_that_asks_for_a_longer_lease_before_its_restart_serves_on_and_nobody
         ticks: 1,
         claims: [2, 1],
         agent_restarts: 1,
-        partings: 1,
+        restarts: 1,
         ..NARROW
     };
     explore(bounds, &[INHERITED_LONGER]);
     let bounds = Bounds {
         ticks: 5,
         agent_restarts: 1,
-        partings: 1,
+        restarts: 1,
         ..NARROW
     };
     explore(bounds, &[TAKEOVER_AFTER_PARTING]);
     let bounds = Bounds {
         ticks: 2,
         late_answers: 1,
-        partings: 1,
+        restarts: 1,
         ..NARROW
     };
     explore(bounds, &[]);
@@ -253,7 +253,7 @@ fn the_checker_sees_that_a_vote_for_a_short_lease_must_not_count_for_a_long_one(
     let bounds = Bounds {
         ticks: 2,
         late_answers: 1,
-        partings: 1,
+        restarts: 1,
         ..NARROW
     };
     splits(Flaw::CountsShortAsLong, bounds);

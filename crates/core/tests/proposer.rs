@@ -206,7 +206,7 @@ fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
 fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
     let mut claim = owner(3, [0, 1]);
     let usual = ballot(&claim);
-    claim.part(LONG);
+    claim.prepare_restart(LONG);
     assert!(
         ballot(&claim) > usual,
         "the long lease has a ballot of its own"
@@ -226,7 +226,7 @@ fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
 #[test]
 fn a_claim_after_a_last_long_lease_asks_for_the_usual_one() {
     let mut claim = owner(3, [0, 1]);
-    claim.part(LONG);
+    claim.prepare_restart(LONG);
     claim.abandon();
     claim.prepare();
     assert_eq!(claim.ask().map(|ask| ask.lease), Some(TERM.asked));
@@ -243,7 +243,7 @@ fn a_claim_that_owns_nothing_asks_for_no_longer_lease() {
     let mut claim = proposer(3);
     claim.prepare();
     let first = ballot(&claim);
-    claim.part(LONG);
+    claim.prepare_restart(LONG);
     assert_eq!(ballot(&claim), first);
     assert_eq!(claim.ask().map(|ask| ask.lease), Some(TERM.asked));
 }

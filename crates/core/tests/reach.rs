@@ -12,7 +12,7 @@ use heartbeat_core::{
     index::GroupIndex,
     placement::{Colocation, Ineligibility, Score},
     reach::RECOVERY,
-    report::{GroupReport, Report},
+    report::{GroupReport, GroupReports},
     resource::GroupState,
 };
 use support::{
@@ -59,13 +59,13 @@ fn stops(world: &World, node: u16, since: u64) -> Vec<Reason> {
 /// broken.
 fn report_broken(world: &mut World, machine: usize) {
     let node = NodeId(world.machines[machine].id);
-    let report = Report {
+    let report = GroupReports {
         groups: [GroupReport {
             broken: true,
             ..GroupReport::default()
         }]
         .into(),
-        ..Report::default()
+        ..GroupReports::default()
     };
     for other in world.machines.iter_mut().filter(|other| other.id != node.0) {
         let agent = other.agent.as_mut().expect("it runs");

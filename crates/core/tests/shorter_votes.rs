@@ -107,7 +107,7 @@ fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
             NOW,
         );
     }
-    claim.part(LONG);
+    claim.prepare_restart(LONG);
     let higher = claim.ask().expect("a renewal").ballot;
     assert!(higher > ballot);
     for acceptor in 0..3 {

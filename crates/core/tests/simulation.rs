@@ -35,7 +35,16 @@ fn machines_crash_and_come_back() {
 fn agents_part_and_others_follow() {
     story(
         "agents_part_and_others_follow",
-        &[Part, Part, Move, Move, Partition, Heal, KillAgent, Boot],
+        &[
+            GracefulRestart,
+            GracefulRestart,
+            Move,
+            Move,
+            Partition,
+            Heal,
+            KillAgent,
+            Boot,
+        ],
     );
 }
 

@@ -67,15 +67,19 @@ impl Departure {
 
 impl Threads {
     /// Begins the last phase: the pulse acquires leases of this length, and ends.
-    pub(super) fn part(&self, lease: Duration) -> Departure {
-        self.pulse.directives().send(Directive::Part(lease));
+    pub(super) fn prepare_restart(&self, lease: Duration) -> Departure {
+        self.pulse
+            .directives()
+            .send(Directive::GracefulRestart(lease));
         Departure::GracefulRestart
     }
 
     /// Returns the next state of a departure, if it advances without a request.
     pub(super) fn next(&self, departure: Departure, lease: Duration) -> Departure {
         match departure {
-            Departure::Waiting if self.pulse.stats.stopping().next().is_none() => self.part(lease),
+            Departure::Waiting if self.pulse.stats.stopping().next().is_none() => {
+                self.prepare_restart(lease)
+            }
             other => other,
         }
     }

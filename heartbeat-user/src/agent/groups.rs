@@ -24,7 +24,7 @@ use crate::{
     config::{Config, Group, Resource, ResourceKind, Role},
     control::protocol::{self, EventKind, FailedAction, FailingCheck},
     decision_store::{Decision, DecisionStore, Proposal, Subject},
-    messages::{Part, ResourceEvent},
+    messages::{ResourceEvent, ResourceRef},
     peering,
     resource_manager::Wish,
     wall_clock,
@@ -138,8 +138,8 @@ impl Groups {
     pub(super) fn resource_event(&mut self, event: &ResourceEvent) -> Option<EventKind> {
         // The event may be about an earlier version of the group.
         match event {
-            ResourceEvent::State { part, .. }
-                if self.own[part.group].resources.len() <= part.resource.0 =>
+            ResourceEvent::State { reference, .. }
+                if self.own[reference.group].resources.len() <= reference.resource.0 =>
             {
                 return None;
             }
@@ -150,30 +150,30 @@ impl Groups {
         }
         match event {
             ResourceEvent::State {
-                part,
+                reference,
                 state,
                 failures,
                 note,
             } => {
-                let own = &mut self.own[part.group].resources[part.resource];
+                let own = &mut self.own[reference.group].resources[reference.resource];
                 let before = std::mem::replace(own, (Some(*state), *failures));
                 if *failures == 0 && before.1 > 0 {
-                    let name = self.resource(*part).name.clone();
+                    let name = self.resource(*reference).name.clone();
                     self.failures.retain(|failure| failure.resource != name);
                 }
                 let quiet = before.0 == Some(*state) || *state == ResourceState::Unknown;
                 let first = before.0.is_none() && *state == ResourceState::Stopped;
                 // Addresses have events of their own.
-                let reported = is_address(self.resource(*part))
+                let reported = is_address(self.resource(*reference))
                     && !matches!(state, ResourceState::Failed | ResourceState::Blocked);
                 (!quiet && !first && !reported).then(|| EventKind::Resource {
-                    resource: self.resource(*part).name.clone(),
+                    resource: self.resource(*reference).name.clone(),
                     state: state.name().to_owned(),
                     note: note.clone(),
                 })
             }
             ResourceEvent::Failed {
-                part: _,
+                reference: _,
                 resource,
                 action,
                 outcome,
@@ -266,8 +266,8 @@ impl Groups {
         left.map(|said| said.name).collect()
     }
 
-    fn resource(&self, part: Part) -> &Resource {
-        &self.config.groups[part.group].resources[part.resource]
+    fn resource(&self, reference: ResourceRef) -> &Resource {
+        &self.config.groups[reference.group].resources[reference.resource]
     }
 
     /// Makes a new report, if it differs from the published one. Returns its number.
@@ -374,7 +374,7 @@ impl Groups {
         &mut self,
         peer: NodeId,
         report: protocol::Report,
-    ) -> (report::Report, bool) {
+    ) -> (report::GroupReports, bool) {
         // A witness votes, and decides nothing.
         let witness = self
             .config
@@ -392,7 +392,7 @@ impl Groups {
     }
 
     /// Returns the parts of all peers' reports for the core, after its groups have changed.
-    pub(super) fn core_reports(&self) -> Vec<(NodeId, report::Report)> {
+    pub(super) fn core_reports(&self) -> Vec<(NodeId, report::GroupReports)> {
         let peers = self.peers.iter();
         peers
             .map(|(peer, report)| (*peer, self.for_core(report)))
@@ -409,7 +409,7 @@ impl Groups {
     }
 
     /// Returns the part of a report about the configured groups.
-    fn for_core(&self, report: &protocol::Report) -> report::Report {
+    fn for_core(&self, report: &protocol::Report) -> report::GroupReports {
         let of = |group: &Group| {
             let said = report.group(&group.name);
             let absent = GroupReport {
@@ -424,7 +424,7 @@ impl Groups {
                 broken: said.broken,
             })
         };
-        report::Report {
+        report::GroupReports {
             number: report.number,
             incarnation: report.incarnation,
             groups: self.config.groups.iter().map(of).collect(),
@@ -572,10 +572,10 @@ impl Groups {
     }
 
     /// Removes the failed actions of these resources on this node.
-    pub(super) fn forget(&mut self, parts: &[Part]) {
-        let names: Vec<_> = parts
+    pub(super) fn forget(&mut self, resources: &[ResourceRef]) {
+        let names: Vec<_> = resources
             .iter()
-            .map(|part| self.resource(*part).name.clone())
+            .map(|reference| self.resource(*reference).name.clone())
             .collect();
         self.failures
             .retain(|failure| !names.contains(&failure.resource));
@@ -763,15 +763,15 @@ mod tests {
         );
         for (group, plan) in config.groups.iter_enumerated() {
             for resource in plan.resources.indices() {
-                let part = Part { group, resource };
+                let reference = ResourceRef { group, resource };
                 groups.resource_event(&ResourceEvent::State {
-                    part,
+                    reference,
                     state: ResourceState::Started,
                     failures: 1,
                     note: String::new(),
                 });
                 groups.resource_event(&ResourceEvent::Failed {
-                    part,
+                    reference,
                     resource: config.groups[group].resources[resource].name.clone(),
                     action: Action::Monitor,
                     outcome: Outcome::Exited(ExitCode::GENERIC_ERROR),
@@ -815,7 +815,7 @@ mod tests {
             Writer::start().expect("a thread"),
         );
         let failed = |resource: &str| ResourceEvent::Failed {
-            part: Part {
+            reference: ResourceRef {
                 group: GroupIndex(0),
                 resource: ResourceIndex(0),
             },

@@ -45,7 +45,7 @@ use crate::{
     helper,
     interface_monitor::{self, InterfaceMonitor},
     logging, membership_store,
-    messages::{Directive, Report, ResourceCommand},
+    messages::{Directive, ResourceCommand, ThreadEvent},
     privileges,
     pulse::{
         Directives, Identity, Pulse, Sink, StartState,
@@ -215,7 +215,7 @@ fn run_loaded(
     let ends = Ends {
         directives: directives.clone(),
         work,
-        report: move |event| drop(resource_reports.send(Report::Resource(event))),
+        report: move |event| drop(resource_reports.send(ThreadEvent::Resource(event))),
     };
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
@@ -277,7 +277,7 @@ fn run_loaded(
     let monitor_ends = interface_monitor::Ends {
         directives: pulse.directives().clone(),
         commands: monitor_commands,
-        report: move |event| drop(interface_reports.send(Report::Interface(event))),
+        report: move |event| drop(interface_reports.send(ThreadEvent::Interface(event))),
     };
     let monitor = InterfaceMonitor::start(config, dataplane, pulse.bound.clone(), monitor_ends);
     let monitor = match monitor {
@@ -424,7 +424,7 @@ impl Threads {
 /// Passes the core's commands to the resource manager and the control task.
 struct Channels {
     commands: Outbox<ResourceCommand>,
-    reports: Outbox<Report>,
+    reports: Outbox<ThreadEvent>,
 }
 
 /// Messages that the pulse has not delivered yet, and the mailbox for them.
@@ -447,7 +447,7 @@ impl<T> Outbox<T> {
 }
 
 impl Channels {
-    fn new(commands: Post<ResourceCommand>, reports: Post<Report>) -> Self {
+    fn new(commands: Post<ResourceCommand>, reports: Post<ThreadEvent>) -> Self {
         Self {
             commands: Outbox::new(commands),
             reports: Outbox::new(reports),
@@ -490,18 +490,18 @@ impl Sink for Channels {
             } => self.commands.push(ResourceCommand::Reassert),
             _ => {}
         }
-        self.reports.push(Report::Command(at, command));
+        self.reports.push(ThreadEvent::Command(at, command));
     }
 
-    fn spent(&mut self, report: report::Report) {
-        self.reports.push(Report::Spent(report));
+    fn spent(&mut self, report: report::GroupReports) {
+        self.reports.push(ThreadEvent::Spent(report));
     }
 
     fn send_failed(&mut self, error: Option<nix::Error>, errors: u64) {
-        self.reports.push(Report::SendFailed { errors, error });
+        self.reports.push(ThreadEvent::SendFailed { errors, error });
     }
 
     fn own_vote_failed(&mut self, error: anyhow::Error) {
-        self.reports.push(Report::OwnVoteFailed { error });
+        self.reports.push(ThreadEvent::OwnVoteFailed { error });
     }
 }

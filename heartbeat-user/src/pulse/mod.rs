@@ -69,7 +69,7 @@ pub trait Sink: Send + 'static {
     fn command(&mut self, at: Boottime, command: Command);
     /// Takes a peer's report that is no longer used. Another thread must free it, because freeing
     /// memory of another thread may take a lock.
-    fn spent(&mut self, report: report::Report);
+    fn spent(&mut self, report: report::GroupReports);
     /// Reports that a round of probes had `errors`, and the round before had none.
     fn send_failed(&mut self, error: Option<nix::Error>, errors: u64);
     /// Reports that this node's own acceptor did not answer, and had answered the time before.
@@ -459,7 +459,7 @@ impl<S: Sink> Body<S> {
             if clock::now().since(now) > self.reserved {
                 self.stats.overruns.fetch_add(1, Relaxed);
             }
-            if self.has_parted() {
+            if self.is_ready_for_restart() {
                 self.deliver_rest();
                 // The next agent continues with the guard as it is.
                 return;
@@ -483,7 +483,7 @@ impl<S: Sink> Body<S> {
         self.cluster.finish();
     }
 
-    fn has_parted(&mut self) -> bool {
+    fn is_ready_for_restart(&mut self) -> bool {
         let Some(until) = &mut self.graceful_restart else {
             return false;
         };
@@ -493,7 +493,7 @@ impl<S: Sink> Body<S> {
             // another node could start the group before it has stopped here.
             *until = now.after(self.interval * LAST_LEASE_ROUNDS);
         }
-        now >= *until || self.cluster.has_parted(now)
+        now >= *until || self.cluster.is_ready_for_restart(now)
     }
 
     /// Carries out the received directives. Returns whether the thread must end.
@@ -532,9 +532,9 @@ impl<S: Sink> Body<S> {
                 self.local.set_load(load);
                 return Some(Input::Load(load));
             }
-            Directive::Part(lease) => {
+            Directive::GracefulRestart(lease) => {
                 self.graceful_restart = Some(clock::now().after(self.interval * LAST_LEASE_ROUNDS));
-                return Some(Input::Part(lease));
+                return Some(Input::GracefulRestart(lease));
             }
             Directive::Report { number } => self.local.set_report(number),
             Directive::Replan(new) => self.replan(*new),

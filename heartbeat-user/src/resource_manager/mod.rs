@@ -34,7 +34,7 @@ use crate::{
     clock,
     config::{Config, Exec, Group, Resource, ResourceKind, Vip},
     control::protocol::VipEvent,
-    messages::{ActionRequest, Directive, Part, ResourceCommand, ResourceEvent},
+    messages::{ActionRequest, Directive, ResourceCommand, ResourceEvent, ResourceRef},
     net::Netlink,
     pulse::{
         Directives,
@@ -384,7 +384,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 self.drive(group, |engine, out| engine.stop(now, out));
             }
             ResourceCommand::Done {
-                part,
+                reference,
                 number,
                 action,
                 outcome,
@@ -392,13 +392,13 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             } => {
                 // A result with another number is stale: the action was cancelled, or the group has
                 // changed.
-                let pending = self.groups[part.group].pending.get(part.resource);
+                let pending = self.groups[reference.group].pending.get(reference.resource);
                 if pending == Some(&Some(number)) {
-                    self.done(part, action, outcome, message);
+                    self.done(reference, action, outcome, message);
                 }
             }
             ResourceCommand::Ended {
-                part: Part { group, resource },
+                reference: ResourceRef { group, resource },
                 message,
             } => {
                 if let Some(last) = self.groups[group].messages.get_mut(resource) {
@@ -420,7 +420,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 self.drive(group, |engine, out| engine.maintain(on, now, out));
             }
             ResourceCommand::Enable {
-                part: Part { group, resource },
+                reference: ResourceRef { group, resource },
                 enabled,
             } => {
                 if let Some(kept) = self.groups[group].enabled.get_mut(resource) {
@@ -431,7 +431,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 });
             }
             ResourceCommand::Restart {
-                part: Part { group, resource },
+                reference: ResourceRef { group, resource },
             } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
             ResourceCommand::Replan { vips, groups } => self.replan(&vips, groups),
             ResourceCommand::Follow { interface } => self.follow(&interface),
@@ -517,8 +517,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         self.show(group);
     }
 
-    fn done(&mut self, part: Part, action: Action, outcome: Outcome, message: String) {
-        let Part { group, resource } = part;
+    fn done(&mut self, reference: ResourceRef, action: Action, outcome: Outcome, message: String) {
+        let ResourceRef { group, resource } = reference;
         // A result from before the change of a group is ignored.
         let Some(last) = self.groups[group].messages.get_mut(resource) else {
             return;
@@ -549,19 +549,19 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 action,
                 timeout,
             } => {
-                let part = Part { group, resource };
-                self.act(part, action, timeout);
+                let reference = ResourceRef { group, resource };
+                self.act(reference, action, timeout);
             }
-            Effect::Cancel { resource } => self.cancel(Part { group, resource }),
+            Effect::Cancel { resource } => self.cancel(ResourceRef { group, resource }),
             Effect::Failed(failure) => {
-                let part = Part {
+                let reference = ResourceRef {
                     group,
                     resource: failure.resource,
                 };
                 let run = &self.groups[group];
                 let message = run.messages[failure.resource].of(failure.action, failure.outcome);
                 (self.ends.report)(ResourceEvent::Failed {
-                    part,
+                    reference,
                     resource: run.resources[failure.resource].name.clone(),
                     action: failure.action,
                     outcome: failure.outcome,
@@ -629,16 +629,16 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         });
     }
 
-    fn act(&mut self, part: Part, action: Action, timeout: Duration) {
-        let kind = self.groups[part.group].kinds[part.resource];
+    fn act(&mut self, reference: ResourceRef, action: Action, timeout: Duration) {
+        let kind = self.groups[reference.group].kinds[reference.resource];
         let Kind::Address(vip) = kind else {
             self.number += 1;
             let number = self.number;
-            let run = &mut self.groups[part.group];
-            run.pending[part.resource] = Some(number);
-            let resource = Arc::clone(&run.resources[part.resource]);
+            let run = &mut self.groups[reference.group];
+            run.pending[reference.resource] = Some(number);
+            let resource = Arc::clone(&run.resources[reference.resource]);
             let _ = self.ends.work.send(ActionRequest::Act {
-                part,
+                reference,
                 number,
                 resource,
                 action,
@@ -646,7 +646,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             });
             return;
         };
-        let run = &self.groups[part.group];
+        let run = &self.groups[reference.group];
         let (timeline, decided) = (run.timeline, run.decided);
         let result = match action {
             Action::Start => self.add(vip, timeline, decided),
@@ -656,7 +656,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             Action::Probe | Action::Monitor => self.held[vip].observe(&mut self.netlink),
         };
         match result {
-            Ok(outcome) => self.done(part, action, outcome, String::new()),
+            Ok(outcome) => self.done(reference, action, outcome, String::new()),
             Err(message) => {
                 let failed = VipEvent::Failed {
                     message: message.clone(),
@@ -666,15 +666,15 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 // retries do no harm.
                 if action != Action::Stop {
                     let outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
-                    self.done(part, action, outcome, message);
+                    self.done(reference, action, outcome, message);
                 }
             }
         }
     }
 
-    fn cancel(&mut self, part: Part) {
-        self.groups[part.group].pending[part.resource] = None;
-        let _ = self.ends.work.send(ActionRequest::Cancel { part });
+    fn cancel(&mut self, reference: ResourceRef) {
+        self.groups[reference.group].pending[reference.resource] = None;
+        let _ = self.ends.work.send(ActionRequest::Cancel { reference });
     }
 
     fn add(
@@ -723,13 +723,13 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             .indices()
             .partition(|resource| begins(engine.state(*resource)));
         for resource in ended.into_iter().chain(begun) {
-            let part = Part { group, resource };
+            let reference = ResourceRef { group, resource };
             let state = engine.state(resource);
             let now = (state, engine.failures(resource));
             if std::mem::replace(&mut run.reported[resource], now) != now {
                 let (state, failures) = now;
                 (self.ends.report)(ResourceEvent::State {
-                    part,
+                    reference,
                     state,
                     failures,
                     note: note(&run.resources[resource], &run.messages[resource], state),
@@ -738,7 +738,10 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             let watch = state == ResourceState::Started && run.kinds[resource] == Kind::Other;
             if std::mem::replace(&mut run.watched[resource], watch) != watch {
                 let resource = watch.then(|| Arc::clone(&run.resources[resource]));
-                let _ = self.ends.work.send(ActionRequest::Watch { part, resource });
+                let _ = self.ends.work.send(ActionRequest::Watch {
+                    reference,
+                    resource,
+                });
             }
         }
     }
@@ -865,22 +868,22 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Returns the resource of an address.
-    fn part_of(&self, vip: VipIndex) -> Option<Part> {
+    fn resource_of(&self, vip: VipIndex) -> Option<ResourceRef> {
         let address = Kind::Address(vip);
         self.groups.iter_enumerated().find_map(|(group, run)| {
             let resource = run.kinds.position(|kind| *kind == address)?;
-            Some(Part { group, resource })
+            Some(ResourceRef { group, resource })
         })
     }
 
     /// Tries once more to remove an address.
     fn retry(&mut self, vip: VipIndex) {
-        let Some(part) = self.part_of(vip) else {
+        let Some(reference) = self.resource_of(vip) else {
             return;
         };
-        let decided = self.groups[part.group].decided;
+        let decided = self.groups[reference.group].decided;
         match self.remove(vip, decided) {
-            Ok(outcome) => self.done(part, Action::Stop, outcome, String::new()),
+            Ok(outcome) => self.done(reference, Action::Stop, outcome, String::new()),
             Err(message) => self.report_vip(vip, VipEvent::Failed { message }),
         }
     }

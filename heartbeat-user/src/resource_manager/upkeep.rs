@@ -11,7 +11,7 @@ use super::{Body, address::Settled, addresses};
 use crate::{
     clock,
     control::protocol::VipEvent,
-    messages::{Part, ResourceEvent},
+    messages::{ResourceEvent, ResourceRef},
     net::{Changes, Claim},
 };
 
@@ -60,7 +60,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         if !self.held[vip].lacks_no_more(&ours, &mut self.netlink) {
             return;
         }
-        if let Some(Part { group, resource }) = self.part_of(vip) {
+        if let Some(ResourceRef { group, resource }) = self.resource_of(vip) {
             // The missing network was the only cause of the failure.
             let (now, resource) = (clock::now(), Some(resource));
             self.drive(group, |engine, out| engine.cleanup(resource, now, out));
@@ -68,7 +68,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     fn presence(&self, vip: VipIndex) -> Presence {
-        let Some(Part { group, .. }) = self.part_of(vip) else {
+        let Some(ResourceRef { group, .. }) = self.resource_of(vip) else {
             return Presence::Undecided;
         };
         let run = &self.groups[group];

@@ -57,7 +57,7 @@ const RTT_METHOD: [&str; 3] = [
 ];
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct BenchReport {
     pub kernel: String,
     pub cores: usize,
     /// Of each phase.
@@ -147,7 +147,7 @@ pub struct Budget {
     pub met: bool,
 }
 
-impl Report {
+impl BenchReport {
     pub(super) fn new(
         (kernel, cores): (String, usize),
         phase: Duration,

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Result;
 use clap::Parser;
 use heartbeat_tests::{
-    bench::{self, Options, Report, children::Role},
+    bench::{self, BenchReport, Options, children::Role},
     interrupt::exit_code,
 };
 
@@ -65,7 +65,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// A reader that went away (`| head`) is no error.
-fn print(json: bool, report: &Report) -> Result<()> {
+fn print(json: bool, report: &BenchReport) -> Result<()> {
     let text = if json {
         serde_json::to_string(report)?
     } else {

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, fmt, process::ExitStatus};
 const LINES: usize = 60;
 
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct FuzzReport {
     /// Edges and features that the first inputs reached, those of earlier runs among them.
     first: Option<Coverage>,
     /// Edges and features that all inputs reached.
@@ -25,7 +25,7 @@ struct Coverage {
     inputs: u64,
 }
 
-impl Report {
+impl FuzzReport {
     /// Reads a line.
     pub(super) fn read(&mut self, line: &str) {
         if let Some((word, coverage)) = coverage(line) {
@@ -62,7 +62,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for FuzzReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.failed() {
             write!(f, "FAILED")?;
@@ -109,8 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn report(lines: &[&str], status: i32) -> Report {
-        let mut report = Report::default();
+    fn report(lines: &[&str], status: i32) -> FuzzReport {
+        let mut report = FuzzReport::default();
         for line in lines {
             report.read(line);
         }

@@ -16,7 +16,7 @@ use anyhow::Result;
 use crate::{
     cargo::{self, Profile},
     launch::Built,
-    setup::{self, Report},
+    setup::{self, Verbosity},
     tally::Tally,
     workspace::Workspace,
 };
@@ -39,15 +39,15 @@ const PROGRAMS: [(&str, &str); 8] = [
 ];
 
 /// Downloads the missing packages.
-pub(crate) fn setup(workspace: &Workspace, report: Report) -> Result<()> {
-    setup::rig_tools(report)?;
-    packages::provide(workspace, report).map(drop)
+pub(crate) fn setup(workspace: &Workspace, verbosity: Verbosity) -> Result<()> {
+    setup::rig_tools(verbosity)?;
+    packages::provide(workspace, verbosity).map(drop)
 }
 
 /// Runs the tests under each kernel.
 pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
-    setup::rig_tools(Report::Changes)?;
-    let packages = packages::provide(workspace, Report::Changes)?;
+    setup::rig_tools(Verbosity::Changes)?;
+    let packages = packages::provide(workspace, Verbosity::Changes)?;
     let built = Built::new(workspace, Profile::Debug)?;
     let image = image::make(workspace, &packages, &built, &programs(workspace)?)?;
     let mut total = Tally::default();

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     apt::Apt,
     process,
-    setup::Report,
+    setup::Verbosity,
     unpacked::{self, Store},
     workspace::Workspace,
 };
@@ -53,7 +53,7 @@ pub(super) enum Qemu {
 }
 
 /// Downloads the missing packages.
-pub(super) fn provide(workspace: &Workspace, report: Report) -> Result<Packages> {
+pub(super) fn provide(workspace: &Workspace, verbosity: Verbosity) -> Result<Packages> {
     let mut store = Store::new(workspace.vm());
     let mut kernels = Vec::new();
     for (series, metapackages) in KERNELS {
@@ -65,7 +65,7 @@ pub(super) fn provide(workspace: &Workspace, report: Report) -> Result<Packages>
         Some(path) => Qemu::Installed(path),
         None => Qemu::Unpacked(store.ensure("qemu", |apt| apt.with_missing(QEMU_PACKAGE))?),
     };
-    if report == Report::Everything {
+    if verbosity == Verbosity::Everything {
         for kernel in &kernels {
             println!("kernel for tests in QEMU: {}", kernel.release);
         }

@@ -14,7 +14,7 @@ impl fmt::Display for EventKind {
         match self {
             Self::Started => f.write_str("agent started"),
             Self::Stopping => f.write_str("agent stopping"),
-            Self::Parting => f.write_str(
+            Self::GracefulRestart => f.write_str(
                 "agent stopping for a restart: programs, addresses and resources stay in place",
             ),
             Self::Link {

@@ -38,7 +38,8 @@ pub enum EventKind {
     Started,
     Stopping,
     /// The agent ends for a restart: programs, addresses and resources stay in place.
-    Parting,
+    #[serde(rename = "parting")]
+    GracefulRestart,
     /// A link to a peer changed state.
     Link {
         node: String,

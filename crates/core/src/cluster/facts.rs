@@ -26,7 +26,7 @@ pub(super) struct LocalState {
     pub(super) broken: LinkSet,
     pub(super) intent: Intent,
     /// Whether its agent prepares a graceful restart.
-    pub(super) parts: bool,
+    pub(super) restarts: bool,
     /// Whether the control task of its agent hangs.
     pub(super) hangs: bool,
 }
@@ -39,7 +39,7 @@ impl LocalState {
             load: 0,
             broken: LinkSet::default(),
             intent: Intent::default(),
-            parts: false,
+            restarts: false,
             hangs: false,
         }
     }

@@ -33,7 +33,7 @@ use crate::{
     placement::{GroupSnapshot, Layout, NodeView, Ranked, View},
     proposer::Proposer,
     reach::Distance,
-    report::{Report, Reported},
+    report::{GroupReports, Reported},
     timing::Timing,
 };
 use facts::{LocalStall, LocalState, Placing, Quorum, Reaches};
@@ -159,15 +159,17 @@ impl Cluster {
 
     /// Prepares a graceful restart: asks for a last lease of this length for every served group, so
     /// that the next agent may go on within it. This agent takes no other group from now on.
-    pub fn part(&mut self, lease: Duration) {
-        self.own.parts = true;
+    pub fn prepare_restart(&mut self, lease: Duration) {
+        self.own.restarts = true;
         let term = self.timing.term(lease);
-        self.groups.iter_mut().for_each(|group| group.part(term));
+        self.groups
+            .iter_mut()
+            .for_each(|group| group.prepare_restart(term));
     }
 
     /// Whether every served group has a lease that is longer than usual, and no group is being
     /// stopped.
-    pub fn has_parted(&self, now: Boottime) -> bool {
+    pub fn is_ready_for_restart(&self, now: Boottime) -> bool {
         let usual = now.after(self.timing.term(self.timing.lease).counted);
         self.groups.iter().all(|group| match group.serving() {
             Serving::Started => group.lease_end() > usual,
@@ -441,7 +443,7 @@ impl Cluster {
 
     /// Records a peer's report, with `groups` in the order of this node's groups. Returns the
     /// outdated report, for a caller that must not free memory.
-    pub fn reported(&mut self, node: NodeId, report: Report) -> Report {
+    pub fn reported(&mut self, node: NodeId, report: GroupReports) -> GroupReports {
         match self.peers.iter_mut().find(|peer| peer.node == node) {
             Some(peer) => std::mem::replace(&mut peer.report, report),
             None => report,

@@ -118,10 +118,10 @@ impl Group {
 
     /// Prepares a graceful restart: requests a lease that is long enough for the next agent to go
     /// on with.
-    pub(crate) fn part(&mut self, term: Term) {
+    pub(crate) fn prepare_restart(&mut self, term: Term) {
         if self.serving() == Serving::Started {
             self.proposers_mut()
-                .for_each(|proposer| proposer.part(term));
+                .for_each(|proposer| proposer.prepare_restart(term));
             self.claim.urgent = true;
         }
     }

@@ -193,7 +193,7 @@ pub(crate) struct State {
     pub(crate) late: Vec<Answer>,
     pub(crate) acceptor_restarts: u8,
     pub(crate) agent_restarts: u8,
-    pub(crate) partings: u8,
+    pub(crate) restarts: u8,
     pub(crate) pauses: u8,
 }
 
@@ -207,7 +207,7 @@ impl State {
             late: Vec::new(),
             acceptor_restarts: 0,
             agent_restarts: 0,
-            partings: 0,
+            restarts: 0,
             pauses: 0,
         }
     }

@@ -97,7 +97,7 @@ pub(crate) struct World {
     /// Whether the inputs and decisions of agents are recorded.
     pub(crate) records: bool,
     /// Some agent asked for a longer lease than usual.
-    pub(crate) parts: bool,
+    pub(crate) restarts_gracefully: bool,
     pub(crate) events: BTreeMap<(u64, u64), Event>,
     /// The number of events and plans, so that no two are the same.
     pub(crate) counter: u64,
@@ -165,7 +165,7 @@ impl World {
             clocks_ppm: None,
             bugs: Bugs::default(),
             records: false,
-            parts: false,
+            restarts_gracefully: false,
             events: BTreeMap::new(),
             counter: 0,
         }
@@ -365,14 +365,14 @@ impl World {
 
     /// Makes the agent of `machine` ask for the longest lease, end, and be followed by another,
     /// which adopts the guard.
-    pub(crate) fn part(&mut self, machine: usize, after: u64) {
+    pub(crate) fn graceful_restart(&mut self, machine: usize, after: u64) {
         let longest = Duration::from_nanos(self.max_lease);
         let Some(agent) = &mut self.machines[machine].agent else {
             return;
         };
-        agent.apply(Input::Part(longest));
+        agent.apply(Input::GracefulRestart(longest));
         let agent = agent.life;
-        self.parts = true;
+        self.restarts_gracefully = true;
         self.plan(self.now + after, Event::Follow { machine, agent });
         self.wake(machine);
     }

@@ -87,7 +87,7 @@ use crate::{
     },
     logging,
     logging::rate_limit::RateLimit,
-    messages::{Directive, Part, Report, ResourceCommand},
+    messages::{Directive, ResourceCommand, ResourceRef, ThreadEvent},
     net::LinkWatch,
     peering,
     pulse::{
@@ -180,15 +180,15 @@ struct Applied {
 
 /// The reports of the pulse, in their order.
 struct PulseReports {
-    mailbox: Mailbox<Report>,
+    mailbox: Mailbox<ThreadEvent>,
     /// The same wakeup as that of the mailbox.
     wakeup: AsyncFd<OwnedFd>,
-    taken: VecDeque<Report>,
+    taken: VecDeque<ThreadEvent>,
 }
 
 impl PulseReports {
     /// Must be called inside a tokio runtime.
-    fn new(mailbox: Mailbox<Report>) -> Result<Self> {
+    fn new(mailbox: Mailbox<ThreadEvent>) -> Result<Self> {
         Ok(Self {
             wakeup: readable(mailbox.as_fd().try_clone_to_owned()?)?,
             mailbox,
@@ -215,7 +215,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
-    part: Signal,
+    graceful_restart: Signal,
 }
 
 impl Signals {
@@ -224,7 +224,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            part: signal(SignalKind::user_defined2())?,
+            graceful_restart: signal(SignalKind::user_defined2())?,
         })
     }
 }
@@ -348,7 +348,7 @@ impl<'a> ControlTask<'a> {
     pub(super) async fn run(
         mut self,
         listener: UnixListener,
-        (pulse, mut reports): (Mailbox<Report>, UnboundedReceiver<Report>),
+        (pulse, mut reports): (Mailbox<ThreadEvent>, UnboundedReceiver<ThreadEvent>),
         threads: Threads,
         began: Boottime,
     ) -> Result<Ending> {
@@ -453,7 +453,7 @@ impl<'a> ControlTask<'a> {
                 _ = signals.interrupt.recv() => {
                     self.depart(false, &threads, &mut departure);
                 }
-                _ = signals.part.recv() => {
+                _ = signals.graceful_restart.recv() => {
                     self.depart(true, &threads, &mut departure);
                 }
                 () = tokio::time::sleep(DEPARTURE_POLL), if departure.is_some() => {
@@ -525,7 +525,7 @@ impl<'a> ControlTask<'a> {
     ) -> Response {
         let text = match Reply::of(*departure, keep) {
             Reply::Wait => {
-                self.note(clock::now(), EventKind::Parting);
+                self.note(clock::now(), EventKind::GracefulRestart);
                 self.log_blocked_groups();
                 *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
                 "stopping for a restart: programs, addresses and resources stay in place"
@@ -709,13 +709,13 @@ impl<'a> ControlTask<'a> {
                 if was.unwrap_or_default() == *is {
                     continue;
                 }
-                let part = Part {
+                let reference = ResourceRef {
                     group: index,
                     resource,
                 };
                 let enabled = !is;
                 self.commands
-                    .send(ResourceCommand::Enable { part, enabled });
+                    .send(ResourceCommand::Enable { reference, enabled });
                 let name = &group.resources[resource].name;
                 let by = view
                     .groups
@@ -744,9 +744,9 @@ impl<'a> ControlTask<'a> {
         }
     }
 
-    fn report(&mut self, report: Report, hooks: &Hooks) {
+    fn report(&mut self, report: ThreadEvent, hooks: &Hooks) {
         match report {
-            Report::Command(at, command) => {
+            ThreadEvent::Command(at, command) => {
                 let what = view::lock(&self.view).command(&command);
                 if let Some(what) = what {
                     self.note(at, what);
@@ -772,7 +772,7 @@ impl<'a> ControlTask<'a> {
                     self.rebalance_hooks(group, to, at, hooks);
                 }
             }
-            Report::Resource(event) => {
+            ThreadEvent::Resource(event) => {
                 let what = view::lock(&self.view).resource_event(&event);
                 if let Some(what) = what {
                     self.note(clock::now(), what);
@@ -780,19 +780,19 @@ impl<'a> ControlTask<'a> {
                 self.vip_hooks(&event, hooks);
                 self.publish();
             }
-            Report::Interface(news) => {
+            ThreadEvent::Interface(news) => {
                 self.outages.note(&news.interface, news.signal);
                 let what = view::lock(&self.view).interface(news);
                 self.send_outages();
                 self.note(clock::now(), what);
             }
-            Report::Spent(report) => drop(report),
-            Report::OwnVoteFailed { error } => self.rate_limit.warn(Shortage::OwnVote, || {
+            ThreadEvent::Spent(report) => drop(report),
+            ThreadEvent::OwnVoteFailed { error } => self.rate_limit.warn(Shortage::OwnVote, || {
                 format!(
                     "own acceptor does not answer, so only the votes of other nodes count: {error:#}"
                 )
             }),
-            Report::SendFailed { errors, error } => {
+            ThreadEvent::SendFailed { errors, error } => {
                 self.rate_limit.warn(Shortage::Sending, || {
                     let why = match error {
                         None => "no reason given".to_owned(),
