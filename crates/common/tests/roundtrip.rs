@@ -164,7 +164,7 @@ fn a_reply_says_how_its_sender_is_field_by_field() {
             report: 0x0a0b_0c0d,
             voters: 0x0e0f_1011,
             config_version: 0x1213,
-            counted_version: 0x1212,
+            claiming_version: 0x1212,
             ..trip.b.tables.local
         };
         trip.stamp(NOW);
@@ -179,7 +179,7 @@ fn a_reply_says_how_its_sender_is_field_by_field() {
         assert_eq!(row.state, NodeState::Standby as u16);
         assert_eq!(row.report, 0x0a0b_0c0d);
         assert_eq!(row.voters, 0x0e0f_1011);
-        assert_eq!((row.config_version, row.counted_version), (0x1213, 0x1212));
+        assert_eq!((row.config_version, row.claiming_version), (0x1213, 0x1212));
     }
 }
 

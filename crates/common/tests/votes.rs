@@ -173,7 +173,7 @@ fn only_a_fresh_reply_tells_of_votes() {
     };
     let mut forged = frame.clone();
     *forged.last_mut().unwrap() ^= 1;
-    assert_eq!(tells(NOW, forged, Verdict::BadMac), 0);
+    assert_eq!(tells(NOW, forged, Verdict::BadTag), 0);
     assert_eq!(tells(NOW, frame.clone(), Verdict::Recorded), 1);
     assert_eq!(tells(NOW, frame, Verdict::ReplayedReply), 0);
 
@@ -222,7 +222,7 @@ fn a_replayed_or_forged_probe_moves_no_slot() {
     *forged.last_mut().unwrap() ^= 1;
     for (mut frame, verdict) in [
         (original, Verdict::ReplayedProbe),
-        (forged, Verdict::BadMac),
+        (forged, Verdict::BadTag),
     ] {
         assert_eq!(b.receive_at(later, &mut frame).verdict, verdict);
         assert_eq!(b.tables.slots, slots);
@@ -231,7 +231,7 @@ fn a_replayed_or_forged_probe_moves_no_slot() {
 
 #[test]
 fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() {
-    for (version, counted, votes) in [
+    for (version, claiming, votes) in [
         (1, 1, true),
         (5, 5, true),
         (5, 4, true),
@@ -246,15 +246,15 @@ fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() 
     ] {
         let (mut a, mut b) = pair(Family::V4);
         b.tables.local.config_version = version;
-        a.tables.local.counted_version = counted;
+        a.tables.local.claiming_version = claiming;
         let accept = ask(WEB, Operation::Accept, of_a(1));
         let seen = Seen::of(&reply(&mut a, &mut b, NOW, &[accept]));
         if votes {
-            assert_eq!(seen.leases(), [granted(accept)], "{version} {counted}");
+            assert_eq!(seen.leases(), [granted(accept)], "{version} {claiming}");
         } else {
             // The entry as requested, and without a vote.
-            assert_eq!(seen.leases(), [accept], "{version} {counted}");
-            assert!(b.tables.slots.is_empty(), "{version} {counted}");
+            assert_eq!(seen.leases(), [accept], "{version} {claiming}");
+            assert!(b.tables.slots.is_empty(), "{version} {claiming}");
         }
         // The reply is a sign of life all the same, and carries the reason.
         assert_eq!(seen.header().liveness.voter_set.version, version);

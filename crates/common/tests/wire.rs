@@ -32,9 +32,9 @@ prop_compose! {
         (state, health, load) in any::<(u8, u16, u16)>(),
         (groups_owned, config_generation) in any::<(u16, u32)>(),
         (pulse_age_us, control_age_us, report) in any::<(u32, u32, u32)>(),
-        (version, counted, voters) in any::<(u16, u16, u32)>(),
+        (version, claiming, voters) in any::<(u16, u16, u32)>(),
     ) -> Liveness {
-        let voter_set = VoterSet { version, counted, voters };
+        let voter_set = VoterSet { version, claiming, voters };
         Liveness { state, health, load, groups_owned, config_generation, pulse_age_us, control_age_us, report, voter_set }
     }
 }
@@ -301,7 +301,7 @@ fn version_1_is_these_bytes() {
             report: 0x9192_9394,
             voter_set: VoterSet {
                 version: 0x0a01,
-                counted: 0x0a00,
+                claiming: 0x0a00,
                 voters: 0xa1a2_a3a4,
             },
         },

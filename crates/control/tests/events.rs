@@ -200,13 +200,13 @@ const EVENTS: &[(&str, Severity, &str)] = &[
     (
         r#""event":"group","group":"db","state":"barred","resource":"postgres""#,
         Warning,
-        "group db: banned from this node after failures of postgres; `heartbeat cleanup` \
+        "group db: barred from this node after failures of postgres; `heartbeat cleanup` \
          clears them",
     ),
     (
         r#""event":"group","group":"db","state":"fit""#,
         Notice,
-        "group db: no longer banned from this node",
+        "group db: no longer barred from this node",
     ),
     (
         r#""event":"group","group":"db","state":"blocked","resource":"postgres""#,
@@ -347,7 +347,7 @@ const EVENTS: &[(&str, Severity, &str)] = &[
     (
         r#""event":"outdated","node":"b","by":"c""#,
         Warning,
-        "node b: heartbeats rejected by c (older incarnation than heard before): its clock was \
+        "node b: heartbeats rejected by c (older incarnation than received before): its clock was \
          set back and its state directory was lost; set the clock and restart its agent",
     ),
     (

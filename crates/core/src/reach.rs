@@ -99,7 +99,7 @@ pub(crate) struct Distance {
     pub(crate) faulty_since: Option<Boottime>,
     /// The best reach among the nodes that could have the group otherwise.
     pub(crate) best: Reach,
-    pub(crate) heard_on: bool,
+    pub(crate) carries_probes: bool,
 }
 
 impl Distance {

@@ -38,7 +38,7 @@ pub struct GroupReport {
 pub struct Reported {
     /// Whether this is the node's latest report.
     pub current: bool,
-    pub said: GroupReport,
+    pub report: GroupReport,
     /// The node's reach for the group.
     pub reach: Reach,
     /// Whether another node that could have the group reaches further.

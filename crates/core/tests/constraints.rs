@@ -323,7 +323,11 @@ fn a_node_that_looks_after_nothing_says_so() {
         let agents = world.machines.iter().flat_map(|machine| &machine.agent);
         let states: Vec<_> = agents
             .flat_map(|agent| {
-                let said = agent.cluster.peers().iter().map(|peer| peer.said.state);
+                let said = agent
+                    .cluster
+                    .peers()
+                    .iter()
+                    .map(|peer| peer.last_reply.state);
                 said.chain([agent.cluster.state()])
             })
             .collect();

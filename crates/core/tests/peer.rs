@@ -102,8 +102,11 @@ fn a_reply_tells_health_load_and_groups() {
     };
     let mut peer = Peer::new(NodeId(2), false, RowNumber(0), 1);
     peer.listen(&row);
-    assert!(peer.said.health.fails(1) && !peer.said.health.is_fatal());
-    assert_eq!((peer.said.load, peer.said.groups_owned), (430, 7));
+    assert!(peer.last_reply.health.fails(1) && !peer.last_reply.health.is_fatal());
+    assert_eq!(
+        (peer.last_reply.load, peer.last_reply.groups_owned),
+        (430, 7)
+    );
 }
 
 #[test]
@@ -170,9 +173,11 @@ fn the_newest_reply_is_what_a_peer_said() {
     for rows in [[old, newer], [newer, old]] {
         let mut peer = Peer::new(NodeId(2), false, RowNumber(0), 2);
         rows.iter().for_each(|row| peer.listen(row));
-        assert_eq!(peer.said.state, NodeState::Draining);
+        assert_eq!(peer.last_reply.state, NodeState::Draining);
         assert_eq!(
-            peer.said.at.map(|at| at.since(Boottime::from_nanos(START))),
+            peer.last_reply
+                .at
+                .map(|at| at.since(Boottime::from_nanos(START))),
             Some(Duration::from_millis(2))
         );
     }

@@ -8,7 +8,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry, NodeId},
 };
 use heartbeat_core::{
-    index::Seat,
+    index::AcceptorIndex,
     proposer::{MajorityConfig, Obstacle, Proposer, Term},
 };
 
@@ -43,7 +43,10 @@ fn vote(operation: Operation, vote: Vote, ballot: Ballot, micros: u32) -> LeaseE
 fn grant(proposer: &mut Proposer, acceptor: usize, left: Boottime) {
     let ask = proposer.ask().expect("it asks");
     let granted = vote(ask.operation, Vote::Granted, ask.ballot, 0);
-    assert_eq!(proposer.count(Seat(acceptor), &granted, left), None);
+    assert_eq!(
+        proposer.count(AcceptorIndex(acceptor), &granted, left),
+        None
+    );
 }
 
 fn ballot(proposer: &Proposer) -> Ballot {
@@ -134,14 +137,16 @@ fn a_lease_of_acceptors_without_a_vote_is_none() {
 /// The votes move with the acceptors that gave them: a new acceptor has not granted anything.
 #[test]
 fn a_vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
-    let seats = [Some(Seat(0)), Some(Seat(2)), None];
+    let former = [Some(AcceptorIndex(0)), Some(AcceptorIndex(2)), None];
     let mut claim = owner(3, [0, 1]);
-    claim.reseat(&seats, MajorityConfig::of_all(3));
-    let has = |claim: &Proposer| [0, 1, 2].map(|acceptor| claim.has_vote_of(Seat(acceptor), NOW));
+    claim.renumber_acceptors(&former, MajorityConfig::of_all(3));
+    let has = |claim: &Proposer| {
+        [0, 1, 2].map(|acceptor| claim.has_vote_of(AcceptorIndex(acceptor), NOW))
+    };
     assert_eq!(has(&claim), [true, false, false]);
     assert_eq!(claim.lease_end(), Boottime::default());
     let mut claim = owner(3, [0, 2]);
-    claim.reseat(&seats, MajorityConfig::of_all(3));
+    claim.renumber_acceptors(&former, MajorityConfig::of_all(3));
     assert_eq!(has(&claim), [true, true, false]);
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
 }
@@ -151,8 +156,8 @@ fn a_promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
     let mut claim = proposer(3);
     claim.prepare();
     grant(&mut claim, 1, NOW);
-    claim.reseat(
-        &[Some(Seat(0)), Some(Seat(2)), None],
+    claim.renumber_acceptors(
+        &[Some(AcceptorIndex(0)), Some(AcceptorIndex(2)), None],
         MajorityConfig::of_all(3),
     );
     grant(&mut claim, 0, NOW);
@@ -173,7 +178,7 @@ fn a_vote_for_an_earlier_claim_does_not_count() {
     for acceptor in 0..3 {
         for operation in [Operation::Accept, Operation::Renew] {
             let late = vote(operation, Vote::Granted, earlier, 0);
-            claim.count(Seat(acceptor), &late, NOW);
+            claim.count(AcceptorIndex(acceptor), &late, NOW);
         }
     }
     assert_eq!(
@@ -188,7 +193,7 @@ fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
     let first = ballot(&claim);
     let promised = vote(Operation::Renew, Vote::Refused, Ballot::new(99, OTHER), 0);
     let higher = Ballot(promised.ballot);
-    let obstacle = claim.count(Seat(2), &promised, NOW);
+    let obstacle = claim.count(AcceptorIndex(2), &promised, NOW);
     let promise = Obstacle::Promise {
         to: OTHER,
         ballot: higher,
@@ -197,7 +202,7 @@ fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
     assert!(ballot(&claim) > higher, "it goes beyond");
     let late = vote(Operation::Renew, Vote::Granted, first, 0);
     for acceptor in 0..2 {
-        claim.count(Seat(acceptor), &late, NOW.after(TERM.counted));
+        claim.count(AcceptorIndex(acceptor), &late, NOW.after(TERM.counted));
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted * 2));
 }
@@ -214,7 +219,7 @@ fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
     assert_eq!(claim.ask().map(|ask| ask.lease), Some(LONG.asked));
     let late = vote(Operation::Renew, Vote::Granted, usual, 0);
     for acceptor in 0..3 {
-        claim.count(Seat(acceptor), &late, NOW);
+        claim.count(AcceptorIndex(acceptor), &late, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     grant(&mut claim, 0, NOW);
@@ -264,7 +269,7 @@ fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
     }
     // An answer to an earlier request does not count.
     claim.count(
-        Seat(2),
+        AcceptorIndex(2),
         &vote(Operation::Renew, Vote::Granted, owned, 0),
         NOW,
     );
@@ -283,9 +288,9 @@ fn a_refusal_for_a_lease_that_lives_is_an_obstacle() {
         owner: OTHER,
         remaining: Duration::from_micros(1_500),
     });
-    assert_eq!(claim.count(Seat(1), &refused, NOW), lease);
+    assert_eq!(claim.count(AcceptorIndex(1), &refused, NOW), lease);
     assert!(claim.is_contested() && !claim.is_hopeless());
-    assert_eq!(claim.count(Seat(2), &refused, NOW), lease);
+    assert_eq!(claim.count(AcceptorIndex(2), &refused, NOW), lease);
     assert!(claim.is_hopeless());
 }
 
@@ -306,7 +311,7 @@ fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
         claim.heard_release(theirs);
         for acceptor in [1, 2] {
             let refused = vote(Operation::Prepare, Vote::Refused, ballot, 1_500);
-            let obstacle = claim.count(Seat(acceptor), &refused, NOW);
+            let obstacle = claim.count(AcceptorIndex(acceptor), &refused, NOW);
             assert_eq!(obstacle == Some(Obstacle::Unheard), unheard, "{obstacle:?}");
         }
         assert_eq!(claim.is_hopeless(), !unheard, "{ballot:?}");
@@ -323,12 +328,12 @@ fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
     let mut claim = proposer(3);
     claim.prepare();
     let refused = vote(Operation::Prepare, Vote::Refused, theirs, 1_500);
-    claim.count(Seat(1), &refused, NOW);
+    claim.count(AcceptorIndex(1), &refused, NOW);
     assert!(claim.is_contested());
     claim.heard_release(theirs);
     assert!(!claim.is_contested());
-    claim.count(Seat(1), &refused, NOW);
-    claim.count(Seat(2), &refused, NOW);
+    claim.count(AcceptorIndex(1), &refused, NOW);
+    claim.count(AcceptorIndex(2), &refused, NOW);
     assert!(!claim.is_contested() && !claim.is_hopeless());
 }
 

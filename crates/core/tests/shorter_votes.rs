@@ -9,7 +9,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry, NodeId},
 };
 use heartbeat_core::{
-    index::Seat,
+    index::AcceptorIndex,
     proposer::{MajorityConfig, Proposer, Term},
 };
 
@@ -28,7 +28,11 @@ fn promised() -> (Proposer, Ballot) {
     let mut claim = Proposer::new(A, MajorityConfig::of_all(3), 7, TERM);
     let ballot = claim.prepare().expect("a higher ballot");
     for acceptor in 0..3 {
-        claim.count(Seat(acceptor), &granted(Operation::Prepare, ballot, 0), NOW);
+        claim.count(
+            AcceptorIndex(acceptor),
+            &granted(Operation::Prepare, ballot, 0),
+            NOW,
+        );
     }
     assert_eq!(
         claim.ask().map(|ask| ask.operation),
@@ -53,22 +57,30 @@ fn a_vote_for_a_shorter_lease_counts_for_nothing() {
         let (mut claim, ballot) = promised();
         for acceptor in 0..3 {
             claim.count(
-                Seat(acceptor),
+                AcceptorIndex(acceptor),
                 &granted(Operation::Accept, ballot, micros),
                 NOW,
             );
         }
         assert_eq!(claim.lease_end(), Boottime::default(), "{micros} us");
         // Among good votes, the short one is missing.
-        claim.count(Seat(0), &granted(Operation::Accept, ballot, MICROS), NOW);
+        claim.count(
+            AcceptorIndex(0),
+            &granted(Operation::Accept, ballot, MICROS),
+            NOW,
+        );
         assert_eq!(claim.lease_end(), Boottime::default(), "{micros} us");
-        claim.count(Seat(1), &granted(Operation::Accept, ballot, MICROS), NOW);
+        claim.count(
+            AcceptorIndex(1),
+            &granted(Operation::Accept, ballot, MICROS),
+            NOW,
+        );
         assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
         // A short vote neither removes nor prolongs another vote.
         let later = NOW.after(TERM.counted / 2);
         for acceptor in 0..3 {
             claim.count(
-                Seat(acceptor),
+                AcceptorIndex(acceptor),
                 &granted(Operation::Renew, ballot, micros),
                 later,
             );
@@ -84,7 +96,7 @@ fn a_vote_for_as_long_a_lease_as_was_asked_for_counts() {
         let (mut claim, ballot) = promised();
         for acceptor in 0..2 {
             claim.count(
-                Seat(acceptor),
+                AcceptorIndex(acceptor),
                 &granted(Operation::Accept, ballot, micros),
                 NOW,
             );
@@ -102,7 +114,7 @@ fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
     let (mut claim, ballot) = promised();
     for acceptor in 0..3 {
         claim.count(
-            Seat(acceptor),
+            AcceptorIndex(acceptor),
             &granted(Operation::Accept, ballot, MICROS),
             NOW,
         );
@@ -112,7 +124,7 @@ fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
     assert!(higher > ballot);
     for acceptor in 0..3 {
         claim.count(
-            Seat(acceptor),
+            AcceptorIndex(acceptor),
             &granted(Operation::Renew, higher, MICROS),
             NOW,
         );
@@ -120,7 +132,7 @@ fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     for acceptor in 0..3 {
         let vote = granted(Operation::Renew, higher, 10 * MICROS);
-        claim.count(Seat(acceptor), &vote, NOW);
+        claim.count(AcceptorIndex(acceptor), &vote, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(LONG.counted));
 }
@@ -145,7 +157,7 @@ fn an_acceptor_s_answer_to_what_is_asked_counts() {
             ..entry
         };
         assert_eq!(vote.micros, MICROS);
-        claim.count(Seat(acceptor), &vote, NOW);
+        claim.count(AcceptorIndex(acceptor), &vote, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
 }

@@ -331,7 +331,8 @@ impl Groups {
     /// Returns the peers that refuse the heartbeats of `node`, as far as known, without this node.
     pub(super) fn refusing(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
         let peers = self.peers.iter();
-        let refusing = peers.filter(move |(_, report)| report.heard_of_refused(node.0).is_some());
+        let refusing =
+            peers.filter(move |(_, report)| report.received_from_refused(node.0).is_some());
         refusing.map(|(peer, _)| *peer)
     }
 

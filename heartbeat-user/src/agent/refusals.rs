@@ -83,7 +83,7 @@ impl Refusals {
 }
 
 impl Reported {
-    /// Returns the numbers of bad MACs and unknown keys for a new event, if one is due.
+    /// Returns the numbers of bad tags and unknown keys for a new event, if one is due.
     fn due(&mut self, row: &PeerRow, now: Boottime) -> Option<(u64, u64)> {
         let new = (
             row.bad_macs - self.bad_macs,

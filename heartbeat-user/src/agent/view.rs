@@ -517,7 +517,7 @@ impl View {
                 configured: voters,
             },
             config_version: config.version,
-            counted_version: Some(self.local.read().counted_version)
+            claiming_version: Some(self.local.read().claiming_version)
                 .filter(|version| *version != 0),
             pulse: self.pulse(now, dataplane.votes_lost()?),
             load: self.vitals.show_load(),
@@ -940,8 +940,8 @@ impl View {
     /// Returns the time for which a peer whose heartbeats arrive has not answered over TCP.
     fn unanswered(&self, node: NodeId, now: Boottime) -> Option<u64> {
         let peer = self.peers.iter().find(|peer| peer.node == node)?;
-        let hears = peer.state.is_alive() && peer.state != PeerState::AgentStalled;
-        let since = self.groups.unanswered_since(node).filter(|_| hears)?;
+        let answers = peer.state.is_alive() && peer.state != PeerState::AgentStalled;
+        let since = self.groups.unanswered_since(node).filter(|_| answers)?;
         Some(now.since(since).as_nanos() as u64)
     }
 

@@ -185,7 +185,7 @@ impl Witness {
         Setup {
             voter_set: VoterSet {
                 version: voters.version,
-                counted: 0,
+                claiming: 0,
                 voters: voters.digest(),
             },
             instance: self.instance.clone(),

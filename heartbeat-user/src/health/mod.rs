@@ -49,7 +49,7 @@ pub struct Means {
     pub watcher: Watcher,
     /// D-Bus address of systemd; `None` is the system bus.
     pub bus: Option<String>,
-    /// ResourceRef of the name of the file that a disk check writes. No other process that writes there
+    /// Part of the name of the file that a disk check writes. No other process that writes there
     /// may use the same.
     pub mark: String,
 }

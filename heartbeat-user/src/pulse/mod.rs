@@ -151,7 +151,7 @@ impl Pulse {
         );
         local.set_load(UNKNOWN_LOAD);
         let mut own_vote = dataplane.own_vote(keys.active, incarnation, nonce)?;
-        own_vote.claim_by(voter_set.counted);
+        own_vote.claim_by(voter_set.claiming);
         let rows = dataplane.peer_rows()?;
         let mut body = Body {
             voter_set,
@@ -579,7 +579,7 @@ impl<S: Sink> Body<S> {
         if voter_set != self.voter_set {
             self.voter_set = voter_set;
             self.local.set_voter_set(voter_set);
-            self.own_vote.claim_by(voter_set.counted);
+            self.own_vote.claim_by(voter_set.claiming);
         }
     }
 

@@ -268,7 +268,7 @@ fn budgets(costs: &Costs, rtt: &Rtt) -> Vec<Budget> {
         nanos("xdp_probe_to_reply", 500.0, Figure::ProbeToReply),
         nanos("drop_junk_bad_magic", 50.0, Figure::JunkBadMagic),
         nanos("drop_junk_unknown_peer", 50.0, Figure::JunkUnknownPeer),
-        nanos("drop_junk_bad_mac", 50.0, Figure::JunkBadMac),
+        nanos("drop_junk_bad_mac", 50.0, Figure::JunkBadTag),
         Budget::new("kernel_rtt_loaded_p999_to_idle_p50", 10.0, "times", stretch),
     ]
 }

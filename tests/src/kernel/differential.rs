@@ -328,7 +328,7 @@ fn clock_readings(outcome: &Outcome, old_rows: &[PeerRow]) -> Result<Vec<u64>> {
     };
     match outcome.verdict {
         // On the way out nothing is booked for an unknown key.
-        Some(Verdict::BadMac | Verdict::UnknownKey) => {
+        Some(Verdict::BadTag | Verdict::UnknownKey) => {
             let row = changed(|row| row.bad_macs).or_else(|| changed(|row| row.unknown_keys));
             Ok(row.map(|row| row.refused_at).into_iter().collect())
         }

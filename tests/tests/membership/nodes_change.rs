@@ -115,7 +115,7 @@ fn wait_agreed(cluster: &Cluster, version: u16, members: &[&str]) -> Result<()> 
             let up = |name: &&str| {
                 node_in(status, name).is_ok_and(|node| node.local || node.state == "up")
             };
-            status.counted_version == Some(version)
+            status.claiming_version == Some(version)
                 && status.quorum.configured == members.len()
                 && status.quorum.alive == members.len()
                 && status.nodes.len() == members.len()
@@ -259,7 +259,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             for node in running.iter().chain([&comes]) {
                 let what = format!("config_version {version} in force");
                 wait_status(cluster.node(node)?, &what, |status| {
-                    status.counted_version == Some(version)
+                    status.claiming_version == Some(version)
                 })?;
             }
         }
@@ -298,7 +298,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             "{done}"
         );
         wait_status(cluster.node("c")?, "c goes by config_version 3", |status| {
-            status.counted_version == Some(3) && status.state == "active"
+            status.claiming_version == Some(3) && status.state == "active"
         })?;
         // A node never goes back to an older version.
         ensure!(cluster.node_mut("c")?.stop()?);

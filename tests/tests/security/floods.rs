@@ -81,7 +81,7 @@ fn kinds(cluster: &Cluster) -> Result<Vec<Kind>> {
     let replays = record(wire, &port, VARIANTS as usize, SOON, probe)?;
     Ok(vec![
         ("junk", junk, "drop_bad_magic"),
-        ("bad MACs from a peer's address", bad_macs, "drop_bad_mac"),
+        ("bad tags from a peer's address", bad_macs, "drop_bad_mac"),
         ("replayed probes", replays, "drop_replayed_probe"),
     ])
 }

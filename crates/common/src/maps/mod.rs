@@ -141,7 +141,7 @@ pub struct Local {
     /// The three fields of a [`VoterSet`], which share a word.
     pub voters: u32,
     pub config_version: u16,
-    pub counted_version: u16,
+    pub claiming_version: u16,
 }
 
 impl Local {
@@ -157,7 +157,7 @@ impl Local {
     pub const fn voter_set(&self) -> VoterSet {
         VoterSet {
             version: self.config_version,
-            counted: self.counted_version,
+            claiming: self.claiming_version,
             voters: self.voters,
         }
     }

@@ -90,7 +90,7 @@ pub struct PeerRow {
     /// The three fields of its [`VoterSet`].
     pub voters: u32,
     pub config_version: u16,
-    pub counted_version: u16,
+    pub claiming_version: u16,
 
     /// Frames from this peer's address with a bad tag.
     pub bad_macs: u64,
@@ -119,7 +119,7 @@ impl PeerRow {
     pub const fn voter_set(&self) -> VoterSet {
         VoterSet {
             version: self.config_version,
-            counted: self.counted_version,
+            claiming: self.claiming_version,
             voters: self.voters,
         }
     }

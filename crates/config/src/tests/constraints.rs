@@ -247,11 +247,11 @@ fn groups_both_together_and_apart_are_named() {
 
 #[test]
 fn groups_that_can_be_nowhere_are_named() {
-    let barred = ["a", "b", "c"]
+    let banned = ["a", "b", "c"]
         .map(|node| location("web", node, "-inf"))
         .concat();
     assert_eq!(
-        refused(&barred),
+        refused(&banned),
         "hb.toml:52:1: location: web may be on no node: each member has the score -inf\n  remove or \
          change one of the locations in lines 44, 48 and 52"
     );

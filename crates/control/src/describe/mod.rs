@@ -121,7 +121,7 @@ impl fmt::Display for EventKind {
             ),
             Self::Outdated { node, by } => write!(
                 f,
-                "node {node}: heartbeats rejected by {by} (older incarnation than heard before): \
+                "node {node}: heartbeats rejected by {by} (older incarnation than received before): \
                  its clock was set back and its state directory was lost; set the clock and \
                  restart its agent"
             ),

@@ -54,7 +54,7 @@ pub struct Status {
     /// Number of the list by whose majority this node claims leases; absent while the node must not
     /// claim any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counted_version: Option<u16>,
+    pub claiming_version: Option<u16>,
     /// The cluster's keys as this agent has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Keys>,

@@ -54,7 +54,12 @@ impl Cluster {
         );
         let peers = self.peers.iter().map(|peer| {
             let ineligibility = peer.ineligibility(now, &self.timing);
-            (peer.node, ineligibility, peer.said.health, peer.said.load)
+            (
+                peer.node,
+                ineligibility,
+                peer.last_reply.health,
+                peer.last_reply.load,
+            )
         });
         for (node, ineligibility, health, load) in peers.chain([own]) {
             with_node(&mut self.placing.nodes, node, |view| {

@@ -108,7 +108,7 @@ impl Situation<'_> {
     fn reported(&self, group: GroupIndex, node: NodeId) -> Reported {
         Reported {
             current: true,
-            said: GroupReport {
+            report: GroupReport {
                 barred: (self.barred)(group, node),
                 ..GroupReport::default()
             },

@@ -151,11 +151,11 @@ impl Leases {
         self.flaw == Some(flaw)
     }
 
-    fn fates(&self, state: &State, heard: bool) -> impl Iterator<Item = Fate> {
+    fn fates(&self, state: &State, received: bool) -> impl Iterator<Item = Fate> {
         let late = state.late.len() < self.bounds.late_answers;
         let lost = self.bounds.lost_answers;
         [
-            (Fate::Counted, heard),
+            (Fate::Counted, received),
             (Fate::Late, late),
             (Fate::Lost, lost),
         ]

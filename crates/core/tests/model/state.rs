@@ -8,7 +8,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry, NodeId},
 };
 use heartbeat_core::{
-    index::Seat,
+    index::AcceptorIndex,
     proposer::{Ask, MajorityConfig, Proposer, Term},
 };
 
@@ -161,7 +161,8 @@ impl Candidate {
             micros: answer.micros,
             ballot: answer.ballot.0,
         };
-        self.proposer.count(Seat(answer.acceptor), &vote, left);
+        self.proposer
+            .count(AcceptorIndex(answer.acceptor), &vote, left);
         self.write_guard();
     }
 

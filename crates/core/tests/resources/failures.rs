@@ -59,7 +59,7 @@ fn too_many_failures_make_the_group_leave() {
     let failed = story.failed(1, Monitor, Outcome::Died);
     let leave = says_barred(1);
     assert_eq!(story.died(1), [failed, INCOMPLETE, leave, stop(2)]);
-    assert!(story.run.is_banned(ResourceIndex(1)));
+    assert!(story.run.is_barred(ResourceIndex(1)));
     assert_eq!(story.stop(), []);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     assert_eq!(story.finished(1, Stop, OK), [stop(0)]);

@@ -13,7 +13,7 @@ use heartbeat_core::{
     },
 };
 
-use crate::shadow::{Heard, Shadow, Violation};
+use crate::shadow::{Observed, Shadow, Violation};
 
 /// The pause before a probe that could not be executed is repeated.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -342,12 +342,12 @@ impl Node {
             }
         }
         let shadow = &self.shadow;
-        let known = |model: &crate::shadow::ResourceModel| model.heard != Heard::Nothing;
+        let known = |model: &crate::shadow::ResourceModel| model.observed != Observed::Nothing;
         let stuck = shadow.resources.iter().any(|model| model.stuck);
         let stopped = shadow
             .resources
             .iter()
-            .all(|model| model.heard == Heard::Down);
+            .all(|model| model.observed == Observed::Down);
         let rests = match (shadow.wanted, shadow.owed) {
             _ if stuck => shadow.resources.iter().all(known),
             (true, false) => shadow.readies == 1 && (shadow.started || shadow.left),

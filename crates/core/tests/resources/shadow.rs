@@ -21,7 +21,7 @@ fn wrong(condition: bool, what: &str) -> Result<(), Violation> {
 
 /// The last answer of the agents about a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Observed {
     Nothing,
     Up,
     Down,
@@ -31,7 +31,7 @@ pub(crate) enum Heard {
 
 #[derive(Clone, Debug)]
 pub(crate) struct ResourceModel {
-    pub(crate) heard: Heard,
+    pub(crate) observed: Observed,
     pub(crate) in_flight: Option<Action>,
     pub(crate) enabled: bool,
     restart: bool,
@@ -54,29 +54,29 @@ pub(crate) struct ResourceModel {
     plan: ResourcePlan,
     failures: u32,
     last_failure: Boottime,
-    banned: bool,
+    barred: bool,
 }
 
 impl ResourceModel {
     fn forget(&mut self) {
         self.failures = 0;
-        self.banned = false;
+        self.barred = false;
         self.unseen = false;
-        if std::mem::take(&mut self.missing) && self.heard == Heard::Down {
-            self.heard = Heard::Nothing;
+        if std::mem::take(&mut self.missing) && self.observed == Observed::Down {
+            self.observed = Observed::Nothing;
         }
     }
 
-    /// Counts a failure that bans the group from this node. Earlier failures that are older than
+    /// Counts a failure that bars the group from this node. Earlier failures that are older than
     /// the failure timeout do not count beside it, in maintenance either.
-    fn ban(&mut self, at: Boottime) {
+    fn bar(&mut self, at: Boottime) {
         let timeout = self.plan.failure_timeout;
         if timeout.is_some_and(|timeout| self.last_failure.after(timeout) <= at) {
             self.failures = 0;
         }
         self.failures += 1;
         self.last_failure = at;
-        self.banned = true;
+        self.barred = true;
     }
 }
 
@@ -108,8 +108,8 @@ impl Shadow {
             plan: *plan,
             failures: 0,
             last_failure: Boottime::default(),
-            banned: false,
-            heard: Heard::Nothing,
+            barred: false,
+            observed: Observed::Nothing,
             in_flight: None,
             enabled: *enabled,
             restart: false,
@@ -153,7 +153,7 @@ impl Shadow {
             model.forget();
             model.cleaned = model.lingers && model.in_flight == Some(Stop);
             if std::mem::take(&mut model.stuck) {
-                model.heard = Heard::Nothing;
+                model.observed = Observed::Nothing;
             }
         }
     }
@@ -162,7 +162,7 @@ impl Shadow {
         if self.maintenance && !on {
             for model in self.resources.iter_mut().filter(|model| !model.stuck) {
                 if !matches!(model.in_flight, Some(Start | Stop)) {
-                    model.heard = Heard::Nothing;
+                    model.observed = Observed::Nothing;
                     model.outdated = model.in_flight == Some(Probe);
                 }
             }
@@ -176,13 +176,13 @@ impl Shadow {
 
     pub(crate) fn restart(&mut self, resource: usize) {
         let model = &mut self.resources[resource];
-        model.restart = model.heard != Heard::Down;
+        model.restart = model.observed != Observed::Down;
     }
 
     pub(crate) fn died(&mut self, resource: usize) {
         let model = &mut self.resources[resource];
-        if model.heard == Heard::Up {
-            model.heard = Heard::Unsure;
+        if model.observed == Observed::Up {
+            model.observed = Observed::Unsure;
         }
     }
 
@@ -213,7 +213,7 @@ impl Shadow {
         let nothing = outcome == Outcome::NotStarted || hidden || refused && not_to_serve;
         if action == Probe && nothing {
             if not_to_serve && !std::mem::replace(&mut model.unseen, true) {
-                model.ban(now);
+                model.bar(now);
             }
             model.unseen = true;
             return;
@@ -223,26 +223,26 @@ impl Shadow {
         }
         if action == Probe && missing {
             model.missing = true;
-            model.ban(now);
+            model.bar(now);
         }
-        model.heard = match (action, outcome.finding(action)) {
-            (Monitor, _) if model.heard != Heard::Up => model.heard,
-            (Start | Probe | Monitor, Finding::Well) => Heard::Up,
-            (Stop, Finding::Well) | (Stop | Probe, Finding::NotRunning) => Heard::Down,
+        model.observed = match (action, outcome.finding(action)) {
+            (Monitor, _) if model.observed != Observed::Up => model.observed,
+            (Start | Probe | Monitor, Finding::Well) => Observed::Up,
+            (Stop, Finding::Well) | (Stop | Probe, Finding::NotRunning) => Observed::Down,
             // A resource that never ran counts as stopped if it is not even installed.
-            (Stop, _) if missing && !model.ran => Heard::Down,
-            _ => Heard::Unsure,
+            (Stop, _) if missing && !model.ran => Observed::Down,
+            _ => Observed::Unsure,
         };
-        let failed = action == Stop && model.heard == Heard::Unsure && !maintenance;
+        let failed = action == Stop && model.observed == Observed::Unsure && !maintenance;
         model.stuck = failed && !cleaned;
         if failed && cleaned {
-            model.heard = Heard::Nothing;
+            model.observed = Observed::Nothing;
         }
         // A failed stop does not show whether the resource ever ran.
-        let may_run = model.heard == Heard::Unsure && action != Stop;
-        model.ran |= model.heard == Heard::Up || may_run || action == Start;
-        model.ran &= model.heard != Heard::Down && !(action == Start && missing);
-        if model.heard == Heard::Down {
+        let may_run = model.observed == Observed::Unsure && action != Stop;
+        model.ran |= model.observed == Observed::Up || may_run || action == Start;
+        model.ran &= model.observed != Observed::Down && !(action == Start && missing);
+        if model.observed == Observed::Down {
             model.restart = false;
             model.blocked = false;
         }
@@ -261,19 +261,19 @@ impl Shadow {
     /// Whether the resource should run, and does.
     fn is_well(&self, resource: usize) -> bool {
         let model = &self.resources[resource];
-        model.heard == Heard::Up && model.enabled && !model.restart && !model.blocked
+        model.observed == Observed::Up && model.enabled && !model.restart && !model.blocked
     }
 
     fn all_known(&self) -> bool {
         self.resources
             .iter()
-            .all(|model| model.heard != Heard::Nothing)
+            .all(|model| model.observed != Observed::Nothing)
     }
 
     fn all_down(&self, from: usize) -> bool {
         self.resources[from..]
             .iter()
-            .all(|model| model.heard == Heard::Down)
+            .all(|model| model.observed == Observed::Down)
     }
 
     /// Checks each effect, in the order of their arrival.
@@ -320,13 +320,13 @@ impl Shadow {
                 self.started = false;
             }
             GroupState::Barred { resource } => {
-                wrong(!self.resources[resource.0].banned, "no reason to leave")?;
+                wrong(!self.resources[resource.0].barred, "no reason to leave")?;
                 self.left = true;
             }
             GroupState::Fit => {
                 wrong(!self.left, "fit without having left")?;
                 wrong(
-                    self.resources.iter().any(|model| model.banned),
+                    self.resources.iter().any(|model| model.barred),
                     "not fit yet",
                 )?;
                 self.left = false;
@@ -364,7 +364,7 @@ impl Shadow {
         } = failure;
         let up_to = &self.resources[..=resource.0];
         let to_run = self.serves()
-            && up_to.iter().all(|model| model.enabled && !model.banned)
+            && up_to.iter().all(|model| model.enabled && !model.barred)
             && (0..resource.0).all(|before| self.is_well(before));
         if matches!(action, Probe | Stop) || !to_run {
             return;
@@ -373,7 +373,7 @@ impl Shadow {
         model.failures += 1;
         model.last_failure = failure.at;
         let too_many = model.plan.migration_threshold;
-        model.banned |= action == Start
+        model.barred |= action == Start
             || failure.outcome.is_hard()
             || too_many.is_some_and(|threshold| model.failures >= threshold.get());
     }
@@ -398,8 +398,8 @@ impl Shadow {
 
     /// Checks the state after all effects of one call.
     pub(crate) fn agree(&self, run: &GroupRun) -> Result<(), Violation> {
-        let banned = self.resources.iter().any(|model| model.banned);
-        if self.serves() && banned && self.all_known() && !self.maintenance && !self.left {
+        let barred = self.resources.iter().any(|model| model.barred);
+        if self.serves() && barred && self.all_known() && !self.maintenance && !self.left {
             return Err("it should leave".into());
         }
         for (resource, model) in self.resources.iter().enumerate() {
@@ -427,8 +427,11 @@ impl Shadow {
             ),
         ];
         let of_action: &[_] = match action {
-            Probe => &[(model.heard == Heard::Nothing, "a needless probe")],
-            Monitor => &[(model.heard == Heard::Up, "what does not run is monitored")],
+            Probe => &[(model.observed == Observed::Nothing, "a needless probe")],
+            Monitor => &[(
+                model.observed == Observed::Up,
+                "what does not run is monitored",
+            )],
             Start => &[
                 (
                     !self.resources.iter().any(busy),
@@ -449,7 +452,10 @@ impl Shadow {
                     "two starts or stops at once",
                 ),
                 (self.all_down(resource + 1), "a stop before those behind it"),
-                (model.heard != Heard::Down, "a stop of what is stopped"),
+                (
+                    model.observed != Observed::Down,
+                    "a stop of what is stopped",
+                ),
                 (
                     !self.serves() || self.left || !(0..=resource).all(|up_to| self.is_well(up_to)),
                     "a needless stop",
@@ -464,7 +470,7 @@ impl Shadow {
         model.in_flight = Some(action);
         model.missing = false;
         if matches!(action, Start | Stop) {
-            model.heard = Heard::Unsure;
+            model.observed = Observed::Unsure;
         }
         Ok(())
     }

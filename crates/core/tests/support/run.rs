@@ -309,9 +309,11 @@ impl Run {
         let last = self.world.lists.len() - 1;
         for (index, machine) in self.world.machines.iter().enumerate() {
             let is_on = self.world.lists[last].has(NodeId(machine.id));
-            if is_on && (machine.list, machine.counted) != (last, Some(last)) {
+            if is_on && (machine.list, machine.claiming) != (last, Some(last)) {
                 let all = self.world.machines.iter();
-                let all: Vec<_> = all.map(|machine| (machine.list, machine.counted)).collect();
+                let all: Vec<_> = all
+                    .map(|machine| (machine.list, machine.claiming))
+                    .collect();
                 return Err(format!(
                     "machine {index} does not go by list {last}: lists, and those claimed by, are {all:?}"
                 ));
@@ -607,7 +609,7 @@ fn walk(rng: &mut Rng, world: &mut World) {
         let first = world.lists.iter().position(has);
         // A node on no list stands for a host with the wrong file.
         machine.list = first.unwrap_or_default();
-        machine.counted = (machine.list == 0).then_some(0);
+        machine.claiming = (machine.list == 0).then_some(0);
     }
     for group in &mut world.groups {
         group.ranked = all.clone();

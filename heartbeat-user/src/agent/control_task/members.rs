@@ -70,10 +70,10 @@ impl ControlTask<'_> {
             behind.join(", ")
         );
         ensure!(
-            (said.version, said.counted) == (version, version),
+            (said.version, said.claiming) == (version, version),
             "the change to config_version {version} is not complete: leases are still claimed by version {}\n  \
              that takes a majority of the nodes, and max_lease; see `heartbeat status`",
-            said.counted
+            said.claiming
         );
         let gone = self
             .config
@@ -98,7 +98,7 @@ impl ControlTask<'_> {
         if skips {
             view.others_claim_by(own + 1)
         } else {
-            new.version > own && said.counted != own && view.others_claim_by(own)
+            new.version > own && said.claiming != own && view.others_claim_by(own)
         }
     }
 
@@ -151,7 +151,7 @@ impl View {
     /// or a later one.
     fn others_claim_by(&self, version: u16) -> bool {
         let own = self.config().version;
-        let ahead = |row: PeerRow| row.config_version > own && row.counted_version >= version;
+        let ahead = |row: PeerRow| row.config_version > own && row.claiming_version >= version;
         let mut peers = self.config().peers_enumerated();
         peers.any(|(index, peer)| self.lives(peer.id) && ahead(self.latest(index)))
     }
@@ -161,9 +161,9 @@ impl View {
         let own = self.config().version;
         let behind = |(index, peer): &(PeerIndex, &Node)| {
             let said = self.latest(*index);
-            let (version, counted) = (said.config_version, said.counted_version);
+            let (version, claiming) = (said.config_version, said.claiming_version);
             // A node without an agent claims nothing.
-            let joining = version == own && said.incarnation != 0 && counted < own;
+            let joining = version == own && said.incarnation != 0 && claiming < own;
             self.lives(peer.id) && (version < own || joining)
         };
         let peers = self.config().peers_enumerated();

@@ -261,11 +261,11 @@ impl Operator {
     }
 }
 
-/// Fails if the group is banned from the node or cut off from its network there.
+/// Fails if the group is barred from the node or cut off from its network there.
 fn can_run_on(now: &protocol::Group, node: &Node) -> Result<()> {
     if now.barred.contains(&node.name) {
         bail!(
-            "{} is banned from {} after failures there: `heartbeat cleanup` clears them",
+            "{} is barred from {} after failures there: `heartbeat cleanup` clears them",
             now.name,
             node.name
         );

@@ -272,11 +272,11 @@ impl Page {
             format!("{} has {version}", node.name)
         });
         let differing: Vec<String> = differing.collect();
-        let mut text = match status.counted_version {
-            Some(counted) if counted == own && differing.is_empty() => return,
-            Some(counted) if counted == own => own.to_string(),
-            Some(counted) => {
-                format!("{own}, not in force yet: leases are claimed by version {counted}")
+        let mut text = match status.claiming_version {
+            Some(claiming) if claiming == own && differing.is_empty() => return,
+            Some(claiming) if claiming == own => own.to_string(),
+            Some(claiming) => {
+                format!("{own}, not in force yet: leases are claimed by version {claiming}")
             }
             None => format!(
                 "{own}, not known to be in force: no lease is claimed before another node confirms it"
@@ -370,7 +370,7 @@ impl Page {
         }
         if !node.refused_by.is_empty() {
             let text = format!(
-                "its heartbeats are refused by {}: they are of an older incarnation than was heard before, since its \
+                "its heartbeats are refused by {}: they are of an older incarnation than was received before, since its \
                  clock was set back and its state directory is lost; set its clock right and restart its agent",
                 node.refused_by.join(", ")
             );
@@ -404,7 +404,7 @@ impl Page {
             "down" => Colour::Bad,
             _ => Colour::Warning,
         };
-        let heard = match peer.last_reply_age_ns {
+        let last_reply = match peer.last_reply_age_ns {
             None => "never replied".to_owned(),
             Some(age) if age > status.timeout_ns => format!("silent for {}", long(age)),
             Some(_) => format!("rtt {}", short(peer.rtt_ns)),
@@ -419,7 +419,7 @@ impl Page {
             Some(loss) => format!("loss {}, ", tenths(loss)),
         };
         format!(
-            "{}, {heard}, {loss}{} probes, {lost} unanswered, {} late{refused}",
+            "{}, {last_reply}, {loss}{} probes, {lost} unanswered, {} late{refused}",
             self.paint(colour, state),
             peer.probes,
             peer.late_replies

@@ -86,7 +86,7 @@ impl Case {
         let rewritten = matches!(run.verdict, Some(Verdict::Answered | Verdict::Stamped));
         assert_eq!(run.frame != self.frame, rewritten, "rewritten: {name}");
         let received = matches!(self.program, Program::Receive);
-        let refused = matches!(run.verdict, Some(Verdict::BadMac | Verdict::UnknownKey));
+        let refused = matches!(run.verdict, Some(Verdict::BadTag | Verdict::UnknownKey));
         let noted = rewritten
             || refused && received
             || matches!(run.verdict, Some(Verdict::Recorded | Verdict::LateReply));

@@ -170,10 +170,10 @@ proptest! {
                     prop_assert!(world.joins(ends.0, ends.1, Score::NEVER), "{:?}", path);
                 }
                 Contradiction::Nowhere(groups) => {
-                    let barred = |member| {
+                    let banned = |member| {
                         groups.iter().any(|group| world.bans.contains(&(*group, member)))
                     };
-                    prop_assert!((0..MEMBERS).all(barred), "{:?}", groups);
+                    prop_assert!((0..MEMBERS).all(banned), "{:?}", groups);
                     let joined = |group: &usize| {
                         groups.iter().any(|other| world.joins(*group, *other, Score::MUST))
                     };

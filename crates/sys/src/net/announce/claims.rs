@@ -56,7 +56,9 @@ impl Claims {
         let claims = Self {
             arp,
             neighbors: neighbor_socket()
-                .inspect_err(|error| log::debug!("no Neighbor Advertisements are heard: {error}"))
+                .inspect_err(|error| {
+                    log::debug!("no Neighbor Advertisements are received: {error}")
+                })
                 .ok(),
         };
         claims.listen_for(&[])?;
@@ -80,7 +82,7 @@ impl Claims {
     }
 
     /// The claims so far, at most `most` packets of each kind. This never waits.
-    pub fn heard(&self, most: usize) -> Vec<Claim> {
+    pub fn received(&self, most: usize) -> Vec<Claim> {
         let mut claims = Vec::new();
         for _ in 0..most {
             match self.arp_packet() {
