@@ -188,7 +188,7 @@ fn refuse<P: Packet, T: Tables>(
 ) -> Verdict {
     if let (Some(row), Some(from)) = (tables.row(row), frame::sender(packet)) {
         if verdict as u32 == Verdict::BadTag as u32 {
-            row.bad_macs += 1;
+            row.bad_tags += 1;
         } else {
             row.unknown_keys += 1;
         }

@@ -350,7 +350,7 @@ fn every_frame_that_arrives_ends_as_it_should() {
 fn with_refusal(rows: &[PeerRow], verdict: Verdict, frame: &[u8]) -> Vec<PeerRow> {
     let mut rows = rows.to_vec();
     match verdict {
-        Verdict::BadTag => rows[0].bad_macs += 1,
+        Verdict::BadTag => rows[0].bad_tags += 1,
         Verdict::UnknownKey => rows[0].unknown_keys += 1,
         _ => return rows,
     }

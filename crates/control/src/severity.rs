@@ -62,7 +62,7 @@ impl EventKind {
             Self::Link { to, .. } if to == "down" => Severity::Warning,
             Self::Link { .. } | Self::Resource { .. } => Severity::Info,
             Self::Peer { to, .. } => peer(to),
-            Self::Deaf { deaf, .. } => fault(*deaf),
+            Self::LocalStall { began, .. } => fault(*began),
             Self::Starved { .. } | Self::Refused { .. } | Self::Outdated { .. } => {
                 Severity::Warning
             }
@@ -108,7 +108,7 @@ impl EventKind {
             Self::Started
             | Self::Stopping
             | Self::GracefulRestart
-            | Self::Deaf { .. }
+            | Self::LocalStall { .. }
             | Self::Starved { .. }
             | Self::Quorum { .. }
             | Self::SocketGuard { .. }
@@ -128,7 +128,7 @@ impl EventKind {
             | Self::SocketGuard { state, .. }
             | Self::Resource { state, .. } => state.clone(),
             Self::ResourceFailed { action, .. } => action.clone(),
-            Self::Deaf { deaf: is, .. } | Self::Quorum { quorate: is, .. } => is.to_string(),
+            Self::LocalStall { began: is, .. } | Self::Quorum { quorate: is, .. } => is.to_string(),
             Self::Health { well, .. } => well.to_string(),
             Self::Decided { what, .. } => what.clone(),
             Self::Group {
@@ -151,7 +151,7 @@ impl EventKind {
             Self::GracefulRestart => "parting",
             Self::Link { .. } => "link",
             Self::Peer { .. } => "peer",
-            Self::Deaf { .. } => "deaf",
+            Self::LocalStall { .. } => "deaf",
             Self::Starved { .. } => "starved",
             Self::Quorum { .. } => "quorum",
             Self::Interface { .. } => "interface",

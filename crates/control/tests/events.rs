@@ -351,7 +351,7 @@ const EVENTS: &[(&str, Severity, &str)] = &[
          set back and its state directory was lost; set the clock and restart its agent",
     ),
     (
-        r#""event":"refused","node":"b","link":0,"bad_macs":0,"unknown_keys":49,"from":"02:00:00:00:00:01""#,
+        r#""event":"refused","node":"b","link":0,"bad_tags":0,"bad_macs":0,"unknown_keys":49,"from":"02:00:00:00:00:01""#,
         Warning,
         "node b: link 0: 49 heartbeats rejected (unknown key), 0 rejected (bad \
          authentication tag); last sender 02:00:00:00:00:01: key files differ, or somebody \

@@ -375,8 +375,8 @@ impl View {
             }),
             Command::LocalStallBegan { late } => {
                 self.local_stall_since.get_or_insert(clock::now());
-                Some(EventKind::Deaf {
-                    deaf: true,
+                Some(EventKind::LocalStall {
+                    began: true,
                     reason: format!(
                         "pulse {} late ({})",
                         Short(late),
@@ -389,8 +389,8 @@ impl View {
                 let since = self.local_stall_since.take();
                 let lasted = since.map_or(Duration::ZERO, |since| clock::now().since(since));
                 self.local_stall_for += lasted;
-                Some(EventKind::Deaf {
-                    deaf: false,
+                Some(EventKind::LocalStall {
+                    began: false,
                     reason: format!("it lasted {}", Short(lasted)),
                 })
             }
@@ -497,6 +497,8 @@ impl View {
         let now = clock::now();
         let counters = dataplane.counters()?;
         let voters = self.stats.voters.load(Relaxed) as usize;
+        let claiming_version =
+            Some(self.local.read().claiming_version).filter(|version| *version != 0);
         Ok(protocol::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: config.cluster.clone(),
@@ -517,8 +519,8 @@ impl View {
                 configured: voters,
             },
             config_version: config.version,
-            claiming_version: Some(self.local.read().claiming_version)
-                .filter(|version| *version != 0),
+            claiming_version,
+            counted_version: claiming_version,
             pulse: self.pulse(now, dataplane.votes_lost()?),
             load: self.vitals.show_load(),
             health: self.vitals.show_checks(now),
@@ -560,6 +562,11 @@ impl View {
         let scheduling = granted.map_or(Scheduling::Ordinary, |granted| granted.scheduling);
         let (runtime, period) = scheduling.reserved();
         let refused = granted.map(Granted::reason);
+        let local_stalls = protocol::LocalStalls {
+            local_stall: stats.local_stall.load(Relaxed),
+            local_stall_count: stats.local_stalls.load(Relaxed),
+            local_stall_ns: (self.local_stall_for + stalled).as_nanos() as u64,
+        };
         protocol::Pulse {
             scheduling: scheduling.name().to_owned(),
             realtime_priority: scheduling.priority(),
@@ -572,9 +579,8 @@ impl View {
             missed_ticks: stats.missed_ticks.load(Relaxed),
             late_ticks: stats.late_ticks.load(Relaxed),
             max_lateness_ns: stats.max_lateness_ns.load(Relaxed),
-            deaf: stats.local_stall.load(Relaxed),
-            deaf_count: stats.local_stalls.load(Relaxed),
-            deaf_ns: (self.local_stall_for + stalled).as_nanos() as u64,
+            local_stalls,
+            former: local_stalls.into(),
             send_errors: stats.send_errors.load(Relaxed),
             events_lost: rows.map(|row| self.rows.row(row).events_lost).sum(),
             votes_lost,
@@ -686,6 +692,7 @@ impl View {
             failing,
             pulse_age_us: row.map(|row| row.pulse_age_us),
             control_age_us: row.map(|row| row.control_age_us),
+            reason_age_us: row.map(|row| row.control_age_us),
             links: links.collect(),
         }
     }
@@ -837,7 +844,8 @@ impl View {
             late_replies: row.late_replies,
             answered: row.answered,
             deadlines: row.deadlines,
-            bad_macs: row.bad_macs,
+            bad_tags: row.bad_tags,
+            bad_macs: row.bad_tags,
             unknown_keys: row.unknown_keys,
             refused_from: (row.refused_at != 0).then(|| ethernet(row.refused_from)),
         }

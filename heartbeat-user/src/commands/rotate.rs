@@ -194,7 +194,7 @@ mod tests {
             "quorum": { "quorate": true, "alive": 3, "needed": 2, "configured": 3 },
             "pulse": {
                 "realtime_priority": 1, "memory_locked": true, "ticks": 1, "missed_ticks": 0, "max_lateness_ns": 0,
-                "deaf": false, "deaf_count": 0, "send_errors": 0,
+                "local_stall": false, "local_stall_count": 0, "send_errors": 0,
             },
             "keys": { "seals": own.active.0, "takes": own.ids(), "mark": own.mark() },
             "nodes": [node("a", true, (Some(true), None)), node("b", false, b), node("c", false, c)],

@@ -269,7 +269,7 @@ fn btf_names_every_field_at_its_offset() {
             voters,
             config_version,
             claiming_version,
-            bad_macs,
+            bad_tags,
             unknown_keys,
             refused_at,
             refused_from,

@@ -67,7 +67,7 @@ fn all_were_well(
         let pulse = cluster.node(node)?.control.status()?.pulse;
         let stood = machine.since(since);
         ensure!(
-            pulse.deaf_count == 0 || stood > Duration::ZERO,
+            pulse.local_stalls.local_stall_count == 0 || stood > Duration::ZERO,
             "{node} stood still: {pulse:?}"
         );
     }

@@ -93,7 +93,7 @@ pub struct PeerRow {
     pub claiming_version: u16,
 
     /// Frames from this peer's address with a bad tag.
-    pub bad_macs: u64,
+    pub bad_tags: u64,
     /// Frames from this peer's address that named an unknown key.
     pub unknown_keys: u64,
     /// The arrival of the last of either; 0 before the first.

@@ -161,8 +161,8 @@ impl Page {
             self.item("Starvation", &text);
         }
         self.vitals(status);
-        if pulse.deaf_count > 0 {
-            let now = if pulse.deaf {
+        if pulse.local_stalls.local_stall_count > 0 {
+            let now = if pulse.local_stalls.local_stall {
                 self.paint(Colour::Bad, "stalled now, ")
             } else {
                 String::new()
@@ -171,8 +171,8 @@ impl Page {
                 "Local stalls",
                 &format!(
                     "{now}{} times since start, for {} in all",
-                    pulse.deaf_count,
-                    long(pulse.deaf_ns)
+                    pulse.local_stalls.local_stall_count,
+                    long(pulse.local_stalls.local_stall_ns)
                 ),
             );
         }
@@ -410,7 +410,7 @@ impl Page {
             Some(_) => format!("rtt {}", short(peer.rtt_ns)),
         };
         let refused = peer.refused_from.as_ref().map_or_else(String::new, |from| {
-            let text = rejected(peer.bad_macs, peer.unknown_keys, from);
+            let text = rejected(peer.bad_tags, peer.unknown_keys, from);
             format!(", {}", self.paint(Colour::Warning, &text))
         });
         let lost = peer.probes.saturating_sub(peer.replies + peer.late_replies);
@@ -513,7 +513,7 @@ mod tests {
                 "quorum": { "quorate": true, "alive": 3, "needed": 2, "configured": 3 },
                 "pulse": {
                     "realtime_priority": 1, "memory_locked": true, "ticks": 1, "missed_ticks": 0,
-                    "max_lateness_ns": 0, "deaf": false, "deaf_count": 0, "send_errors": 0,
+                    "max_lateness_ns": 0, "local_stall": false, "local_stall_count": 0, "send_errors": 0,
                 },
             });
             if let (Some(all), Some(more)) = (status.as_object_mut(), more.as_object()) {

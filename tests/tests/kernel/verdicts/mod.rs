@@ -100,7 +100,7 @@ impl Case {
         }
         if refused && received {
             let (is, was) = (kernel.row(0)?, self.world.rows[0]);
-            let booked = is.bad_macs + is.unknown_keys - was.bad_macs - was.unknown_keys;
+            let booked = is.bad_tags + is.unknown_keys - was.bad_tags - was.unknown_keys;
             assert_eq!(booked, 1, "booked: {name}");
             let mac = self.frame[6..12].iter();
             let from = mac.fold(0, |all, byte| all << 8 | u64::from(*byte));
