@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_decision_counts_on_all_nodes() {
+    fn later_decision_counts_on_all_nodes() {
         let (one, two) = (Dir::new("decisions-one"), Dir::new("decisions-two"));
         let mut a = open(&one.0);
         let mut b = open(&two.0);

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_begins_where_the_last_one_was() {
+    fn agent_begins_where_the_last_one_was() {
         let (old, new) = (list(4, &[1, 2, 3]), list(5, &[1, 2, 3, 9]));
         let begin =
             |kept: &Kept, list: &Voters| follow(kept, list).map_err(|error| error.to_string());

@@ -347,12 +347,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_not_installed_again() {
+    fn installed_package_is_not_installed_again() {
         provide(&[tool(|| true)], Verbosity::Changes).expect("nothing to do");
     }
 
     #[test]
-    fn what_cannot_be_had_is_named() {
+    fn package_that_cannot_be_had_is_named() {
         let error = install_tool(&tool(|| false), None).unwrap_err().to_string();
         assert!(
             error.contains("a tool") && error.contains("no-such-package"),

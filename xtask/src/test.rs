@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_is_one_failure_and_a_counted_failure_is_not_counted_twice() {
+    fn crash_is_one_failure_and_a_counted_failure_is_not_counted_twice() {
         assert_eq!(shell("echo 'running 3 tests'; kill -SEGV $$").failed, 1);
         let counted = "echo 'test result: FAILED. 0 passed; 3 failed; 0 ignored'; exit 101";
         assert_eq!(shell(counted).failed, 3);

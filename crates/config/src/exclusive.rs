@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_of_exclusive_storage_is_exclusive_whoever_provides_it() {
+    fn agent_of_exclusive_storage_is_exclusive_whoever_provides_it() {
         for name in [
             "LVM",
             "LVM-activate",
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_of_something_else_is_not_exclusive() {
+    fn agent_of_something_else_is_not_exclusive() {
         for name in [
             "apache",
             "nginx",
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_is_exclusive_unless_several_nodes_may_mount_it() {
+    fn file_system_is_exclusive_unless_several_nodes_may_mount_it() {
         let mounted = |fstype: &str, options: &str| {
             agent("Filesystem", &[("fstype", fstype), ("options", options)])
         };
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_exclusive_by_its_name_without_instance_and_version() {
+    fn unit_is_exclusive_by_its_name_without_instance_and_version() {
         for name in [
             "postgresql.service",
             "postgresql@15-main.service",
@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_exclusive_also_behind_a_wrapper() {
+    fn program_is_exclusive_also_behind_a_wrapper() {
         assert_eq!(
             program("/usr/lib/postgresql/15/bin/postgres -D /data"),
             Some(Harm::Database)

@@ -74,7 +74,7 @@ fn note(world: &mut World, machine: usize, group: GroupIndex, note: Note) {
 }
 
 #[test]
-fn a_follower_goes_where_its_leader_goes_and_stops_before_it() {
+fn follower_goes_where_its_leader_goes_and_stops_before_it() {
     let mut world = tied(Score::MUST);
     assert_eq!(places(&world), [[0], [0]]);
     world.move_to(0, DB.0, NodeId(3));
@@ -95,7 +95,7 @@ fn a_follower_goes_where_its_leader_goes_and_stops_before_it() {
 }
 
 #[test]
-fn a_follower_without_a_leader_does_not_run() {
+fn follower_without_a_leader_does_not_run() {
     let mut world = tied(Score::MUST);
     (0..3).for_each(|machine| note(&mut world, machine, DB, Note::Disabled(true)));
     world.run_for(500 * MS);
@@ -122,7 +122,7 @@ fn those_that_keep_apart_are_never_together() {
 
 /// Two nodes that may serve both groups, and three that only vote.
 #[test]
-fn who_gives_way_has_stopped_before_the_other_starts() {
+fn group_that_gives_way_stops_before_the_other_starts() {
     let mut world = World::new(5, 1, timing(10, 30), &[&[1, 2], &[1, 2]], 1);
     world.net.latency = 50_000;
     world.max_lease = 60 * MS;
@@ -173,7 +173,7 @@ fn never_together(world: &mut World, milliseconds: u64) {
 }
 
 #[test]
-fn the_second_starts_after_the_first_and_stops_before_it() {
+fn second_starts_after_the_first_and_stops_before_it() {
     let mut world = two_groups(|world| {
         world.constraints.orders = vec![Order {
             first: DB,
@@ -226,7 +226,7 @@ fn points_say_where_and_stickiness_that_it_stays() {
 }
 
 #[test]
-fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
+fn node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
     let mut world = two_groups(|_| {});
     note(
         &mut world,
@@ -246,7 +246,7 @@ fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
 }
 
 #[test]
-fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
+fn group_that_cannot_stop_keeps_its_lease_behind_a_closed_guard() {
     let mut world = two_groups(|_| {});
     world.errand_takes = 60_000 * MS;
     note(
@@ -276,7 +276,7 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
 
 /// A message that comes late, or twice.
 #[test]
-fn a_group_that_is_served_is_not_released_because_it_is_said_to_have_stopped() {
+fn group_that_is_served_is_not_released_because_it_is_said_to_have_stopped() {
     let mut world = two_groups(|_| {});
     let before = places(&world);
     let now = Boottime::from_nanos(world.machines[0].clock.reads(world.now));
@@ -309,7 +309,7 @@ fn in_maintenance_a_group_is_kept_and_none_is_taken() {
 
 /// A node in maintenance reports so, and is no candidate until maintenance ends.
 #[test]
-fn a_node_that_looks_after_nothing_says_so() {
+fn node_that_looks_after_nothing_says_so() {
     let mut world = two_groups(|_| {});
     let maintain = |world: &mut World, on| {
         for machine in 0..3 {

@@ -106,7 +106,7 @@ fn nodes_without_a_vote_make_no_quorum() {
 
 /// After the switch the majority of the new list decides on each group, not that of the old one.
 #[test]
-fn a_settled_list_decides_on_every_group() {
+fn settled_list_decides_on_every_group() {
     let mut world = cluster(4, &[&[1, 2, 3], &[1, 2, 3, 4]]);
     (0..4).for_each(|machine| world.boot(machine));
     world.run_for(300 * MS);
@@ -133,7 +133,7 @@ fn a_settled_list_decides_on_every_group() {
 
 /// Node 1 has two votes, enough by the old list and too few by the new one.
 #[test]
-fn a_list_by_which_a_served_lease_would_be_lost_waits_for_one_more_vote() {
+fn list_by_which_a_served_lease_would_be_lost_waits_for_one_more_vote() {
     let mut world = cluster(4, &[&[1, 2, 3], &[1, 2, 3, 4]]);
     (0..3).for_each(|machine| world.boot(machine));
     world.run_for(300 * MS);

@@ -397,21 +397,21 @@ fn splits(flaw: Flaw) {
 }
 
 #[test]
-fn the_checker_sees_that_majorities_of_lists_two_changes_apart_need_not_meet() {
+fn checker_sees_that_majorities_of_lists_two_changes_apart_need_not_meet() {
     splits(Flaw::VotesOnAll);
 }
 
 #[test]
-fn the_checker_sees_that_what_was_granted_before_must_have_run_out() {
+fn checker_sees_that_what_was_granted_before_must_have_run_out() {
     splits(Flaw::DoesNotWait);
 }
 
 #[test]
-fn the_checker_sees_that_the_old_list_decides_on_the_new_one() {
+fn checker_sees_that_the_old_list_decides_on_the_new_one() {
     splits(Flaw::AsksTheNewList);
 }
 
 #[test]
-fn the_checker_sees_that_no_acceptor_may_go_back_to_an_older_list() {
+fn checker_sees_that_no_acceptor_may_go_back_to_an_older_list() {
     splits(Flaw::GoesBack);
 }

@@ -70,7 +70,7 @@ fn owner(voters: usize, acceptors: impl IntoIterator<Item = usize> + Clone) -> P
 }
 
 #[test]
-fn a_lease_takes_more_than_half_of_the_voters_however_many_there_are() {
+fn lease_takes_more_than_half_of_the_voters_however_many_there_are() {
     let majorities = [1, 2, 2, 3, 3, 4, 4, 5, 5];
     for (voters, majority) in (1..).zip(majorities) {
         let mut claim = proposer(voters);
@@ -98,7 +98,7 @@ fn a_lease_takes_more_than_half_of_the_voters_however_many_there_are() {
 }
 
 #[test]
-fn a_lease_of_acceptors_without_a_vote_is_none() {
+fn lease_of_acceptors_without_a_vote_is_none() {
     let majority_config = MajorityConfig {
         counts: vec![true, false, false, true],
         voters: 3,
@@ -136,7 +136,7 @@ fn a_lease_of_acceptors_without_a_vote_is_none() {
 
 /// The votes move with the acceptors that gave them: a new acceptor has not granted anything.
 #[test]
-fn a_vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
+fn vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
     let former = [Some(AcceptorIndex(0)), Some(AcceptorIndex(2)), None];
     let mut claim = owner(3, [0, 1]);
     claim.renumber_acceptors(&former, MajorityConfig::of_all(3));
@@ -152,7 +152,7 @@ fn a_vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
 }
 
 #[test]
-fn a_promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
+fn promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
     let mut claim = proposer(3);
     claim.prepare();
     grant(&mut claim, 1, NOW);
@@ -167,7 +167,7 @@ fn a_promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
 }
 
 #[test]
-fn a_vote_for_an_earlier_claim_does_not_count() {
+fn vote_for_an_earlier_claim_does_not_count() {
     let mut claim = owner(3, [0, 1]);
     let earlier = ballot(&claim);
     claim.abandon();
@@ -188,7 +188,7 @@ fn a_vote_for_an_earlier_claim_does_not_count() {
 }
 
 #[test]
-fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
+fn vote_for_a_lower_ballot_of_the_same_claim_counts() {
     let mut claim = owner(3, [0, 1]);
     let first = ballot(&claim);
     let promised = vote(Operation::Renew, Vote::Refused, Ballot::new(99, OTHER), 0);
@@ -208,7 +208,7 @@ fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
 }
 
 #[test]
-fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
+fn vote_for_the_usual_lease_counts_for_no_longer_one() {
     let mut claim = owner(3, [0, 1]);
     let usual = ballot(&claim);
     claim.prepare_restart(LONG);
@@ -229,7 +229,7 @@ fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
 }
 
 #[test]
-fn a_claim_after_a_last_long_lease_asks_for_the_usual_one() {
+fn claim_after_a_last_long_lease_asks_for_the_usual_one() {
     let mut claim = owner(3, [0, 1]);
     claim.prepare_restart(LONG);
     claim.abandon();
@@ -244,7 +244,7 @@ fn a_claim_after_a_last_long_lease_asks_for_the_usual_one() {
 }
 
 #[test]
-fn a_claim_that_owns_nothing_asks_for_no_longer_lease() {
+fn claim_that_owns_nothing_asks_for_no_longer_lease() {
     let mut claim = proposer(3);
     claim.prepare();
     let first = ballot(&claim);
@@ -254,7 +254,7 @@ fn a_claim_that_owns_nothing_asks_for_no_longer_lease() {
 }
 
 #[test]
-fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
+fn release_is_asked_until_every_acceptor_has_heard_of_it() {
     let mut claim = owner(3, [0, 1]);
     let owned = ballot(&claim);
     claim.release(Successor::fit(OTHER));
@@ -279,7 +279,7 @@ fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
 }
 
 #[test]
-fn a_refusal_for_a_lease_that_lives_is_an_obstacle() {
+fn refusal_for_a_lease_that_lives_is_an_obstacle() {
     let mut claim = proposer(3);
     claim.prepare();
     let theirs = Ballot::new(7, OTHER);
@@ -295,7 +295,7 @@ fn a_refusal_for_a_lease_that_lives_is_an_obstacle() {
 }
 
 #[test]
-fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
+fn refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
     let theirs = Ballot::new(7, OTHER);
     let lower = Ballot::new(6, OTHER);
     let newer = Ballot::new(8, OTHER);
@@ -323,7 +323,7 @@ fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
 
 /// An acceptor's refusals before it received the release do not count against the claim.
 #[test]
-fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
+fn refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
     let theirs = Ballot::new(7, OTHER);
     let mut claim = proposer(3);
     claim.prepare();
@@ -340,7 +340,7 @@ fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
 /// A vote counts from the departure of its probe, and an older vote does not shorten a newer one.
 // docs/design/leases.md#rule-1
 #[test]
-fn a_vote_counts_from_when_its_probe_left() {
+fn vote_counts_from_when_its_probe_left() {
     let mut claim = owner(3, [0, 1]);
     let later = NOW.after(Duration::from_millis(10));
     for left in [later, NOW] {

@@ -52,7 +52,7 @@ fn granted(operation: Operation, ballot: Ballot, micros: u32) -> LeaseEntry {
 }
 
 #[test]
-fn a_vote_for_a_shorter_lease_counts_for_nothing() {
+fn vote_for_a_shorter_lease_counts_for_nothing() {
     for micros in [1, 1_000, MICROS - 1] {
         let (mut claim, ballot) = promised();
         for acceptor in 0..3 {
@@ -90,7 +90,7 @@ fn a_vote_for_a_shorter_lease_counts_for_nothing() {
 }
 
 #[test]
-fn a_vote_for_as_long_a_lease_as_was_asked_for_counts() {
+fn vote_for_as_long_a_lease_as_was_asked_for_counts() {
     // An acceptor of an earlier release sends no length.
     for micros in [0, MICROS, MICROS + 1, u32::MAX] {
         let (mut claim, ballot) = promised();
@@ -106,7 +106,7 @@ fn a_vote_for_as_long_a_lease_as_was_asked_for_counts() {
 }
 
 #[test]
-fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
+fn vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
     const LONG: Term = Term {
         asked: Duration::from_millis(600),
         counted: Duration::from_millis(590),
@@ -138,7 +138,7 @@ fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
 }
 
 #[test]
-fn an_acceptor_s_answer_to_what_is_asked_counts() {
+fn acceptor_s_answer_to_what_is_asked_counts() {
     let (mut claim, _) = promised();
     for acceptor in 0..2 {
         let ask = claim.ask().expect("there is a claim");

@@ -49,9 +49,9 @@ fn agents_part_and_others_follow() {
 }
 
 #[test]
-fn the_network_falls_apart_and_heals() {
+fn network_falls_apart_and_heals() {
     story(
-        "the_network_falls_apart_and_heals",
+        "network_falls_apart_and_heals",
         &[Partition, OneWay, CutLink, Heal],
     );
 }
@@ -83,9 +83,9 @@ fn whole_clusters_are_suspended() {
 }
 
 #[test]
-fn the_operator_moves_groups_about() {
+fn operator_moves_groups_about() {
     story(
-        "the_operator_moves_groups_about",
+        "operator_moves_groups_about",
         &[Move, Move, Move, Standby, Online, RestartAgent, Boot],
     );
 }

@@ -135,14 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_that_comes_while_the_agent_waits_to_part_drains() {
+    fn stop_while_the_agent_waits_for_a_graceful_restart_drains() {
         assert_eq!(Reply::of(None, true), Reply::Wait);
         assert_eq!(Reply::of(Some(Departure::Waiting), false), Reply::Drain);
         assert_eq!(Reply::of(None, false), Reply::Drain);
     }
 
     #[test]
-    fn a_departure_that_cannot_turn_back_refuses_the_other_one() {
+    fn departure_that_cannot_turn_back_refuses_the_other_one() {
         let draining = Some(Departure::Draining(Boottime::default()));
         assert!(matches!(Reply::of(draining, true), Reply::Refused(_)));
         let graceful_restart = Some(Departure::GracefulRestart);

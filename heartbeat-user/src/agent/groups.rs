@@ -754,7 +754,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_fits_into_one_answer_and_is_made_once() {
+    fn report_fits_into_one_answer_and_is_made_once() {
         let dir = std::env::temp_dir().join(format!("heartbeat-report-{}", std::process::id()));
         let config = Arc::new(many(&dir));
         let mut groups = Groups::open(

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_has_a_begin_and_an_end() {
+    fn reload_has_a_begin_and_an_end() {
         let (manager, mut supervisor) = pair("reload", None);
         supervisor.beat(at(0), 1, well);
         received(&manager);

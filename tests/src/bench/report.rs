@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_without_a_figure_is_not_met() {
+    fn budget_without_a_figure_is_not_met() {
         assert!(Budget::new("a", 50.0, "ns", Some(50.0)).met);
         assert!(!Budget::new("a", 50.0, "ns", Some(50.1)).met);
         assert!(!Budget::new("a", 50.0, "ns", None).met);

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_fails_is_told_with_its_input_and_its_words() {
+    fn target_that_fails_is_told_with_its_input_and_its_words() {
         let script = "echo 'thread panicked at x.rs: oh' >&2; \
             echo \"artifact_prefix='/a/'; Test unit written to /a/crash-1\" >&2; exit 77";
         let report = follow(Command::new("sh").args(["-c", script])).expect("sh runs");

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_run_is_told_by_its_figures() {
+    fn good_run_is_told_by_its_figures() {
         let said = report(
             &[
                 "INFO: seed corpus: files: 8",
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_find_names_its_input() {
+    fn find_names_its_input() {
         let said = report(
             &["artifact_prefix='/t/'; Test unit written to /t/crash-0a"],
             77 << 8,

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_has_seen_counts_beside_what_the_agent_says() {
+    fn health_seen_by_the_kernel_counts_beside_that_of_the_agent() {
         let local = Local {
             health: Health::of(0, false).0,
             kernel_health: Health::of(3, true).0.into(),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_not_printed() {
+    fn key_is_not_printed() {
         extern crate std;
         let key = Key::new(
             7,

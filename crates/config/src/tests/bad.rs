@@ -121,22 +121,22 @@ pub(super) fn assert_said(cases: &[Case], text: impl Fn(&str, &str) -> String) {
 }
 
 #[test]
-fn what_is_not_toml_is_shown_with_its_line() {
+fn invalid_toml_is_shown_with_its_line() {
     assert_said(SYNTAX, with);
 }
 
 #[test]
-fn a_bad_field_is_named_with_its_place_and_remedy() {
+fn bad_field_is_named_with_its_place_and_remedy() {
     assert_said(FIELDS, with);
 }
 
 #[test]
-fn what_does_not_fit_together_is_named_with_both_places() {
+fn contradicting_settings_are_named_with_both_places() {
     assert_said(MEANING, with);
 }
 
 #[test]
-fn a_mistake_is_said_once() {
+fn mistake_is_reported_once() {
     // Where one mistake makes others likely, only the first is worth reading.
     for (from, to, _) in FIELDS {
         let said = complaint(&with(from, to));

@@ -84,7 +84,7 @@ fn constraints_are_what_the_file_says() {
 }
 
 #[test]
-fn what_can_be_kept_is_not_refused() {
+fn constraints_that_can_be_kept_are_accepted() {
     // Started one after the other, on different nodes.
     let apart = order("db", "web") + &colocation("web", "db", "\"-inf\"");
     assert_eq!(constrained(&apart).warnings, []);
@@ -105,7 +105,7 @@ fn what_can_be_kept_is_not_refused() {
 }
 
 #[test]
-fn a_bad_constraint_is_named_with_its_place_and_remedy() {
+fn bad_constraint_is_named_with_its_place_and_remedy() {
     let cases = [
         (
             location("wbe", "a", "1"),

@@ -63,7 +63,7 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
 }
 
 #[test]
-fn a_file_needs_no_vip_to_have_groups() {
+fn file_needs_no_vip_to_have_groups() {
     let vip = "[[vip]]\nname = \"site\"\naddress = \"10.0.0.100/24\"\nprefer = [\"c\"]\n";
     let config = parse(&(with(vip, "") + GROUPS)).unwrap();
     assert_eq!((config.groups.len(), config.vips.len()), (2, 1));
@@ -74,7 +74,7 @@ fn a_file_needs_no_vip_to_have_groups() {
 }
 
 #[test]
-fn what_a_resource_does_not_say_its_group_says_or_the_defaults_do() {
+fn missing_settings_of_a_resource_come_from_its_group_or_the_defaults() {
     let recovery = |text: &str, name: &str| {
         let config = parse(text).unwrap();
         let mut resources = config.groups.iter().flat_map(|group| &group.resources);
@@ -133,7 +133,7 @@ fn without_failback_groups_stick_unless_they_say_otherwise() {
 }
 
 #[test]
-fn a_resource_can_say_all_that_there_is() {
+fn resource_can_say_all_that_there_is() {
     let resource = |from: &str, more: &str| -> Resource {
         let config = parse(&with_groups(from, &format!("{from}\n{more}"))).unwrap();
         let mut resources = config.groups.into_iter().flat_map(|group| group.resources);
@@ -274,17 +274,17 @@ const BAD_RESOURCES: &[Case] = &[
 ];
 
 #[test]
-fn a_bad_group_is_named_with_its_place_and_remedy() {
+fn bad_group_is_named_with_its_place_and_remedy() {
     assert_said(BAD_GROUPS, with_groups);
 }
 
 #[test]
-fn a_bad_resource_is_named_with_its_place_and_remedy() {
+fn bad_resource_is_named_with_its_place_and_remedy() {
     assert_said(BAD_RESOURCES, with_groups);
 }
 
 #[test]
-fn a_mistake_in_a_group_is_said_once() {
+fn mistake_in_a_group_is_reported_once() {
     for (from, to, _) in BAD_GROUPS.iter().chain(BAD_RESOURCES) {
         let said = complaint(&with_groups(from, to));
         assert!(said.lines().count() <= 2, "`{to}`:\n{said}");
@@ -327,7 +327,7 @@ fn no_message_shows_a_parameters_value() {
 }
 
 #[test]
-fn a_group_without_a_group_is_said_so() {
+fn resource_without_a_group_is_reported() {
     let said = complaint(&format!("{GOOD}[[group.resource]]\nname = \"x\"\n"));
     assert_eq!(
         said,
@@ -337,7 +337,7 @@ fn a_group_without_a_group_is_said_so() {
 }
 
 #[test]
-fn an_address_has_a_lease_of_its_own_whatever_its_group_is_called() {
+fn address_has_a_lease_of_its_own_whatever_its_group_is_called() {
     let lease = |text: &str| {
         let vips = parse(text).unwrap().vips;
         let vip = vips
@@ -383,7 +383,7 @@ fn no_two_addresses_of_a_network_share_a_lease() {
 }
 
 #[test]
-fn a_name_that_makes_the_lease_of_an_address_is_refused() {
+fn name_that_makes_the_lease_of_an_address_is_refused() {
     let lease = lease_id("10.0.0.101".parse().unwrap());
     let name = (0..)
         .map(|n| format!("g{n}"))

@@ -50,7 +50,7 @@ fn checks(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn a_file_without_them_gets_the_defaults() {
+fn file_without_checks_gets_the_defaults() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.health, []);
     assert_eq!(config.load, Load::default());
@@ -70,7 +70,7 @@ fn a_file_without_them_gets_the_defaults() {
 }
 
 #[test]
-fn what_the_file_says_is_taken() {
+fn settings_of_the_file_are_taken() {
     let config = parse(&checks("", "")).unwrap();
     let target = HttpTarget {
         address: "127.0.0.1:8080".parse().unwrap(),
@@ -223,12 +223,12 @@ const BAD: &[Case] = &[
 ];
 
 #[test]
-fn a_bad_one_is_named_with_its_place_and_remedy() {
+fn bad_check_or_setting_is_named_with_its_place_and_remedy() {
     assert_said(BAD, checks);
 }
 
 #[test]
-fn a_mistake_in_one_is_said_once() {
+fn mistake_in_a_check_is_reported_once() {
     let twice = ["high = 1001", "low = 901"];
     for (from, to, _) in BAD.iter().filter(|case| !twice.contains(&case.1)) {
         let said = complaint(&checks(from, to));
@@ -237,7 +237,7 @@ fn a_mistake_in_one_is_said_once() {
 }
 
 #[test]
-fn a_hold_must_see_several_heartbeats() {
+fn hold_must_see_several_heartbeats() {
     let slow = |hold: &str| {
         let text = checks("hold = \"1s\"", hold);
         text.replacen("name = \"web\"", "name = \"web\"\ninterval = \"10s\"", 1)
@@ -272,7 +272,7 @@ fn heartbeats_have_bits_for_fifteen_checks() {
 }
 
 #[test]
-fn the_example_has_all_of_it() {
+fn example_has_checks_load_and_placement() {
     let config = parse(&EXAMPLE.replace("#node = \"a\"", "node = \"a\"")).unwrap();
     let kinds: Vec<_> = config
         .health

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sticks_stays() {
+    fn group_with_stickiness_stays() {
         let sticky = GroupPlan {
             stickiness: Score::new(10),
             locations: vec![(A, Score::new(10))],

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_is_above_what_it_is_made_of() {
+    fn interface_is_above_what_it_is_made_of() {
         // A bond of eth0 and eth1 with a VLAN, and a VLAN on that; a veth pair; a bridge of one
         // end.
         let all = [

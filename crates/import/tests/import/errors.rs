@@ -27,7 +27,7 @@ fn refused(text: &str, line: usize, message: &str, shown: &str) {
 }
 
 #[test]
-fn an_error_reads_as_a_sentence_with_its_place() {
+fn error_reads_as_a_sentence_with_its_place() {
     let error = resources("node a\n\nprimitve x Dummy\n").expect_err("a bad keyword");
     assert_eq!(
         error.to_string(),
@@ -102,7 +102,7 @@ fn broken_statements_are_told_by_line_and_text() {
 }
 
 #[test]
-fn a_name_belongs_to_one_resource() {
+fn name_belongs_to_one_resource() {
     refused(
         "primitive x Dummy\nnode a\ngroup x x\n",
         3,
@@ -172,7 +172,7 @@ fn broken_corosync_conf_is_told_by_line_and_text() {
 }
 
 #[test]
-fn a_key_is_not_shown_where_the_line_with_it_is_wrong() {
+fn key_is_not_shown_where_the_line_with_it_is_wrong() {
     let error = corosync("totem {\n key 00112233445566778899aabbccddeeff0011\n}\n");
     assert!(!error.to_string().contains("0011223344"), "{error}");
 }

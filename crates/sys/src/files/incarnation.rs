@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_replaced() {
+    fn damaged_file_is_replaced() {
         let dir = scratch("damaged");
         fs::create_dir_all(&dir).unwrap();
         for damage in [

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_wrote_is_told_before_it_is_lost_and_what_a_reload_wrote_is_not() {
+    fn edit_by_an_operator_is_told_before_it_is_lost_and_one_by_a_reload_is_not() {
         let node = Node::new("edited", "");
         let target = node.target(true);
         let own = node.content();

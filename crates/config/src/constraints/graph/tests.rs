@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_named_is_what_contradicts(world in worlds()) {
+    fn named_constraints_are_those_that_contradict(world in worlds()) {
         for contradiction in world.contradictions() {
             match contradiction {
                 Contradiction::OrderCycle(cycle) => {
@@ -205,7 +205,7 @@ fn of_each_knot_the_shortest_cycle_is_named() {
 }
 
 #[test]
-fn a_group_that_can_be_nowhere_is_named_alone() {
+fn group_that_can_be_nowhere_is_named_alone() {
     let must = |group, with| Colocation {
         group,
         with,

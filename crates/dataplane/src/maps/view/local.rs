@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_agent_says_of_its_health_leaves_all_else_as_it_is() {
+    fn health_of_the_agent_leaves_other_fields_as_they_are() {
         let local = LocalView::map(memory()).unwrap();
         let voter_set = VoterSet {
             version: 3,

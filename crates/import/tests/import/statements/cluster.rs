@@ -122,7 +122,7 @@ fn settings_of_corosync_are_remarked_upon_by_topic() {
 }
 
 #[test]
-fn a_key_in_corosync_conf_is_not_repeated() {
+fn key_in_corosync_conf_is_not_repeated() {
     let text = corosync("totem {\nkey: sesame\n}\n", None, &Options::default());
     assert!(
         text.contains("totem key") && !text.contains("sesame"),

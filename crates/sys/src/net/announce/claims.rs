@@ -257,7 +257,7 @@ mod tests {
     const MAC: Mac = [2, 0, 0, 1, 2, 3];
 
     #[test]
-    fn an_announcement_is_a_claim_in_either_form() {
+    fn announcement_is_a_claim_in_either_form() {
         let address = Ipv4Addr::new(10, 1, 2, 3);
         for form in [Arp::Request, Arp::Reply] {
             let frame = gratuitous_arp(form, address, MAC);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advertisement_is_a_claim_if_it_says_where() {
+    fn advertisement_is_a_claim_if_it_says_where() {
         let address: Ipv6Addr = "fd00::100".parse().unwrap();
         let frame = neighbor_advertisement(address, MAC);
         let message = &frame[54..];
