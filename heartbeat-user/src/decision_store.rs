@@ -113,9 +113,9 @@ impl DecisionStore {
         let lost = read.is_err();
         let decisions = read.unwrap_or_else(|error| {
             log::error!(
-                "{error:#}: the operators' decisions are lost on this node (maintenance mode, stopped \
-                 resources), so it is on standby. Check the state on another node, then run `heartbeat \
-                 online` here"
+                "{error:#}: the operators' decisions are lost on this node (maintenance mode, \
+                 stopped resources), so it is on standby. Check the state on another node, then \
+                 run `heartbeat online` here"
             );
             BTreeMap::new()
         });

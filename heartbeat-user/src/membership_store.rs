@@ -102,8 +102,9 @@ fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
     let claiming = kept.counts.as_ref().map(Voters::from);
     ensure!(
         list.version >= old.version,
-        "config_version is {}, but this node has gone by version {} already, and must not go back\n  \
-         put the newer configuration in place, or give this list of nodes the next number after the cluster's",
+        "config_version is {}, but this node has gone by version {} already, and must not go \
+         back\n  put the newer configuration in place, or give this list of nodes the next number \
+         after the cluster's",
         list.version,
         old.version
     );
@@ -126,9 +127,9 @@ fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
 pub(crate) fn may_skip(old: &Voters, new: &Voters) -> Result<()> {
     ensure!(
         old.is_met_by(new),
-        "config_version goes from {} to {}, and so many of the nodes of {0} are gone that they could serve on by themselves\n  \
-         take the changes one by one. If all of those are off for good: stop this agent, remove nodes.json from its state \
-         directory, and start it",
+        "config_version goes from {} to {}, and so many of the nodes of {0} are gone that they \
+         could serve on by themselves\n  take the changes one by one. If all of those are off for \
+         good: stop this agent, remove nodes.json from its state directory, and start it",
         old.version,
         new.version
     );
@@ -147,20 +148,23 @@ pub(crate) fn may_follow(old: &Voters, new: &Voters) -> Result<()> {
     match u32::from(new.version) {
         version if version == u32::from(old.version) => ensure!(
             ids.is_empty(),
-            "the nodes are not those of config_version {version} (different: id {})\n  \
-             a changed list has a number of its own: write config_version = {next} into the files of all nodes",
+            "the nodes are not those of config_version {version} (different: id {})\n  a changed \
+             list has a number of its own: write config_version = {next} into the files of all \
+             nodes",
             which(&ids)
         ),
         version if version == next => ensure!(
             ids.len() <= 1,
-            "config_version {version} changes {} nodes at once (id {})\n  \
-             add or remove one at a time, each with a config_version of its own and a reload on all nodes: majorities of \
-             lists that are further apart need not have a node in common, and two nodes could serve",
+            "config_version {version} changes {} nodes at once (id {})\n  add or remove one at a \
+             time, each with a config_version of its own and a reload on all nodes: majorities of \
+             lists that are further apart need not have a node in common, and two nodes could \
+             serve",
             ids.len(),
             which(&ids)
         ),
         version => bail!(
-            "config_version goes from {} to {version}\n  take the changes one by one: the next is config_version = {next}",
+            "config_version goes from {} to {version}\n  take the changes one by one: the next is \
+             config_version = {next}",
             old.version
         ),
     }
@@ -220,8 +224,8 @@ fn read(path: &Path) -> Result<Option<Kept>> {
     };
     let kept = serde_json::from_slice(&text).with_context(|| {
         format!(
-            "{}, which has the node list of this node, is damaged. Remove the file if the configuration \
-             is as new as that of the other nodes",
+            "{}, which has the node list of this node, is damaged. Remove the file if the \
+             configuration is as new as that of the other nodes",
             path.display()
         )
     })?;
@@ -260,7 +264,8 @@ mod tests {
         for (bad, said) in [
             (
                 list(4, &[1, 2, 3, 9]),
-                "different: id 9)\n  a changed list has a number of its own: write config_version = 5",
+                "different: id 9)\n  a changed list has a number of its own: write config_version \
+                 = 5",
             ),
             (
                 list(5, &[1, 2, 3, 8, 9]),

@@ -150,7 +150,8 @@ proptest! {
             highest = request.ballot.0;
             prop_assert_eq!(slot.promised, highest);
             if let Some(owner) = old.live_owner(at) {
-                prop_assert_eq!(slot.live_owner(at), Some(owner), "only a release ends a lease early");
+                prop_assert_eq!(slot.live_owner(at), Some(owner), "only a release ends a lease \
+                    early");
                 prop_assert!(slot.expires >= old.expires);
             }
             if request.operation != Operation::Prepare {
@@ -160,7 +161,8 @@ proptest! {
                 if old.owner == slot.owner {
                     prop_assert_eq!(slot.expires, until.max(old.expires));
                 } else {
-                    prop_assert_eq!(slot.expires, until, "a new owner's lease is as long as it asked");
+                    prop_assert_eq!(slot.expires, until, "a new owner's lease is as long as it \
+                        asked");
                 }
             }
         }

@@ -28,8 +28,8 @@ impl Harm {
             Self::Disk => "a disk or volume that two nodes write to is destroyed",
             Self::Export => "two nodes that export the same storage destroy what is on it",
             Self::Database => {
-                "two servers on the same files destroy them, and two on files of their own each take \
-                 writes that the other never gets"
+                "two servers on the same files destroy them, and two on files of their own each \
+                 take writes that the other never gets"
             }
             Self::Machine => "two copies of one machine destroy its disks",
             Self::Stated => "the configuration says that it is exclusive",
@@ -43,9 +43,9 @@ impl Harm {
             _ => "; write exclusive = false in the resource if two at a time do no harm",
         };
         format!(
-            "leave it to a cluster manager that fences nodes, which this one does not yet; or, if its \
-             storage lets one node in at a time or the harm is accepted, write accept_double_run = true \
-             in group {group}{unless}"
+            "leave it to a cluster manager that fences nodes, which this one does not yet; or, if \
+             its storage lets one node in at a time or the harm is accepted, write \
+             accept_double_run = true in group {group}{unless}"
         )
     }
 }
@@ -55,10 +55,10 @@ pub fn danger(subject: &str, harms: &[Harm]) -> String {
     let mut words: Vec<&str> = harms.iter().map(|harm| harm.words()).collect();
     words.dedup();
     format!(
-        "{subject} must never run on two nodes at a time, and nothing here keeps it from that: another \
-         node starts it as soon as the lease has ended, and a node that was cut off goes on with it \
-         until its stop is done (up to stop_timeout), or for ever if its agent is dead or the stop \
-         fails; {}",
+        "{subject} must never run on two nodes at a time, and nothing here keeps it from that: \
+         another node starts it as soon as the lease has ended, and a node that was cut off goes \
+         on with it until its stop is done (up to stop_timeout), or for ever if its agent is dead \
+         or the stop fails; {}",
         words.join(", ")
     )
 }

@@ -183,8 +183,8 @@ fn golden_record_is_read_to_the_byte_and_decided_as_recorded() {
             panic!("the record is of version {found}, and this is {VERSION}: {REMEDY}")
         }
         Err(why) => panic!(
-            "a type that is part of records has changed ({why:?}): raise record::VERSION, and then, \
-             {REMEDY}"
+            "a type that is part of records has changed ({why:?}): raise record::VERSION, and \
+             then, {REMEDY}"
         ),
     };
     let inputs = entries.iter().filter_map(|entry| match entry {

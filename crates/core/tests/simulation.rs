@@ -185,8 +185,8 @@ fn story_of(name: &str, faults: &[Fault], seeds: u64, kind: fn(Run) -> Run) {
             Err(_) => "panicked, see above".to_owned(),
         };
         panic!(
-            "seed {seed}: {violation}\nto see it alone: \
-             HEARTBEAT_SIM_SEED={seed} cargo test -p heartbeat-core --test simulation {name} -- --nocapture"
+            "seed {seed}: {violation}\nto see it alone: HEARTBEAT_SIM_SEED={seed} cargo test -p \
+             heartbeat-core --test simulation {name} -- --nocapture"
         );
     }
 }

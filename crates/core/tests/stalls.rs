@@ -49,7 +49,8 @@ fn machine_that_stood_still_does_not_blame_a_peer_that_answers() {
                     link.pause_for(pause, false);
                     link.run_for(3 * timeout * MS);
                     let story = format!(
-                        "{interval} ms, {timeout} ms, round trip {rtt} ns, {pause} ns from {phase} % on"
+                        "{interval} ms, {timeout} ms, round trip {rtt} ns, {pause} ns from {phase} \
+                         % on"
                     );
                     assert_eq!(link.downs(), [], "{story}");
                     assert_eq!(link.state(), LinkState::Up, "{story}");

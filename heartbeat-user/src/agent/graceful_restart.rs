@@ -123,8 +123,9 @@ pub(super) fn log_deadline(threads: &Threads, began: Boottime, verified: bool) {
         );
     } else {
         log::warn!(
-            "leases last another {left} ms without an agent; this one took {took} ms to start{how}: another node \
-             takes over meanwhile. Set `max_lease` to {} ms or more on all nodes",
+            "leases last another {left} ms without an agent; this one took {took} ms to \
+             start{how}: another node takes over meanwhile. Set `max_lease` to {} ms or more on \
+             all nodes",
             2 * took
         );
     }

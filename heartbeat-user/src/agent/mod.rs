@@ -167,8 +167,8 @@ fn run_locked(
     let none = vec![None; config.served().len()];
     if let Err(error) = resource_manager::sweep(&config, &none, &[], false) {
         log::error!(
-            "could not remove all addresses: {error:#}; the guard stays and drops their traffic; remove \
-             them (`ip address del`), then run `heartbeat unload`"
+            "could not remove all addresses: {error:#}; the guard stays and drops their traffic; \
+             remove them (`ip address del`), then run `heartbeat unload`"
         );
         dataplane.persist();
         return result;

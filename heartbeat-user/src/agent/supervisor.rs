@@ -69,8 +69,8 @@ impl Supervisor {
             Ok(socket) => Self::new(Some(socket), watchdog.map(Duration::from_micros)),
             Err(error) => {
                 log::warn!(
-                    "could not connect to the service manager at {} (NOTIFY_SOCKET): {error}; it may \
-                     treat this agent as not started",
+                    "could not connect to the service manager at {} (NOTIFY_SOCKET): {error}; it \
+                     may treat this agent as not started",
                     address.display()
                 );
                 Self::new(None, None)

@@ -420,8 +420,8 @@ impl View {
             Reach::Broken => return None,
             Reach::Silent => (
                 SILENT,
-                "no replies from any node, while other links work: check the cable, the switch port and the \
-                 VLAN; its addresses move to a node that is not cut off"
+                "no replies from any node, while other links work: check the cable, the switch \
+                 port and the VLAN; its addresses move to a node that is not cut off"
                     .to_owned(),
             ),
             Reach::Whole => (
@@ -966,8 +966,8 @@ impl View {
         let groups = self.groups.agent_lost(node, now, owns);
         if !groups.is_empty() {
             log::warn!(
-                "node {}: {}: {} may run on there beside the node that takes over, since no agent is known to \
-                 stop it",
+                "node {}: {}: {} may run on there beside the node that takes over, since no agent \
+                 is known to stop it",
                 self.name(node),
                 self.why_unknown(node),
                 groups.join(", ")

@@ -37,7 +37,8 @@ pub fn rotate(config: &Config, force: bool) -> Result<()> {
     let step = next(&keys)?;
     if !force {
         let status = status::ask(&config.socket()).context(
-            "cannot tell whether all nodes have the present key file; --force takes the next step all the same",
+            "cannot tell whether all nodes have the present key file; --force takes the next step \
+             all the same",
         )?;
         let unready = unready(&keys, &status);
         if !unready.is_empty() {
@@ -60,8 +61,9 @@ fn next(keys: &Keys) -> Result<Step> {
         [first, second] if second == first.wrapping_add(1) => Ok(Step::Use),
         [first, second] if first == second.wrapping_add(1) => Ok(Step::Remove),
         _ => bail!(
-            "the key file has keys with the ids {:?}, and neither follows the other: which one is new?\n  \
-             put the new one first, reload all nodes, then remove the old one and reload again",
+            "the key file has keys with the ids {:?}, and neither follows the other: which one is \
+             new?\n  put the new one first, reload all nodes, then remove the old one and reload \
+             again",
             keys.ids()
         ),
     }

@@ -99,7 +99,8 @@ impl Witness {
         for (NodeId(id), address) in &self.peer {
             ensure!(
                 *id != self.id,
-                "--peer {id}={address}: {id} is this witness's own id: leave it out, or correct --id"
+                "--peer {id}={address}: {id} is this witness's own id: leave it out, or correct \
+                 --id"
             );
             if let Some(other) = nodes.insert(*id, *address) {
                 bail!(

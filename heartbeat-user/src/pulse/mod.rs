@@ -402,7 +402,8 @@ impl<S: Sink> Body<S> {
                 granted.reason()
             ),
             Scheduling::Ordinary => log::warn!(
-                "real-time scheduling was refused ({}): going on without; under CPU load probes may leave late",
+                "real-time scheduling was refused ({}): going on without; under CPU load probes \
+                 may leave late",
                 granted.reason()
             ),
         }

@@ -81,9 +81,10 @@ impl Origin {
                 format!("removed {prefix} from {interface}, where an earlier run had left it")
             }
             Self::Host => format!(
-                "removed {prefix} from {interface}, where it was before the agent came: it is a VIP, and is \
-                 there only while this node serves it; take it out of the host's network configuration \
-                 (netplan, NetworkManager, ifcfg, a script), which adds it at each boot"
+                "removed {prefix} from {interface}, where it was before the agent came: it is a \
+                 VIP, and is there only while this node serves it; take it out of the host's \
+                 network configuration (netplan, NetworkManager, ifcfg, a script), which adds it \
+                 at each boot"
             ),
         }
     }

@@ -116,8 +116,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
         format!(
             "{once}, {times} times in a row. See who manages {interface} (systemd-networkd: \
-             `KeepConfiguration=yes` and `ManageForeignRoutes=no`; NetworkManager: `nmcli device`; another \
-             cluster manager, such as Pacemaker or keepalived; a script)"
+             `KeepConfiguration=yes` and `ManageForeignRoutes=no`; NetworkManager: `nmcli device`; \
+             another cluster manager, such as Pacemaker or keepalived; a script)"
         )
     }
 
@@ -154,8 +154,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let message = match self.netlink.remove_from_all(address, None) {
             Ok(removed) if removed.is_empty() => return,
             Ok(removed) => format!(
-                "{address} was on {} without the lease of its group: removed; somebody here adds it \
-                 beside heartbeat (netplan, NetworkManager, a script): take it out there",
+                "{address} was on {} without the lease of its group: removed; somebody here adds \
+                 it beside heartbeat (netplan, NetworkManager, a script): take it out there",
                 removed.join(", ")
             ),
             Err(error) => format!("{address} is here without the lease of its group: {error:#}"),
@@ -190,9 +190,9 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         if first {
             let mac = claim.mac.map(|byte| format!("{byte:02x}")).join(":");
             let message = format!(
-                "{} is claimed by another host, {mac} on {}, \
-                 while this node holds its lease: announced again, and so each time; find that host, and \
-                 take the address from it (a former owner that was paused or migrated does this once)",
+                "{} is claimed by another host, {mac} on {}, while this node holds its lease: \
+                 announced again, and so each time; find that host, and take the address from it \
+                 (a former owner that was paused or migrated does this once)",
                 held.vip.address, held.vip.interface
             );
             self.report_vip(vip, VipEvent::Claimed { mac, message });

@@ -31,18 +31,22 @@ const COST_METHOD: [&str; 3] = [
     "net = raw - a program that only passes, on frames as dense, and as long but for lease entries",
 ];
 const TRAFFIC_METHOD: [&str; 3] = [
-    "one thread sends to a socket that nobody reads; both stacks and the programs run on its own CPU",
+    "one thread sends to a socket that nobody reads; both stacks and the programs run on its own \
+     CPU",
     "median of short windows that take turns; ratios are within each round",
-    "veth itself does more for any arriving XDP program: the ratio to one that only passes leaves that out",
+    "veth itself does more for any arriving XDP program: the ratio to one that only passes leaves \
+     that out",
 ];
 const LOCAL_METHOD: [&str; 3] = [
-    "one thread plays ping-pong over lo: two packets, each of them judged where it is sent and received",
+    "one thread plays ping-pong over lo: two packets, each of them judged where it is sent and \
+     received",
     "median of short windows that take turns; ratios and differences are within each round",
     "no VIP, another address, the VIP: what the guard at the sockets finds",
 ];
 const ACQUIRE_METHOD: [&str; 3] = [
     "one of three voters contends once per 2 ms; its own kernel and the far one are the majority",
-    "from a free lease until both granted it: prepare, accept, and the system calls of an agent's pulse",
+    "from a free lease until both granted it: prepare, accept, and the system calls of an agent's \
+     pulse",
     "kernel: a probe without leases, in turns with it; from TC egress to XDP ingress",
 ];
 const EXITS_METHOD: [&str; 3] = [
@@ -51,9 +55,11 @@ const EXITS_METHOD: [&str; 3] = [
     "pidfd: ready once the process is wholly gone, its memory freed; processes and ways take turns",
 ];
 const RTT_METHOD: [&str; 3] = [
-    "each responder is asked once per ms, in turns, over one veth pair; stamped by the asking kernel",
+    "each responder is asked once per ms, in turns, over one veth pair; stamped by the asking \
+     kernel",
     "kernel: from TC egress to XDP ingress, the responder's own time included",
-    "userspace: from driver transmit to stack receive (SO_TIMESTAMPING); lost counts as the longest",
+    "userspace: from driver transmit to stack receive (SO_TIMESTAMPING); lost counts as the \
+     longest",
 ];
 
 #[derive(Clone, Debug, Serialize)]

@@ -231,7 +231,8 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
     has_lines(
         &output_of(cluster, "a", &["status"])?,
         &[
-            "  * Config version: 2, not in force yet: leases are claimed by version 1; b has 1, c has 1",
+            "  * Config version: 2, not in force yet: leases are claimed by version 1; b has 1, c \
+             has 1",
         ],
     )?;
     // The next step needs the old file. The acceptor's version stays.

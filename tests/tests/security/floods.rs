@@ -154,8 +154,8 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
         })?;
         let now = runs(cluster)?;
         eprintln!(
-            "{kind}: {:.0} frames a second, {counted} of {} judged in {} ns each; {VICTIM} called dead {late:?} \
-                 after its deadline",
+            "{kind}: {:.0} frames a second, {counted} of {} judged in {} ns each; {VICTIM} called \
+             dead {late:?} after its deadline",
             sent.rate(),
             sent.frames,
             (now.1 - ran.1) / (now.0 - ran.0).max(1)

@@ -124,7 +124,8 @@ mod tests {
             &[
                 "INFO: seed corpus: files: 8",
                 "#9\tINITED cov: 2100 ft: 2300 corp: 8/12Kb exec/s: 0 rss: 50Mb",
-                "#4096\tNEW    cov: 2101 ft: 2302 corp: 9/12Kb lim: 4096 exec/s: 2000 rss: 61Mb L: 4/9 MS: 1",
+                "#4096\tNEW    cov: 2101 ft: 2302 corp: 9/12Kb lim: 4096 exec/s: 2000 rss: 61Mb L: \
+                 4/9 MS: 1",
                 "#40000\tDONE   cov: 2101 ft: 2302 corp: 9/12Kb lim: 4096 exec/s: 2000 rss: 61Mb",
                 "Done 40000 runs in 20 second(s)",
                 "stat::number_of_executed_units: 40000",
@@ -133,8 +134,8 @@ mod tests {
         );
         assert_eq!(
             said.to_string(),
-            "nothing found by 40000 inputs, 2000 a second; 2101 edges covered, 2100 of them by what was there \
-             before; 9 inputs kept"
+            "nothing found by 40000 inputs, 2000 a second; 2101 edges covered, 2100 of them by \
+             what was there before; 9 inputs kept"
         );
     }
 

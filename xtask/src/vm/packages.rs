@@ -148,7 +148,8 @@ fn latest(apt: &mut Apt, series: &str, metapackages: &[&str]) -> Result<String> 
         }
     }
     bail!(
-        "this system's package lists have no kernel {series} ({}): the tests in QEMU are for Debian 12",
+        "this system's package lists have no kernel {series} ({}): the tests in QEMU are for \
+         Debian 12",
         metapackages.join(", ")
     )
 }

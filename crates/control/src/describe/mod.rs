@@ -125,9 +125,9 @@ impl fmt::Display for EventKind {
             ),
             Self::Outdated { node, by } => write!(
                 f,
-                "node {node}: heartbeats rejected by {by} (older incarnation than received before): \
-                 its clock was set back and its state directory was lost; set the clock and \
-                 restart its agent"
+                "node {node}: heartbeats rejected by {by} (older incarnation than received \
+                 before): its clock was set back and its state directory was lost; set the clock \
+                 and restart its agent"
             ),
             Self::ConfigVersion { version } => write!(
                 f,

@@ -315,7 +315,8 @@ impl Run {
                     .map(|machine| (machine.list, machine.claiming))
                     .collect();
                 return Err(format!(
-                    "machine {index} does not go by list {last}: lists, and those claimed by, are {all:?}"
+                    "machine {index} does not go by list {last}: lists, and those claimed by, are \
+                     {all:?}"
                 ));
             }
         }

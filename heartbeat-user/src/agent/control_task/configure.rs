@@ -137,8 +137,9 @@ impl ControlTask<'_> {
                 Ok(plan) => checked.changes = plan.map_or_else(Vec::new, |plan| plan.summary()),
                 Err(error) => checked.errors.push(match needs_restart {
                     true => format!(
-                        "{}: {error:#}\n  restart the agents one by one for that, or leave it as it is; names of \
-                         interfaces that one node has otherwise go into its [[node]], as `interfaces`",
+                        "{}: {error:#}\n  restart the agents one by one for that, or leave it as \
+                         it is; names of interfaces that one node has otherwise go into its \
+                         [[node]], as `interfaces`",
                         checked.path
                     ),
                     false => format!("{}: {error:#}", checked.path),
@@ -240,9 +241,9 @@ impl Target {
 
     fn not_accepted(&self) -> String {
         format!(
-            "the file differs, and this node takes none from other nodes (accept_configuration = false)\n  copy the \
-             file to {0}:{1} and try again; or allow it: accept_configuration = true in [cluster] of that file, and \
-             `heartbeat reload` there",
+            "the file differs, and this node takes none from other nodes (accept_configuration = \
+             false)\n  copy the file to {0}:{1} and try again; or allow it: accept_configuration = \
+             true in [cluster] of that file, and `heartbeat reload` there",
             self.node,
             self.path.display()
         )

@@ -44,8 +44,8 @@ impl ControlTask<'_> {
             let same = |old: &Node| (&old.name, &old.addresses) == (&node.name, &node.addresses);
             ensure!(
                 self.config.node(node.id).is_none_or(same),
-                "node id {} is of another node now ({})\n  an id stands for one acceptor: give the new node a new one, or \
-                 restart the agents",
+                "node id {} is of another node now ({})\n  an id stands for one acceptor: give the \
+                 new node a new one, or restart the agents",
                 node.id.0,
                 node.name
             );
@@ -53,7 +53,8 @@ impl ControlTask<'_> {
         if self.is_late(new, &view) {
             ensure!(
                 self.local.read().owned().groups() == 0,
-                "this node missed a change and serves groups: move them away first (`heartbeat standby {}`)",
+                "this node missed a change and serves groups: move them away first (`heartbeat \
+                 standby {}`)",
                 self.config.local().name
             );
             membership_store::may_skip(&self.config.voters(), &new.voters())?;
@@ -71,8 +72,9 @@ impl ControlTask<'_> {
         );
         ensure!(
             (said.version, said.claiming) == (version, version),
-            "the change to config_version {version} is not complete: leases are still claimed by version {}\n  \
-             that takes a majority of the nodes, and max_lease; see `heartbeat status`",
+            "the change to config_version {version} is not complete: leases are still claimed by \
+             version {}\n  that takes a majority of the nodes, and max_lease; see `heartbeat \
+             status`",
             said.claiming
         );
         let gone = self
@@ -82,7 +84,8 @@ impl ControlTask<'_> {
         for peer in gone {
             ensure!(
                 !view.serves(peer.id),
-                "node {0} is to go, but it serves groups\n  move them away first: heartbeat drain {0}",
+                "node {0} is to go, but it serves groups\n  move them away first: heartbeat drain \
+                 {0}",
                 peer.name
             );
         }
@@ -137,8 +140,8 @@ impl ControlTask<'_> {
             // A reload in progress may have written the next list before this.
             if let Err(error) = membership_store::keep_settled(&config) {
                 log::warn!(
-                    "could not record that config_version {} is in force, so the next agent here needs \
-                     this confirmed again: {error:#}",
+                    "could not record that config_version {} is in force, so the next agent here \
+                     needs this confirmed again: {error:#}",
                     config.version
                 );
             }

@@ -292,8 +292,8 @@ impl<'a> ControlTask<'a> {
         let link_watch = LinkWatch::open()
             .inspect_err(|error| {
                 log::warn!(
-                    "link changes are noticed late, and addresses are not announced again when a link \
-                     comes back: {error:#}"
+                    "link changes are noticed late, and addresses are not announced again when a \
+                     link comes back: {error:#}"
                 );
             })
             .ok();
@@ -407,7 +407,8 @@ impl<'a> ControlTask<'a> {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
                     }
                     if !threads.manager.is_running() {
-                        break Err(anyhow!("the resource manager ended by itself: see the log above"));
+                        break Err(anyhow!("the resource manager ended by itself: see the log \
+                                           above"));
                     }
                 }
                 () = pulse.wait() => self.pulse_reports(&mut pulse, &hooks),
@@ -789,7 +790,8 @@ impl<'a> ControlTask<'a> {
             ThreadEvent::Spent(report) => drop(report),
             ThreadEvent::OwnVoteFailed { error } => self.rate_limit.warn(Shortage::OwnVote, || {
                 format!(
-                    "own acceptor does not answer, so only the votes of other nodes count: {error:#}"
+                    "own acceptor does not answer, so only the votes of other nodes count: \
+                     {error:#}"
                 )
             }),
             ThreadEvent::SendFailed { errors, error } => {
@@ -797,7 +799,8 @@ impl<'a> ControlTask<'a> {
                     let why = match error {
                         None => "no reason given".to_owned(),
                         Some(nix::Error::EOVERFLOW) => {
-                            "the sequence numbers of a link to a peer are spent; restart the agent, which counts anew"
+                            "the sequence numbers of a link to a peer are spent; restart the \
+                             agent, which counts anew"
                                 .to_owned()
                         }
                         Some(error) => error.to_string(),
@@ -853,9 +856,9 @@ fn resource_command(start: bool, name: &str) -> String {
 /// Returns the error text for a group that keeps the agent from ending.
 fn blocked_group_text(group: &str) -> String {
     format!(
-        "the agent does not end yet: group {group} could not be stopped, and may still run here. With this \
-         agent its lease would end, and another node would start it. Stop it by hand, then run `heartbeat \
-         cleanup {group}`; to release it anyway, kill the agent (SIGKILL)"
+        "the agent does not end yet: group {group} could not be stopped, and may still run here. \
+         With this agent its lease would end, and another node would start it. Stop it by hand, \
+         then run `heartbeat cleanup {group}`; to release it anyway, kill the agent (SIGKILL)"
     )
 }
 

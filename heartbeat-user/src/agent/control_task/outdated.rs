@@ -45,12 +45,12 @@ impl ControlTask<'_> {
         let dir = self.config.state_dir();
         drop(self.operator.writer.run(move || match incarnation::exceed(&dir, received) {
             Ok(()) => log::warn!(
-                "the next incarnation of this node will exceed the one that other nodes have received: \
-                 restart the agent"
+                "the next incarnation of this node will exceed the one that other nodes have \
+                 received: restart the agent"
             ),
             Err(error) => log::error!(
-                "other nodes may refuse the heartbeats of the next agent, too, unless the clock is right \
-                 by then: {error:#}"
+                "other nodes may refuse the heartbeats of the next agent, too, unless the clock is \
+                 right by then: {error:#}"
             ),
         }));
     }

@@ -66,9 +66,10 @@ fn follows(old: &Keys, new: &Keys) -> Result<()> {
     let id = old.active.0;
     ensure!(
         new.all.contains(&old.active),
-        "key {id} is in use and is not in the new key file, so answers that are under way would be lost\n  \
-         take the steps one by one, as `heartbeat keygen --rotate` says: add the new key second, put it first, then \
-         remove the old one, with a reload on all nodes after each; or restart the agent"
+        "key {id} is in use and is not in the new key file, so answers that are under way would be \
+         lost\n  take the steps one by one, as `heartbeat keygen --rotate` says: add the new key \
+         second, put it first, then remove the old one, with a reload on all nodes after each; or \
+         restart the agent"
     );
     Ok(())
 }
@@ -84,16 +85,16 @@ fn keeps_up(old: &Keys, new: &Keys, mark: u32, seals: Option<u8>) -> Result<()> 
         )
     {
         bail!(
-            "it does not take key {}, with which this node would seal from now on\n  copy the key file there and reload \
-             there first",
+            "it does not take key {}, with which this node would seal from now on\n  copy the key \
+             file there and reload there first",
             new.active.0
         );
     }
     let gone = old.all.iter().find(|key| !new.all.contains(key));
     if let Some((id, _)) = gone.filter(|(id, _)| seals == Some(*id)) {
         bail!(
-            "it still seals with key {id}, which this node would not take any more\n  copy the key file there and \
-             reload there first"
+            "it still seals with key {id}, which this node would not take any more\n  copy the key \
+             file there and reload there first"
         );
     }
     Ok(())

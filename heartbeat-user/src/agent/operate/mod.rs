@@ -80,7 +80,8 @@ pub(super) struct Operator {
 pub(super) fn refused_witness(name: &str) -> Response {
     Response::Error {
         message: format!(
-            "node {name} is a witness, which votes and commands nobody: run this on a member of the cluster"
+            "node {name} is a witness, which votes and commands nobody: run this on a member of \
+             the cluster"
         ),
     }
 }
@@ -290,8 +291,8 @@ fn understood(answer: &[u8], name: &str) -> Result<Response> {
 fn can_go_on(now: &protocol::Group) -> Result<()> {
     if let Some(node) = &now.blocked {
         bail!(
-            "it is blocked on {node}, where a stop failed: stop by hand what runs of it there, then \
-             `heartbeat cleanup`"
+            "it is blocked on {node}, where a stop failed: stop by hand what runs of it there, \
+             then `heartbeat cleanup`"
         );
     }
     Ok(())

@@ -204,7 +204,8 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     if !imported.decisions.is_empty() {
         let _ = writeln!(
             text,
-            "to be decided by you, and refused by `heartbeat check` until then, since two nodes may run it at a time:"
+            "to be decided by you, and refused by `heartbeat check` until then, since two nodes \
+             may run it at a time:"
         );
     }
     for decision in &imported.decisions {
@@ -357,7 +358,8 @@ mod tests {
             }),
         };
         let said = summary(&import(&inputs, &Options::default()).unwrap(), None);
-        let decision = "since two nodes may run it at a time:\n  group x, for x (ocf:heartbeat:Filesystem) (crm:1)\nnext: ";
+        let decision = "since two nodes may run it at a time:\n  group x, for x \
+                        (ocf:heartbeat:Filesystem) (crm:1)\nnext: ";
         assert!(said.contains(decision), "{said}");
     }
 }

@@ -93,7 +93,8 @@ impl Outcome {
             ),
             (
                 State::Unknown,
-                "not known, since the answer is missing (an agent that starts goes by the file that is there):",
+                "not known, since the answer is missing (an agent that starts goes by the file \
+                 that is there):",
             ),
             (State::Unchanged, "nothing was changed on"),
             (State::LeftOut, "left out:"),
@@ -106,9 +107,9 @@ impl Outcome {
         lines.push("to go on: mend that, then `heartbeat reload --all` again".to_owned());
         if let Some(version) = self.new_list {
             lines.push(format!(
-                "to go back: not with the old files, since no agent starts with an older list of nodes once it has \
-                 that of config_version {version}; write the former nodes under a higher config_version, and \
-                 `heartbeat reload --all`"
+                "to go back: not with the old files, since no agent starts with an older list of \
+                 nodes once it has that of config_version {version}; write the former nodes under \
+                 a higher config_version, and `heartbeat reload --all`"
             ));
             return lines.join("\n  ");
         }
@@ -180,15 +181,13 @@ mod tests {
         outcome.nodes[2].state = State::Unknown;
         assert_eq!(
             outcome.half_way(),
-            "the new configuration is in force on b\n  \
-             the file is the new one, not in force yet, on c, a\n  \
-             not known, since the answer is missing (an agent that starts goes by the file that is there): d\n  \
-             nothing was changed on e\n  \
-             left out: w\n  \
-             to go on: mend that, then `heartbeat reload --all` again\n  \
-             to go back, on b: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
-             to go back, on c: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
-             to go back, on a: put the old text into /etc/hb.toml, then `heartbeat reload`"
+            "the new configuration is in force on b\n  the file is the new one, not in force yet, \
+             on c, a\n  not known, since the answer is missing (an agent that starts goes by the \
+             file that is there): d\n  nothing was changed on e\n  left out: w\n  to go on: mend \
+             that, then `heartbeat reload --all` again\n  to go back, on b: mv /etc/hb.toml.old \
+             /etc/hb.toml && heartbeat reload\n  to go back, on c: mv /etc/hb.toml.old \
+             /etc/hb.toml && heartbeat reload\n  to go back, on a: put the old text into \
+             /etc/hb.toml, then `heartbeat reload`"
         );
         outcome.new_list = Some(5);
         let said = outcome.half_way();

@@ -238,8 +238,8 @@ impl Page {
         if status.decisions_lost {
             let lost = self.paint(Colour::Bad, "LOST");
             let text = format!(
-                "{lost}: their file was damaged, so this node began on standby; compare with another \
-                 node, then `heartbeat online` here"
+                "{lost}: their file was damaged, so this node began on standby; compare with \
+                 another node, then `heartbeat online` here"
             );
             self.item("Decisions", &text);
         }
@@ -279,7 +279,8 @@ impl Page {
                 format!("{own}, not in force yet: leases are claimed by version {claiming}")
             }
             None => format!(
-                "{own}, not known to be in force: no lease is claimed before another node confirms it"
+                "{own}, not known to be in force: no lease is claimed before another node confirms \
+                 it"
             ),
         };
         if !differing.is_empty() {
@@ -353,8 +354,8 @@ impl Page {
         );
         if let Some(nanos) = node.unanswered_ns {
             let text = format!(
-                "its agent has not answered on TCP port {} for {} s, though its heartbeats arrive: does a firewall keep \
-                 that port closed?",
+                "its agent has not answered on TCP port {} for {} s, though its heartbeats arrive: \
+                 does a firewall keep that port closed?",
                 status.port,
                 nanos / 1_000_000_000
             );
@@ -370,8 +371,9 @@ impl Page {
         }
         if !node.refused_by.is_empty() {
             let text = format!(
-                "its heartbeats are refused by {}: they are of an older incarnation than was received before, since its \
-                 clock was set back and its state directory is lost; set its clock right and restart its agent",
+                "its heartbeats are refused by {}: they are of an older incarnation than was \
+                 received before, since its clock was set back and its state directory is lost; \
+                 set its clock right and restart its agent",
                 node.refused_by.join(", ")
             );
             let text = self.paint(Colour::Bad, &text);
