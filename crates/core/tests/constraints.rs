@@ -49,8 +49,8 @@ fn places(world: &World) -> [Vec<usize>; 2] {
 
 /// The commands about groups since the last read of the log: machine, group, and the reason of a
 /// stop or nothing for a start.
-fn course(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
-    let course = world.log.iter().filter_map(|entry| match entry.command {
+fn commands(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
+    let commands = world.log.iter().filter_map(|entry| match entry.command {
         Command::Group { group, event } => match event {
             GroupEvent::LeaseAcquired {
                 regained: false, ..
@@ -63,7 +63,7 @@ fn course(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
         },
         _ => None,
     });
-    course.collect()
+    commands.collect()
 }
 
 fn note(world: &mut World, machine: usize, group: GroupIndex, note: Note) {
@@ -81,7 +81,7 @@ fn follower_goes_where_its_leader_goes_and_stops_before_it() {
     world.run_for(500 * MS);
     assert_eq!(places(&world), [[2], [2]]);
     assert_eq!(
-        course(&world),
+        commands(&world),
         [
             (0, WEB, Some(Reason::Constrained)),
             (0, DB, Some(Reason::Moved { to: NodeId(3) })),
@@ -146,7 +146,7 @@ fn group_that_gives_way_stops_before_the_other_starts() {
     world.boot(db);
     never_together(&mut world, 2_000);
     assert_eq!(places(&world), [[db], [web]]);
-    let back: Vec<_> = course(&world)
+    let back: Vec<_> = commands(&world)
         .into_iter()
         .filter(|(_, _, why)| why.is_some())
         .collect();
@@ -184,7 +184,7 @@ fn second_starts_after_the_first_and_stops_before_it() {
     assert_eq!(places(&world), [[0], [0]]);
     world.intend(0, Intent::Standby);
     world.run_for(500 * MS);
-    let stops: Vec<_> = course(&world)
+    let stops: Vec<_> = commands(&world)
         .into_iter()
         .filter(|(machine, _, _)| *machine == 0)
         .collect();
@@ -238,7 +238,7 @@ fn node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
     );
     world.run_for(200 * MS);
     assert_eq!(places(&world), [[1], [0]]);
-    assert_eq!(course(&world)[0], (0, WEB, Some(Reason::Failed)));
+    assert_eq!(commands(&world)[0], (0, WEB, Some(Reason::Failed)));
     // The other nodes have no message about it. The node that hands the group back finds that it is
     // not taken.
     world.run_for(500 * MS);
@@ -261,8 +261,8 @@ fn group_that_cannot_stop_keeps_its_lease_behind_a_closed_guard() {
     world.run_for(5_000 * MS);
     assert_eq!(world.servers(WEB.0), [0; 0], "its guard is closed");
     let started = |group| {
-        let course = course(&world);
-        course
+        let commands = commands(&world);
+        commands
             .iter()
             .any(|(machine, of, why)| (*machine, *of, why) == (1, group, &None))
     };
@@ -285,7 +285,7 @@ fn group_that_is_served_is_not_released_because_it_is_said_to_have_stopped() {
     }
     world.run_for(300 * MS);
     assert_eq!(places(&world), before);
-    assert_eq!(course(&world), []);
+    assert_eq!(commands(&world), []);
 }
 
 #[test]

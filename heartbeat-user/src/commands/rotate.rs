@@ -156,13 +156,13 @@ mod tests {
         for id in [0, 1, 254, 255] {
             let mut now = keys(&[id]);
             let new = id.wrapping_add(1);
-            let course = [
+            let steps = [
                 (Step::Add, vec![id, new]),
                 (Step::Use, vec![new, id]),
                 (Step::Remove, vec![new]),
             ];
             let old = now.active;
-            for (step, ids) in course {
+            for (step, ids) in steps {
                 assert_eq!(next(&now).unwrap(), step);
                 let text = file_text(&taken(step, &now).unwrap());
                 now = Keys::parse(&text, Path::new("/k")).unwrap();

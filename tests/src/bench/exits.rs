@@ -70,13 +70,13 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Exits> {
     let start = Instant::now();
     while start.elapsed() < phase {
         interrupt::check()?;
-        for (role, books) in [(Role::Stay, &mut small), (Role::StayLarge, &mut large)] {
+        for (role, samples) in [(Role::Stay, &mut small), (Role::StayLarge, &mut large)] {
             let received = receive(&runtime, &mut kernel, role)?;
-            books.rounds += 1;
-            books.seen.extend(received.map(|received| received.seen));
-            books.told.extend(received.map(|received| received.told));
+            samples.rounds += 1;
+            samples.seen.extend(received.map(|received| received.seen));
+            samples.told.extend(received.map(|received| received.told));
             let received = receive(&runtime, &mut pidfds, role)?;
-            books.pidfd.extend(received.map(|received| received.told));
+            samples.pidfd.extend(received.map(|received| received.told));
         }
     }
     Ok(Exits {

@@ -121,11 +121,11 @@ fn play_step(
     watch: &mut Watch,
     report: &mut SoakReport,
 ) -> Result<()> {
-    observe(step.quiet, || watch.look(cluster))?;
+    observe(step.quiet, || watch.check(cluster))?;
     report.quiet(watch.quiet_gap());
     let began = watch.strike(cluster)?;
     let trouble = step.trouble.begin(cluster)?;
-    observe(step.lasts, || watch.look(cluster))?;
+    observe(step.lasts, || watch.check(cluster))?;
     step.trouble.end(cluster, trouble)?;
     watch.settle(cluster, step)?;
     report.step(step.trouble.kind(), watch.gap_since(began));

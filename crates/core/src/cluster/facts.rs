@@ -63,7 +63,7 @@ impl LocalStall {
     pub(super) fn record_reply(&mut self, at: Option<Boottime>) {
         if at > self.last_reply_at {
             self.last_reply_at = at;
-            self.grace_since = self.grace_since.filter(|excused| at < Some(*excused));
+            self.grace_since = self.grace_since.filter(|since| at < Some(*since));
         }
     }
 }

@@ -127,7 +127,7 @@ mod tests {
         use PeerState::{AgentStalled, Down, Draining, Suspect, Unhealthy, Unknown, Up};
         let (well, ill) = (Health::default(), Health::of(3, false));
         let fatal = Health::of(3, true);
-        for (state, announced, health, standing) in [
+        for (state, announced, health, eligibility) in [
             (Up, NodeState::Active, well, Eligibility::Eligible),
             (Up, NodeState::Active, ill, Eligibility::Eligible),
             (Suspect, NodeState::Active, well, Eligibility::Eligible),
@@ -147,7 +147,7 @@ mod tests {
         ] {
             assert_eq!(
                 Eligibility::of(Ineligibility::of_peer(state, announced, health)),
-                standing,
+                eligibility,
                 "{state:?} {announced:?} {health:?}"
             );
         }

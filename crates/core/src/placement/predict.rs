@@ -117,14 +117,14 @@ impl Situation<'_> {
         }
     }
 
-    /// Calls `look` with the view for `owners`. The load of a node does not include a group that
+    /// Calls `read` with the view for `owners`. The load of a node does not include a group that
     /// was elsewhere at the beginning (`from`).
     fn with_view<R>(
         &self,
         from: &ByGroup<Option<NodeId>>,
         owners: &ByGroup<Option<NodeId>>,
         burdens: &ByGroup<Vec<u32>>,
-        look: impl FnOnce(&View<'_>) -> R,
+        read: impl FnOnce(&View<'_>) -> R,
     ) -> R {
         let mut nodes = self.nodes.to_vec();
         nodes.sort_by_key(|view| view.node);
@@ -149,7 +149,7 @@ impl Situation<'_> {
             let waiting = waiting.filter(|(group, _)| !(self.stopped)(*group));
             keep_room(&mut nodes, waiting, constraints, &seen, NOWHERE);
         }
-        look(&View {
+        read(&View {
             policy: &self.layout.policy,
             constraints: &self.layout.constraints,
             nodes: &nodes,
