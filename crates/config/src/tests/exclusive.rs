@@ -26,8 +26,10 @@ const FILESYSTEM: &str =
 fn exclusive_resource_is_refused_with_what_can_happen_and_what_to_do() {
     let said = complaint(&with("", FILESYSTEM));
     for part in [
-        "hb.toml:43:8: resource \"store\": ocf:heartbeat:Filesystem must never run on two nodes at a time",
-        "until its stop is done (up to stop_timeout), or for ever if its agent is dead or the stop fails",
+        "hb.toml:43:8: resource \"store\": ocf:heartbeat:Filesystem must never run on two nodes at \
+         a time",
+        "until its stop is done (up to stop_timeout), or for ever if its agent is dead or the stop \
+         fails",
         "a file system that two nodes have mounted is destroyed\n  ",
         "a cluster manager that fences nodes",
         "write accept_double_run = true in group \"db\"",

@@ -383,9 +383,10 @@ fn unwise_settings_are_warnings() {
 
 #[test]
 fn voters_that_can_do_nothing_are_refused() {
-    let two = "hb.toml:5:1: two nodes vote, and neither can form a majority without the other: when \
-               one fails, the other stops serving too\n  add a witness: a third [[node]] with role = \
-               \"witness\", a small host that only loads the responder with `heartbeat witness`";
+    let two = "hb.toml:5:1: two nodes vote, and neither can form a majority without the other: \
+               when one fails, the other stops serving too\n  add a witness: a third [[node]] with \
+               role = \"witness\", a small host that only loads the responder with `heartbeat \
+               witness`";
     assert_eq!(complaint(&nodes(&["member", "member"])), two);
     assert_eq!(complaint(&nodes(&["witness", "member"])), two);
     let none = "hb.toml:5:1: every node is a witness, so that nobody can serve\n  remove role = \
