@@ -57,7 +57,7 @@ impl Claims {
             arp,
             neighbors: neighbor_socket()
                 .inspect_err(|error| {
-                    log::debug!("no Neighbor Advertisements are received: {error}")
+                    log::debug!("no Neighbor Advertisements are received: {error}");
                 })
                 .ok(),
         };
