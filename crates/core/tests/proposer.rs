@@ -351,7 +351,7 @@ fn vote_counts_from_when_its_probe_left() {
 }
 
 #[test]
-fn a_promise_to_another_request_does_not_count() {
+fn promise_to_another_request_does_not_count() {
     let mut claim = proposer(3);
     let earlier = claim.prepare().expect("a ballot");
     claim.abandon();
@@ -365,7 +365,7 @@ fn a_promise_to_another_request_does_not_count() {
     for (operation, ballot) in others {
         for acceptor in 0..3 {
             let granted = vote(operation, Vote::Granted, ballot, 0);
-            claim.count(Seat(acceptor), &granted, NOW);
+            claim.count(AcceptorIndex(acceptor), &granted, NOW);
         }
         assert!(claim.is_preparing(), "{operation:?} {ballot:?}");
     }
@@ -403,7 +403,7 @@ fn obstacles_of_one_kind_about_one_node_are_alike() {
 
 /// An owner that renewed before it owns the lease would raise its ballot at a mere promise.
 #[test]
-fn a_claim_asks_to_accept_until_a_majority_has_granted_it() {
+fn claim_asks_to_accept_until_a_majority_has_granted_it() {
     let mut claim = proposer(5);
     claim.prepare();
     for acceptor in 0..3 {
@@ -419,7 +419,7 @@ fn a_claim_asks_to_accept_until_a_majority_has_granted_it() {
 }
 
 #[test]
-fn a_promise_to_a_ballot_whose_lease_was_released_is_an_obstacle() {
+fn promise_to_a_ballot_whose_lease_was_released_is_an_obstacle() {
     let theirs = Ballot::new(99, OTHER);
     let mut claim = proposer(3);
     claim.prepare();
@@ -429,16 +429,16 @@ fn a_promise_to_a_ballot_whose_lease_was_released_is_an_obstacle() {
         to: OTHER,
         ballot: theirs,
     };
-    assert_eq!(claim.count(Seat(1), &refused, NOW), Some(promise));
+    assert_eq!(claim.count(AcceptorIndex(1), &refused, NOW), Some(promise));
     assert!(claim.is_contested());
 }
 
 #[test]
-fn a_vote_ends_at_its_end() {
+fn vote_ends_at_its_end() {
     let claim = owner(3, [0, 1]);
     let end = NOW.after(TERM.counted);
     let before = Boottime::from_nanos(end.as_nanos() - 1);
     assert_eq!((claim.votes(before), claim.votes(end)), (2, 0));
-    assert!(claim.has_vote_of(Seat(1), before));
-    assert!(!claim.has_vote_of(Seat(1), end));
+    assert!(claim.has_vote_of(AcceptorIndex(1), before));
+    assert!(!claim.has_vote_of(AcceptorIndex(1), end));
 }
