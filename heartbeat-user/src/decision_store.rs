@@ -97,9 +97,9 @@ fn read(file: &Path) -> Result<BTreeMap<Subject, Decision>> {
 }
 
 fn put_aside(file: &Path) {
-    let aside = file.with_extension("damaged");
-    match fs::rename(file, &aside) {
-        Ok(()) => log::error!("{} is now {}", file.display(), aside.display()),
+    let damaged = file.with_extension("damaged");
+    match fs::rename(file, &damaged) {
+        Ok(()) => log::error!("{} is now {}", file.display(), damaged.display()),
         Err(error) => log::error!("could not rename {}: {error}", file.display()),
     }
 }
@@ -113,9 +113,9 @@ impl DecisionStore {
         let lost = read.is_err();
         let decisions = read.unwrap_or_else(|error| {
             log::error!(
-                "{error:#}: the operators' decisions are lost on this node (maintenance mode, stopped \
-                 resources), so it is on standby. Check the state on another node, then run `heartbeat \
-                 online` here"
+                "{error:#}: the operators' decisions are lost on this node (maintenance mode, \
+                 stopped resources), so it is on standby. Check the state on another node, then \
+                 run `heartbeat online` here"
             );
             BTreeMap::new()
         });
@@ -242,37 +242,37 @@ mod tests {
         DecisionStore::open(dir, Writer::start().unwrap())
     }
 
-    fn decide(book: &mut DecisionStore, subject: Subject, value: bool, by: u16) -> Result<()> {
+    fn decide(store: &mut DecisionStore, subject: Subject, value: bool, by: u16) -> Result<()> {
         let Proposal {
             subject,
             decision,
             written,
-        } = book.propose(subject, value, by);
+        } = store.propose(subject, value, by);
         written.wait()?;
-        book.settle(subject, decision);
+        store.settle(subject, decision);
         Ok(())
     }
 
     /// Waits until all earlier jobs of the writer are done.
-    fn sync(book: &DecisionStore) {
-        book.write(|_| Ok(())).wait().unwrap();
+    fn sync(store: &DecisionStore) {
+        store.write(|_| Ok(())).wait().unwrap();
     }
 
     #[test]
     fn decisions_are_kept_over_a_restart() {
         let dir = Dir::new("decisions-kept");
-        let mut book = open(&dir.0);
-        assert_eq!(book.get(&web()), None);
-        decide(&mut book, web(), true, 1).unwrap();
-        decide(&mut book, Subject::Maintenance, false, 1).unwrap();
+        let mut store = open(&dir.0);
+        assert_eq!(store.get(&web()), None);
+        decide(&mut store, web(), true, 1).unwrap();
+        decide(&mut store, Subject::Maintenance, false, 1).unwrap();
         let again = open(&dir.0);
         assert_eq!(again.get(&web()), Some(true));
         assert_eq!(again.get(&Subject::Maintenance), Some(false));
-        assert_eq!(again.all(), book.all());
+        assert_eq!(again.all(), store.all());
     }
 
     #[test]
-    fn the_later_decision_counts_on_all_nodes() {
+    fn later_decision_counts_on_all_nodes() {
         let (one, two) = (Dir::new("decisions-one"), Dir::new("decisions-two"));
         let mut a = open(&one.0);
         let mut b = open(&two.0);
@@ -293,25 +293,25 @@ mod tests {
     #[test]
     fn decision_that_cannot_be_written_is_not_in_force() {
         let dir = Dir::new("decisions-lost");
-        let mut book = open(&dir.0.join("missing"));
-        let error = decide(&mut book, web(), true, 1).unwrap_err();
+        let mut store = open(&dir.0.join("missing"));
+        let error = decide(&mut store, web(), true, 1).unwrap_err();
         assert!(
             format!("{error:#}").contains("could not write"),
             "{error:#}"
         );
-        assert_eq!(book.get(&web()), None);
+        assert_eq!(store.get(&web()), None);
     }
 
     #[test]
     fn decision_is_in_force_only_once_on_disk_and_no_thread_waits_with_a_lock() {
         let dir = Dir::new("decisions-slow");
-        let mut book = open(&dir.0);
+        let mut store = open(&dir.0);
         // A disk that hangs until `go_on` is sent.
         let (go_on, hangs) = std::sync::mpsc::channel::<()>();
-        drop(book.writer.run(move || hangs.recv()));
-        let first = book.propose(web(), true, 1);
-        let second = book.propose(web(), false, 1);
-        assert_eq!(book.get(&web()), None);
+        drop(store.writer.run(move || hangs.recv()));
+        let first = store.propose(web(), true, 1);
+        let second = store.propose(web(), false, 1);
+        assert_eq!(store.get(&web()), None);
         // Meanwhile decisions of other nodes are in force, and are passed on.
         let mut other = open(&Dir::new("decisions-other").0);
         other.settle(
@@ -322,52 +322,52 @@ mod tests {
                 value: true,
             },
         );
-        assert!(book.merge(&other.all()));
-        assert_eq!(book.get(&Subject::Maintenance), Some(true));
+        assert!(store.merge(&other.all()));
+        assert_eq!(store.get(&Subject::Maintenance), Some(true));
         go_on.send(()).unwrap();
         // The order in which the results arrive does not matter.
         second.written.wait().unwrap();
-        book.settle(second.subject, second.decision);
+        store.settle(second.subject, second.decision);
         first.written.wait().unwrap();
-        book.settle(first.subject, first.decision);
-        assert_eq!(book.get(&web()), Some(false));
-        sync(&book);
-        assert_eq!(open(&dir.0).all(), book.all());
+        store.settle(first.subject, first.decision);
+        assert_eq!(store.get(&web()), Some(false));
+        sync(&store);
+        assert_eq!(open(&dir.0).all(), store.all());
     }
 
     #[test]
     fn unwritten_decision_is_written_with_the_next() {
         let dir = Dir::new("decisions-owed");
         let state = dir.0.join("state");
-        let mut book = open(&state);
+        let mut store = open(&state);
         let maintenance = Decision {
             at: 5,
             by: 2,
             value: true,
         };
-        assert!(book.merge(&Decisions(vec![(Subject::Maintenance, maintenance)])));
-        sync(&book);
+        assert!(store.merge(&Decisions(vec![(Subject::Maintenance, maintenance)])));
+        sync(&store);
         fs::create_dir(&state).unwrap();
-        decide(&mut book, web(), true, 1).unwrap();
-        assert_eq!(open(&state).all(), book.all());
+        decide(&mut store, web(), true, 1).unwrap();
+        assert_eq!(open(&state).all(), store.all());
     }
 
     #[test]
     fn time_that_no_clock_has_is_refused_from_peers_and_from_the_file() {
         let dir = Dir::new("decisions-insane");
-        let mut book = open(&dir.0);
+        let mut store = open(&dir.0);
         for at in [u64::MAX, LATEST] {
             let decision = Decision {
                 at,
                 by: 2,
                 value: true,
             };
-            assert!(!book.merge(&Decisions(vec![(web(), decision)])));
+            assert!(!store.merge(&Decisions(vec![(web(), decision)])));
             let text = serde_json::to_vec(&Decisions(vec![(web(), decision)])).unwrap();
             fs::write(dir.0.join("decisions.json"), text).unwrap();
             assert_eq!(open(&dir.0).get(&web()), None);
         }
-        decide(&mut book, web(), true, 1).unwrap();
+        decide(&mut store, web(), true, 1).unwrap();
     }
 
     #[test]
@@ -377,14 +377,14 @@ mod tests {
         assert!(!open(&dir.0).is_lost(), "there was none");
         for damage in ["[[", "", "{}", "\u{0}\u{0}"] {
             fs::write(&file, damage).unwrap();
-            let mut book = open(&dir.0);
-            assert!(book.is_lost(), "{damage:?}");
-            book.put_aside();
+            let mut store = open(&dir.0);
+            assert!(store.is_lost(), "{damage:?}");
+            store.put_aside();
             assert_eq!(
                 fs::read_to_string(file.with_extension("damaged")).unwrap(),
                 damage
             );
-            decide(&mut book, web(), true, 1).unwrap();
+            decide(&mut store, web(), true, 1).unwrap();
             assert!(!open(&dir.0).is_lost());
         }
     }

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hanging_hook_is_killed_with_its_children() {
+    async fn hanging_hook_is_killed_with_its_children() {
         let file = std::env::temp_dir().join(format!("heartbeat-hook-{}", std::process::id()));
         let script = format!("sleep 60 & echo $! > {}; wait", file.display());
         let ended = run(
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_does_not_outlive_the_agents_runtime() {
+    fn hook_does_not_outlive_the_agents_runtime() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let file = std::env::temp_dir().join(format!("heartbeat-outlive-{}", std::process::id()));
         let script = format!("echo $$ > {}; sleep 60", file.display());

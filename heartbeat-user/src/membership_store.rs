@@ -66,11 +66,11 @@ pub(crate) fn begin(config: &Config) -> Result<Membership> {
     let path = path(config);
     let list = config.voters();
     let kept = read(&path)?;
-    let counted = match &kept {
+    let claiming = match &kept {
         None => (list.version == FIRST).then(|| list.clone()),
         Some(kept) => follow(kept, &list)?,
     };
-    let membership = membership(config, list, counted);
+    let membership = membership(config, list, claiming);
     if Some(Kept::of(&membership)) != kept
         && let Err(error) = keep(config, &membership)
     {
@@ -85,21 +85,21 @@ fn list_is_first(membership: &Membership) -> bool {
     membership.list().version == FIRST
 }
 
-/// Returns the membership of a running agent whose claims use `counted`.
-pub(crate) fn change(config: &Config, counted: Option<Voters>) -> Membership {
-    membership(config, config.voters(), counted)
+/// Returns the membership of a running agent whose claims use `claiming`.
+pub(crate) fn change(config: &Config, claiming: Option<Voters>) -> Membership {
+    membership(config, config.voters(), claiming)
 }
 
-fn membership(config: &Config, list: Voters, counted: Option<Voters>) -> Membership {
+fn membership(config: &Config, list: Voters, claiming: Option<Voters>) -> Membership {
     let (lease, drift) = (config.max_lease, config.drift_ppm);
-    Membership::new(config.local().id, list, counted, lease, drift)
+    Membership::new(config.local().id, list, claiming, lease, drift)
 }
 
 /// Returns the list that claims may use when an agent starts with `list`, and the previous agent
 /// left `kept`.
 fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
     let old = Voters::from(&kept.accepts);
-    let counted = kept.counts.as_ref().map(Voters::from);
+    let claiming = kept.counts.as_ref().map(Voters::from);
     ensure!(
         list.version >= old.version,
         "config_version is {}, but this node has already accepted version {}, and a node never \
@@ -108,16 +108,16 @@ fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
         list.version,
         old.version
     );
-    let settled = counted.as_ref() == Some(&old);
+    let settled = claiming.as_ref() == Some(&old);
     let skips = u32::from(list.version) > u32::from(old.version) + 1;
     if list.version > old.version && (skips || !settled) {
         // This node was absent when its list came in force, or during more than one change. Nodes
         // that were present have to confirm the list.
-        may_skip(counted.as_ref().unwrap_or(&old), list)?;
+        may_skip(claiming.as_ref().unwrap_or(&old), list)?;
         return Ok(None);
     }
     may_follow(&old, list)?;
-    Ok(counted)
+    Ok(claiming)
 }
 
 /// Checks that a node with the list `old` may switch to `new` without the lists between them, once
@@ -148,16 +148,16 @@ pub(crate) fn may_follow(old: &Voters, new: &Voters) -> Result<()> {
     match u32::from(new.version) {
         version if version == u32::from(old.version) => ensure!(
             ids.is_empty(),
-            "the nodes are not those of config_version {version} (different: id {})\n  \
-             a changed list of nodes needs a new number: write config_version = {next} into the files \
-             of all nodes",
+            "the nodes are not those of config_version {version} (different: id {})\n  a changed \
+             list of nodes needs a new number: write config_version = {next} into the files of all \
+             nodes",
             which(&ids)
         ),
         version if version == next => ensure!(
             ids.len() <= 1,
-            "config_version {version} changes {} nodes at once (id {})\n  \
-             add or remove one node at a time, each with its own config_version and a reload on all \
-             nodes: without a common node in both majorities, two nodes could serve",
+            "config_version {version} changes {} nodes at once (id {})\n  add or remove one node \
+             at a time, each with its own config_version and a reload on all nodes: without a \
+             common node in both majorities, two nodes could serve",
             ids.len(),
             which(&ids)
         ),
@@ -188,7 +188,7 @@ impl Kept {
     fn of(membership: &Membership) -> Self {
         Self {
             accepts: membership.list().into(),
-            counts: membership.counted().map(List::from),
+            counts: membership.claiming().map(List::from),
         }
     }
 
@@ -223,8 +223,8 @@ fn read(path: &Path) -> Result<Option<Kept>> {
     };
     let kept = serde_json::from_slice(&text).with_context(|| {
         format!(
-            "{}, which has the node list of this node, is damaged. Remove the file if the configuration \
-             is as new as that of the other nodes",
+            "{}, which has the node list of this node, is damaged. Remove the file if the \
+             configuration is as new as that of the other nodes",
             path.display()
         )
     })?;
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_begins_where_the_last_one_was() {
+    fn agent_begins_where_the_last_one_was() {
         let (old, new) = (list(4, &[1, 2, 3]), list(5, &[1, 2, 3, 9]));
         let begin =
             |kept: &Kept, list: &Voters| follow(kept, list).map_err(|error| error.to_string());

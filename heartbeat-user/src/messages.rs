@@ -7,8 +7,8 @@
 //!            ┌───────────────▼───────────────┐  MonitorCommand   ┌───────────────────┐
 //!            │ control task                  ├──────────────────▶│ interface monitor │
 //!            │ agent/control_task            │◀──────────────────┤ interface_monitor │
-//!            └─┬─▲────────────────────┬─▲────┘  Report           └────┬─────────┬────┘
-//!    Directive │ │ Report             │ │ Report                      │         │
+//!            └─┬─▲────────────────────┬─▲────┘  ThreadEvent      └────┬─────────┬────┘
+//!    Directive │ │ ThreadEvent        │ │ ThreadEvent                 │         │
 //!              │ │    ResourceCommand │ │                             │         │
 //!            ┌─▼─┴───┐              ┌─▼─┴──────────────┐              │         │
 //!            │ pulse ├─────────────▶│ resource manager │◀─────────────╯         │
@@ -74,7 +74,7 @@ pub enum Directive {
     /// A peer's status report has arrived.
     Reported {
         node: NodeId,
-        report: report::Report,
+        report: report::GroupReports,
     },
     /// The failing health checks of this node, taken together.
     Health(Sum),
@@ -93,14 +93,14 @@ pub enum Directive {
     Rebind { link: LinkId, socket: ProbeSocket },
     /// Prepare a graceful restart: acquire a last lease of this length for every group that is
     /// served, then end the thread. The next agent continues with these leases.
-    Part(Duration),
+    GracefulRestart(Duration),
     /// Close all guards and end the thread.
     Stop,
 }
 
 /// A message from the pulse, the resource manager or the interface monitor to the control task.
 #[derive(Debug)]
-pub(crate) enum Report {
+pub(crate) enum ThreadEvent {
     /// A command of the core, and the time of its decision.
     Command(Boottime, Command),
     /// A round of probes had errors, and the round before had none.
@@ -111,7 +111,7 @@ pub(crate) enum Report {
     /// The own acceptor did not answer, and it had answered the time before.
     OwnVoteFailed { error: anyhow::Error },
     /// A peer's report that the pulse no longer needs. Another thread frees it.
-    Spent(report::Report),
+    Spent(report::GroupReports),
     /// An event of a resource or an address.
     Resource(ResourceEvent),
     /// An event of an interface.
@@ -120,7 +120,7 @@ pub(crate) enum Report {
 
 /// One resource of one group: the index of the group, and the index of the resource in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Part {
+pub struct ResourceRef {
     pub group: GroupIndex,
     pub resource: ResourceIndex,
 }
@@ -146,14 +146,17 @@ pub enum ResourceCommand {
     },
     /// The result of the [`ActionRequest::Act`] with this number.
     Done {
-        part: Part,
+        reference: ResourceRef,
         number: u64,
         action: Action,
         outcome: Outcome,
         message: String,
     },
     /// A process of a resource has ended; `message` gives the known details.
-    Ended { part: Part, message: String },
+    Ended {
+        reference: ResourceRef,
+        message: String,
+    },
     /// Forget the failures of a resource, or of all resources in the group, and probe anew.
     Cleanup {
         group: GroupIndex,
@@ -162,9 +165,12 @@ pub enum ResourceCommand {
     /// Begin (`on`) or end the maintenance mode of the group.
     Maintain { group: GroupIndex, on: bool },
     /// Allow or forbid the resource to run.
-    Enable { part: Part, enabled: bool },
+    Enable {
+        reference: ResourceRef,
+        enabled: bool,
+    },
     /// Restart the resource.
-    Restart { part: Part },
+    Restart { reference: ResourceRef },
     /// The configuration has changed. The message has all addresses and groups. Addresses and
     /// groups that existed before keep their indices.
     Replan {
@@ -201,7 +207,7 @@ pub enum ActionRequest {
     /// Do `action`. The answer is [`ResourceCommand::Done`] with the same number. An action that
     /// lingers ([`Outcome::Lingers`]) gets two answers.
     Act {
-        part: Part,
+        reference: ResourceRef,
         number: u64,
         resource: Arc<Resource>,
         action: Action,
@@ -209,11 +215,11 @@ pub enum ActionRequest {
     },
     /// End the last [`ActionRequest::Act`] for this resource at once, with its processes. No answer
     /// follows.
-    Cancel { part: Part },
+    Cancel { reference: ResourceRef },
     /// Answer with [`ResourceCommand::Ended`] when the process of `resource` has ended. `None` ends
     /// the watch.
     Watch {
-        part: Part,
+        reference: ResourceRef,
         resource: Option<Arc<Resource>>,
     },
 }
@@ -225,7 +231,7 @@ pub enum ResourceEvent {
     Vip { vip: VipIndex, event: VipEvent },
     /// A resource is in another state.
     State {
-        part: Part,
+        reference: ResourceRef,
         state: ResourceState,
         failures: u32,
         /// The cause of the new state; mostly empty.
@@ -234,7 +240,7 @@ pub enum ResourceEvent {
     /// An action failed on the resource with this name. The configuration may no longer have this
     /// resource.
     Failed {
-        part: Part,
+        reference: ResourceRef,
         resource: String,
         action: Action,
         outcome: Outcome,

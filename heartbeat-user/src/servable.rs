@@ -65,17 +65,19 @@ fn complaint(vip: &Vip, found: &Found, ours: &[IpAddr]) -> Option<String> {
     } = vip;
     if !found.ethernet {
         return Some(format!(
-            "\"{interface}\" is no Ethernet interface (as `lo`, tunnels and PPP are none): no neighbour \
-             asks for addresses there, so {address} could not move\n  name the interface of the network that \
-             clients are in; an address on `lo` (for LVS-DR or anycast) is set up without heartbeat",
+            "\"{interface}\" is no Ethernet interface (as `lo`, tunnels and PPP are none): no \
+             neighbour asks for addresses there, so {address} could not move\n  name the interface \
+             of the network that clients are in; an address on `lo` (for LVS-DR or anycast) is set \
+             up without heartbeat",
         ));
     }
     let ip = address.address;
     let listed = networks::listed(ip, &found.addresses, ours);
     let Some(prefix) = networks::prefix(*address, &found.addresses, ours) else {
         return Some(format!(
-            "address \"{address}\" has no prefix length, and no network of \"{interface}\" holds it, which \
-             has {}\n  write the length, as in \"{}\", or name the interface of its network",
+            "address \"{address}\" has no prefix length, and no network of \"{interface}\" holds \
+             it, which has {}\n  write the length, as in \"{}\", or name the interface of its \
+             network",
             listed.unwrap_or_else(|| format!("no {} network", family(ip))),
             networks::usual(ip)
         ));
@@ -83,7 +85,8 @@ fn complaint(vip: &Vip, found: &Found, ours: &[IpAddr]) -> Option<String> {
     (!prefix.is_host()).then(|| {
         format!(
             "address \"{address}\" is the own or the broadcast address of {}, the network of \
-             \"{interface}\"\n  write an address between the two, or the length of another network, as in \"{}\"",
+             \"{interface}\"\n  write an address between the two, or the length of another \
+             network, as in \"{}\"",
             prefix.network(),
             networks::usual(ip)
         )
@@ -101,9 +104,9 @@ fn oddity(vip: &Vip, found: &Found, ours: &[IpAddr]) -> Option<String> {
     let networks = networks::listed(ip, &found.addresses, ours).filter(|_| judged)?;
     (!networks::hold(ip, &found.addresses, ours)).then(|| {
         format!(
-            "no network of \"{interface}\" holds {address}: it has {networks}\n  clients reach the address only by a \
-             route that leads here: correct the address, or name the interface of its network; it is well if a \
-             router sends it to this network"
+            "no network of \"{interface}\" holds {address}: it has {networks}\n  clients reach the \
+             address only by a route that leads here: correct the address, or name the interface \
+             of its network; it is well if a router sends it to this network"
         )
     })
 }

@@ -52,7 +52,7 @@ pub struct Answer {
 }
 
 /// A report of a client's thread. It goes through a channel, since no thread may wait for a reader.
-enum Report {
+enum ClientEvent {
     Sent(Boottime),
     Answered(usize, Answer),
 }
@@ -60,7 +60,7 @@ enum Report {
 /// The writing end of a client's records, for its threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Pen {
-    report: Sender<Report>,
+    report: Sender<ClientEvent>,
     stop: Arc<AtomicBool>,
 }
 
@@ -73,11 +73,13 @@ impl Pen {
     /// Records that the next request is about to be sent. One thread must call it, before the
     /// answer comes. Returns whether the client still exists.
     pub(crate) fn sent(&self, at: Boottime) -> bool {
-        self.writes() && self.report.send(Report::Sent(at)).is_ok()
+        self.writes() && self.report.send(ClientEvent::Sent(at)).is_ok()
     }
 
     pub(crate) fn answered(&self, number: usize, answer: Answer) -> bool {
-        self.report.send(Report::Answered(number, answer)).is_ok()
+        self.report
+            .send(ClientEvent::Answered(number, answer))
+            .is_ok()
     }
 }
 
@@ -92,7 +94,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Books {
-    reports: Receiver<Report>,
+    reports: Receiver<ClientEvent>,
     records: Vec<Record>,
 }
 
@@ -145,12 +147,12 @@ impl Client {
         let Books { reports, records } = &mut *books;
         for report in reports.try_iter() {
             match report {
-                Report::Sent(sent) => records.push(Record {
+                ClientEvent::Sent(sent) => records.push(Record {
                     sent,
                     answer: None,
                     again: Vec::new(),
                 }),
-                Report::Answered(number, answer) => {
+                ClientEvent::Answered(number, answer) => {
                     // Each datagram is reported as sent before it leaves.
                     match records.get_mut(number) {
                         Some(record) if record.answer.is_none() => record.answer = Some(answer),

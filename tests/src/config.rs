@@ -169,7 +169,8 @@ impl Shared {
             None => append(
                 &mut text,
                 format_args!(
-                    "\n[[vip]]\nname = \"service\"\naddress = \"{}/{}\"\nprefer = {nodes:?}\n\n{extra}",
+                    "\n[[vip]]\nname = \"service\"\naddress = \"{}/{}\"\nprefer = {nodes:?}\n\n\
+                     {extra}",
                     family.vip(),
                     family.prefix_len()
                 ),

@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_ended_is_no_process() {
+    fn ended_process_is_no_process() {
         let line = |state: &str| format!("42 (a) b) {state} 7{} 987 0\n", " 0".repeat(17));
         let (name, one) = parse(&line("S")).expect("a process");
         assert_eq!((name.as_str(), one.started), ("a) b", 987));

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_package_depends_on_is_read() {
+    fn dependencies_of_a_package_are_read() {
         let depends = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-40-cloud-amd64\n  \
                        Recommends: x\n";
         let found: Vec<_> = parse_depends(depends).collect();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_installed_is_read() {
+    fn packages_to_install_are_read() {
         let said = "Reading package lists...\nRemv a [1]\nInst libb (2 Debian:12 [amd64])\n\
                     Inst c (3 Debian:12 [amd64])\nConf libb (2)\n";
         let found: Vec<_> = parse_installed(said).collect();

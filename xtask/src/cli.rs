@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_witness_takes_its_flags_in_any_order() {
+    fn witness_takes_its_flags_in_any_order() {
         let flags = |line: &str| {
             let Task::Load {
                 witness,

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     process,
-    setup::Report,
+    setup::Verbosity,
     unpacked::{self, Store},
     workspace::Workspace,
 };
@@ -21,20 +21,23 @@ use crate::{
 const NAME: &str = "haproxy";
 
 /// Returns the program, and downloads it first if necessary.
-pub(crate) fn provide(workspace: &Workspace, report: Report) -> Result<PathBuf> {
+pub(crate) fn provide(workspace: &Workspace, verbosity: Verbosity) -> Result<PathBuf> {
     let program = match process::find(NAME) {
         Some(installed) => installed,
         None => unpack(workspace)?,
     };
-    if report == Report::Everything {
+    if verbosity == Verbosity::Everything {
         println!("{NAME}: {}", program.display());
     }
     Ok(program)
 }
 
 /// The variable that names the HAProxy for the programs of package `heartbeat-tests`.
-pub(crate) fn variable(workspace: &Workspace, report: Report) -> Result<(&'static str, OsString)> {
-    Ok(("HEARTBEAT_HAPROXY", provide(workspace, report)?.into()))
+pub(crate) fn variable(
+    workspace: &Workspace,
+    verbosity: Verbosity,
+) -> Result<(&'static str, OsString)> {
+    Ok(("HEARTBEAT_HAPROXY", provide(workspace, verbosity)?.into()))
 }
 
 fn unpack(workspace: &Workspace) -> Result<PathBuf> {

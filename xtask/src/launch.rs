@@ -10,7 +10,7 @@ use crate::{
     haproxy,
     objects::{self, Objects},
     peers, root,
-    setup::{self, Report},
+    setup::{self, Verbosity},
     workspace::Workspace,
 };
 
@@ -89,14 +89,14 @@ pub(crate) fn heartbeat(workspace: &Workspace, command: &str, args: Vec<OsString
 
 /// A program of package `heartbeat-tests` as root, in place of this process.
 pub(crate) fn rig(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<()> {
-    setup::rig_tools(Report::Changes)?;
+    setup::rig_tools(Verbosity::Changes)?;
     let mut environment = Vec::new();
     if args.iter().any(|arg| arg == ARTICLE) {
-        setup::resource_tools(Report::Changes)?;
-        environment.push(haproxy::variable(workspace, Report::Changes)?);
+        setup::resource_tools(Verbosity::Changes)?;
+        environment.push(haproxy::variable(workspace, Verbosity::Changes)?);
     }
     if args.iter().any(|arg| arg == PEERS) {
-        environment.push(peers::variable(workspace, Report::Changes)?);
+        environment.push(peers::variable(workspace, Verbosity::Changes)?);
     }
     let built = Built::new(workspace, Profile::Release)?;
     let path = cargo::build_program(workspace, "heartbeat-tests", name, Profile::Release)?;

@@ -31,7 +31,7 @@ use clap::Parser;
 
 use crate::{
     cli::{Cli, Task},
-    setup::Report,
+    setup::Verbosity,
     workspace::Workspace,
 };
 
@@ -49,14 +49,14 @@ fn run(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
         Task::Setup { test, vm } => {
-            setup::toolchain(&workspace, Report::Everything)?;
+            setup::toolchain(&workspace, Verbosity::Everything)?;
             if test {
-                setup::rig_tools(Report::Everything)?;
-                setup::resource_tools(Report::Everything)?;
-                haproxy::provide(&workspace, Report::Everything)?;
+                setup::rig_tools(Verbosity::Everything)?;
+                setup::resource_tools(Verbosity::Everything)?;
+                haproxy::provide(&workspace, Verbosity::Everything)?;
             }
             if vm {
-                vm::setup(&workspace, Report::Everything)?;
+                vm::setup(&workspace, Verbosity::Everything)?;
             }
         }
         Task::Build { debug, release: _ } => {

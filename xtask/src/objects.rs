@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     cargo,
-    setup::{self, Report},
+    setup::{self, Verbosity},
     workspace::Workspace,
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Objects {
 
 /// Builds all outdated objects, after setting up the toolchain if necessary.
 pub(crate) fn build(workspace: &Workspace) -> Result<Objects> {
-    let toolchain = setup::toolchain(workspace, Report::Changes)?;
+    let toolchain = setup::toolchain(workspace, Verbosity::Changes)?;
     let mut command = toolchain.cargo(&toolchain.compiler.cargo, "build", workspace);
     let built = cargo::build(&mut command).with_context(|| {
         format!(

@@ -7,7 +7,7 @@ use std::{ffi::OsString, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
-use crate::{apt::Apt, process, setup::Report, unpacked::Store, workspace::Workspace};
+use crate::{apt::Apt, process, setup::Verbosity, unpacked::Store, workspace::Workspace};
 
 /// The variable that names the directory for the programs of package `heartbeat-tests`.
 const VARIABLE: &str = "HEARTBEAT_PEERS";
@@ -48,14 +48,17 @@ const PRODUCTS: [Product; 4] = [
 ];
 
 /// Downloads and unpacks the products. One that cannot be had is reported, and missing.
-pub(crate) fn variable(workspace: &Workspace, report: Report) -> Result<(&'static str, OsString)> {
+pub(crate) fn variable(
+    workspace: &Workspace,
+    verbosity: Verbosity,
+) -> Result<(&'static str, OsString)> {
     let directory = workspace.tools().join("peers");
     fs::create_dir_all(&directory)
         .with_context(|| format!("could not create {}", directory.display()))?;
     let mut store = Store::new(directory.clone());
     for product in &PRODUCTS {
         match unpack(&mut store, product) {
-            Ok(()) if report == Report::Everything => {
+            Ok(()) if verbosity == Verbosity::Everything => {
                 println!(
                     "{}: {}",
                     product.name,

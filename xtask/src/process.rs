@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_ended() {
+    fn program_that_hangs_is_ended() {
         let start = Instant::now();
         let error =
             run_within(Command::new("sleep").arg("60"), Duration::from_millis(100)).unwrap_err();

@@ -25,7 +25,7 @@ use crate::{
 
 /// The amount of output. Installations are always reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Report {
+pub(crate) enum Verbosity {
     /// Reports also the tools that were found.
     Everything,
     Changes,
@@ -62,7 +62,7 @@ const LINKER_LIBRARIES: [&str; 3] = ["g++", "libzstd-dev", "zlib1g-dev"];
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
 /// The BPF toolchain: the first usable compiler with a linker, or with one that can be built.
-pub(crate) fn toolchain(workspace: &Workspace, report: Report) -> Result<Toolchain> {
+pub(crate) fn toolchain(workspace: &Workspace, verbosity: Verbosity) -> Result<Toolchain> {
     let mut apt = Apt::find();
     let mut tried = Vec::new();
     let mut found = find_or_complete(workspace, apt.as_mut(), &mut tried);
@@ -90,7 +90,7 @@ pub(crate) fn toolchain(workspace: &Workspace, report: Report) -> Result<Toolcha
             compiler::OVERRIDE,
         );
     };
-    if report == Report::Everything {
+    if verbosity == Verbosity::Everything {
         println!("compiler: {}", toolchain.compiler);
         println!("linker: {}", toolchain.linker.display());
     }
@@ -289,22 +289,22 @@ fn has_scapy() -> bool {
 }
 
 /// Ensures the tools of the rig's clusters.
-pub(crate) fn rig_tools(report: Report) -> Result<()> {
-    provide(&RIG_TOOLS, report)
+pub(crate) fn rig_tools(verbosity: Verbosity) -> Result<()> {
+    provide(&RIG_TOOLS, verbosity)
 }
 
 /// Ensures the tools of the tests, beside the rig's.
-pub(crate) fn resource_tools(report: Report) -> Result<()> {
-    provide(&RESOURCE_TOOLS, report)
+pub(crate) fn resource_tools(verbosity: Verbosity) -> Result<()> {
+    provide(&RESOURCE_TOOLS, verbosity)
 }
 
-fn provide(tools: &[TestTool], report: Report) -> Result<()> {
+fn provide(tools: &[TestTool], verbosity: Verbosity) -> Result<()> {
     let mut apt = Apt::find();
     for tool in tools {
         if !(tool.is_there)() {
             install_tool(tool, apt.as_mut())?;
         }
-        if report == Report::Everything {
+        if verbosity == Verbosity::Everything {
             println!("{}: present", tool.name);
         }
     }
@@ -347,12 +347,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_not_installed_again() {
-        provide(&[tool(|| true)], Report::Changes).expect("nothing to do");
+    fn installed_package_is_not_installed_again() {
+        provide(&[tool(|| true)], Verbosity::Changes).expect("nothing to do");
     }
 
     #[test]
-    fn what_cannot_be_had_is_named() {
+    fn package_that_cannot_be_had_is_named() {
         let error = install_tool(&tool(|| false), None).unwrap_err().to_string();
         assert!(
             error.contains("a tool") && error.contains("no-such-package"),

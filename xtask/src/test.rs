@@ -23,7 +23,7 @@ use crate::{
     launch::Built,
     modules::{self, Module},
     objects, root,
-    setup::{self, Report},
+    setup::{self, Verbosity},
     tally::Tally,
     vm,
     workspace::Workspace,
@@ -80,7 +80,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         return summarise(watch(&mut command, io::stdout(), io::stderr())?, strict);
     }
     if selected(|name| [AGENT, RIG].contains(&name)) {
-        setup::resource_tools(Report::Changes)?;
+        setup::resource_tools(Verbosity::Changes)?;
     }
     // The agent embeds the object, and its tests read it.
     let objects = objects::build(workspace)?;
@@ -98,11 +98,11 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         Ok(())
     })?);
     if selected(|name| name == RIG) {
-        setup::rig_tools(Report::Changes)?;
+        setup::rig_tools(Verbosity::Changes)?;
         let heartbeat = agent(workspace, options, &programs)?;
         let built = Built { objects, heartbeat };
         let mut environment = built.environment().to_vec();
-        environment.push(haproxy::variable(workspace, Report::Changes)?);
+        environment.push(haproxy::variable(workspace, Verbosity::Changes)?);
         let (kernel, namespaces): (Vec<_>, Vec<_>) =
             rig.into_iter().partition(|program| program.name == KERNEL);
         for (subject, programs) in [(Subject::Kernel, kernel), (Subject::Namespaces, namespaces)] {
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_is_one_failure_and_a_counted_failure_is_not_counted_twice() {
+    fn crash_is_one_failure_and_a_counted_failure_is_not_counted_twice() {
         assert_eq!(shell("echo 'running 3 tests'; kill -SEGV $$").failed, 1);
         let counted = "echo 'test result: FAILED. 0 passed; 3 failed; 0 ignored'; exit 101";
         assert_eq!(shell(counted).failed, 3);

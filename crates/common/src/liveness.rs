@@ -25,6 +25,6 @@ pub(crate) fn describe_local<P: Packet>(
     packet.write(payload + offset::REPORT, liveness.report)?;
     let voter_set = liveness.voter_set;
     packet.write(payload + offset::CONFIG_VERSION, voter_set.version)?;
-    packet.write(payload + offset::COUNTED_VERSION, voter_set.counted)?;
+    packet.write(payload + offset::CLAIMING_VERSION, voter_set.claiming)?;
     packet.write(payload + offset::VOTERS, voter_set.voters)
 }

@@ -142,17 +142,17 @@ fn take<P: Packet, T: Tables>(
     };
     match heartbeat.tag_is_good(packet, key) {
         Some(true) => {}
-        Some(false) => return refuse(packet, tables, slot.row, arrived_at, Verdict::BadMac),
+        Some(false) => return refuse(packet, tables, slot.row, arrived_at, Verdict::BadTag),
         None => return Verdict::Truncated,
     }
     let verdict = match kind {
         Kind::Probe => match note_probe(packet, tables, payload, slot.row, arrived_at) {
             Some(Verdict::Answered) => packet
                 // This read must precede the answer, which overwrites the field.
-                .read::<u16>(payload + offset::COUNTED_VERSION)
-                .and_then(|counted| {
+                .read::<u16>(payload + offset::CLAIMING_VERSION)
+                .and_then(|claiming| {
                     answer(packet, tables, heartbeat, arrived_at)?;
-                    if tables.local()?.voter_set().votes_on(counted) {
+                    if tables.local()?.voter_set().votes_on(claiming) {
                         vote(packet, tables, heartbeat, slot, *limits, arrived_at)?;
                     } else {
                         abstain(packet, heartbeat)?;
@@ -187,8 +187,8 @@ fn refuse<P: Packet, T: Tables>(
     verdict: Verdict,
 ) -> Verdict {
     if let (Some(row), Some(from)) = (tables.row(row), frame::sender(packet)) {
-        if verdict as u32 == Verdict::BadMac as u32 {
-            row.bad_macs += 1;
+        if verdict as u32 == Verdict::BadTag as u32 {
+            row.bad_tags += 1;
         } else {
             row.unknown_keys += 1;
         }
@@ -303,7 +303,7 @@ fn note_reply<P: Packet, T: Tables>(
     row.control_age_us = packet.read(payload + offset::REASON_AGE)?;
     row.report = packet.read(payload + offset::REPORT)?;
     row.config_version = packet.read(payload + offset::CONFIG_VERSION)?;
-    row.counted_version = packet.read(payload + offset::COUNTED_VERSION)?;
+    row.claiming_version = packet.read(payload + offset::CLAIMING_VERSION)?;
     row.voters = packet.read(payload + offset::VOTERS)?;
     row.health = packet.read(payload + offset::HEALTH)?;
     row.load = packet.read(payload + offset::LOAD)?;

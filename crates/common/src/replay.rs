@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_taken_up_to_the_bound_and_refused_beyond() {
+    fn jump_is_taken_up_to_the_bound_and_refused_beyond() {
         for (highest, window) in [(0, 0), (1, 1), (1 << 40, 1)] {
             let furthest = highest + MAX_JUMP;
             assert_eq!(advance(highest, window, furthest), Some((furthest, 1)));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_of_any_length_keeps_what_is_in_the_window_and_forgets_the_rest() {
+    fn jump_of_any_length_keeps_what_is_in_the_window_and_forgets_the_rest() {
         const FIRST: u64 = 1_000;
         for jump in 1..=2 * WINDOW {
             let jumped = after(&[FIRST, FIRST + jump]);

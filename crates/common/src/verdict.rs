@@ -65,7 +65,7 @@ verdicts! {
     /// The source address is not on the allow-list, or belongs to another node or link.
     UnknownPeer = 13, "drop_unknown_peer", Drop;
     UnknownKey = 14, "drop_unknown_key", Drop;
-    BadMac = 15, "drop_bad_mac", Drop;
+    BadTag = 15, "drop_bad_mac", Drop;
     ReplayedProbe = 16, "drop_replayed_probe", Drop;
     /// A reply to a probe that this incarnation did not send.
     UnsolicitedReply = 17, "drop_unsolicited_reply", Drop;

@@ -85,7 +85,7 @@ fn refused(ballot: u64, micros: u32) -> Answer {
 }
 
 #[test]
-fn a_promise_gives_nobody_the_lease_and_an_accept_does() {
+fn promise_gives_nobody_the_lease_and_an_accept_does() {
     let first = Ballot::new(1, A);
     let mut acceptor = Acceptor::default();
     assert_eq!(acceptor.ask(Operation::Prepare, first), agreed(first));
@@ -99,7 +99,7 @@ fn a_promise_gives_nobody_the_lease_and_an_accept_does() {
 }
 
 #[test]
-fn a_candidate_hears_how_long_the_owner_still_has_and_gets_the_lease_then() {
+fn candidate_learns_the_remaining_time_and_gets_the_lease_then() {
     let (old, new) = (Ballot::new(7, A), Ballot::new(8, B));
     let mut acceptor = Acceptor::held_by(old);
     acceptor.now = LEASE - 2_500;
@@ -133,7 +133,7 @@ fn renewals_keep_the_lease_and_those_that_come_late_do_not_shorten_it() {
 }
 
 #[test]
-fn a_promise_to_one_candidate_shuts_out_the_lower_ballots_of_the_others() {
+fn promise_to_one_candidate_shuts_out_the_lower_ballots_of_the_others() {
     let (low, high) = (Ballot::new(4, B), Ballot::new(5, A));
     let mut acceptor = Acceptor::default();
     assert_eq!(acceptor.ask(Operation::Prepare, low), agreed(low));
@@ -144,7 +144,7 @@ fn a_promise_to_one_candidate_shuts_out_the_lower_ballots_of_the_others() {
 }
 
 #[test]
-fn a_node_that_restarts_takes_its_own_lease_over() {
+fn node_that_restarts_takes_its_own_lease_over() {
     let (before, after) = (Ballot::new(4, A), Ballot::new(9, A));
     let mut acceptor = Acceptor::held_by(before);
     assert_eq!(acceptor.ask(Operation::Prepare, after), agreed(after));
@@ -158,7 +158,7 @@ fn a_node_that_restarts_takes_its_own_lease_over() {
 }
 
 #[test]
-fn a_release_frees_the_group_at_once_for_the_node_that_it_names() {
+fn release_frees_the_group_at_once_for_the_node_that_it_names() {
     let (old, new) = (Ballot::new(1, A), Ballot::new(2, B));
     let mut acceptor = Acceptor::held_by(old);
     let release =
@@ -192,7 +192,7 @@ fn nobody_releases_another_s_lease() {
 }
 
 #[test]
-fn the_time_left_is_rounded_up_and_stops_at_what_an_entry_can_say() {
+fn time_left_is_rounded_up_and_stops_at_what_an_entry_can_say() {
     let owner = Ballot::new(1, A);
     for (left, micros) in [
         (1, 1),
@@ -231,7 +231,7 @@ fn nothing_overflows_at_the_ends_of_the_clock_and_of_the_ballots() {
 }
 
 #[test]
-fn a_ballot_of_round_0_is_as_good_as_any() {
+fn ballot_of_round_0_is_as_good_as_any() {
     let lowest = Ballot::new(0, A);
     assert_eq!(lowest, Ballot(1));
     let mut acceptor = Acceptor::held_by(lowest);
@@ -240,7 +240,7 @@ fn a_ballot_of_round_0_is_as_good_as_any() {
 }
 
 #[test]
-fn an_empty_slot_has_no_owner_and_refuses_any_release() {
+fn empty_slot_has_no_owner_and_refuses_any_release() {
     let mut acceptor = Acceptor::default();
     let answer = acceptor.ask(Operation::Release, Ballot::new(1, A));
     assert_eq!(answer, refused(0, 0));
@@ -274,7 +274,7 @@ fn entry(operation: u8, micros: u32, ballot: Ballot) -> LeaseEntry {
 }
 
 #[test]
-fn a_fair_entry_is_read_as_it_was_meant() {
+fn fair_entry_is_read_as_it_was_meant() {
     let ballot = Ballot::new(3, A);
     let read = Request::read(&entry(2, 60_000, ballot), A, LIMITS, NOW).unwrap();
     assert_eq!(
@@ -297,7 +297,7 @@ fn a_fair_entry_is_read_as_it_was_meant() {
 }
 
 #[test]
-fn a_successor_says_who_it_is_and_whether_somebody_chose_it() {
+fn successor_says_who_it_is_and_whether_somebody_chose_it() {
     for node in [NodeId(0), A, C] {
         let (fit, chosen) = (Successor::fit(node), Successor::chosen(node));
         assert_eq!((fit.node(), chosen.node()), (node, node));
@@ -307,7 +307,7 @@ fn a_successor_says_who_it_is_and_whether_somebody_chose_it() {
 }
 
 #[test]
-fn an_acceptor_abstains_where_it_must() {
+fn acceptor_abstains_where_it_must() {
     let ballot = Ballot::new(3, A);
     let most = (LEASE / 1_000) as u32;
     let read = |entry, from| Request::read(&entry, from, LIMITS, NOW);
@@ -334,7 +334,7 @@ fn an_acceptor_abstains_where_it_must() {
 
 // docs/design/leases.md#rule-2
 #[test]
-fn an_acceptor_that_may_have_forgotten_abstains_until_it_could_have_forgotten_nothing() {
+fn acceptor_that_may_have_forgotten_abstains_until_it_could_have_forgotten_nothing() {
     let limits = Limits {
         votes_from: 1_000,
         ..LIMITS

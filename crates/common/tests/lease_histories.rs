@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn an_acceptor_keeps_its_word(history in any_history()) {
+    fn acceptor_keeps_its_word(history in any_history()) {
         let (mut slot, mut now, mut highest) = (Slot::default(), 0, 0);
         for Step { passes, request } in history {
             now += passes;
@@ -150,7 +150,8 @@ proptest! {
             highest = request.ballot.0;
             prop_assert_eq!(slot.promised, highest);
             if let Some(owner) = old.live_owner(at) {
-                prop_assert_eq!(slot.live_owner(at), Some(owner), "only a release ends a lease early");
+                prop_assert_eq!(slot.live_owner(at), Some(owner), "only a release ends a lease \
+                    early");
                 prop_assert!(slot.expires >= old.expires);
             }
             if request.operation != Operation::Prepare {
@@ -160,14 +161,15 @@ proptest! {
                 if old.owner == slot.owner {
                     prop_assert_eq!(slot.expires, until.max(old.expires));
                 } else {
-                    prop_assert_eq!(slot.expires, until, "a new owner's lease is as long as it asked");
+                    prop_assert_eq!(slot.expires, until, "a new owner's lease is as long as it \
+                        asked");
                 }
             }
         }
     }
 
     #[test]
-    fn a_release_is_granted_for_the_last_granted_ballot_and_bars_it(history in any_history(), again in any_step()) {
+    fn release_is_granted_for_the_last_granted_ballot_and_bars_it(history in any_history(), again in any_step()) {
         let (mut slot, mut now, mut last) = (Slot::default(), 0, None);
         for Step { passes, request } in history {
             now += passes;
@@ -203,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_is_read_only_where_a_vote_can_be_given(
+    fn entry_is_read_only_where_a_vote_can_be_given(
         operation in 0..6u8, micros in prop_oneof![0..4u32, any::<u32>()], round: u64, node in 0..4u16, from in 0..4u16,
         now in 0..20u64, votes_from in 0..20u64, max_lease_ns in prop_oneof![0..4_000u64, any::<u64>()],
     ) {

@@ -170,11 +170,11 @@ const ARRIVALS: &[Case] = &[
         b.b.tables.keys[Key::slot(KEY_ID) as usize].valid = 0;
         b.probe(|_| {})
     }),
-    v4("a wrong key", Verdict::BadMac, |b| {
+    v4("a wrong key", Verdict::BadTag, |b| {
         b.b.tables.keys[Key::slot(KEY_ID) as usize].k0 ^= 1;
         b.probe(|_| {})
     }),
-    v6("no tag", Verdict::BadMac, |b| b.patched(HEARTBEAT, HEADER_LEN, &[0; 8])),
+    v6("no tag", Verdict::BadTag, |b| b.patched(HEARTBEAT, HEADER_LEN, &[0; 8])),
     v4("the same probe again", Verdict::ReplayedProbe, |b| {
         assert_eq!(b.b.receive_at(NOW, &mut b.spec().build()).verdict, Verdict::Answered);
         b.probe(|_| {})
@@ -331,7 +331,7 @@ fn every_frame_that_arrives_ends_as_it_should() {
         assert_eq!(verdict, case.verdict, "{name}");
         let known = matches!(
             verdict,
-            Verdict::UnknownKey | Verdict::BadMac | Verdict::ReplayedProbe | Verdict::Answered
+            Verdict::UnknownKey | Verdict::BadTag | Verdict::ReplayedProbe | Verdict::Answered
         );
         // For a malformed frame the field decides: the kind is checked last.
         if verdict != Verdict::Malformed {
@@ -350,7 +350,7 @@ fn every_frame_that_arrives_ends_as_it_should() {
 fn with_refusal(rows: &[PeerRow], verdict: Verdict, frame: &[u8]) -> Vec<PeerRow> {
     let mut rows = rows.to_vec();
     match verdict {
-        Verdict::BadMac => rows[0].bad_macs += 1,
+        Verdict::BadTag => rows[0].bad_tags += 1,
         Verdict::UnknownKey => rows[0].unknown_keys += 1,
         _ => return rows,
     }

@@ -147,7 +147,7 @@ fn assert_sealed(seen: &Seen) {
 
 /// Each field has a value of its own, so that no field is read from another's place.
 #[test]
-fn a_reply_says_how_its_sender_is_field_by_field() {
+fn reply_says_how_its_sender_is_field_by_field() {
     const NOW_AT_B: u64 = 9_000_000_000;
     for shape in every_shape() {
         let mut trip = Trip::new(shape, 1);
@@ -164,7 +164,7 @@ fn a_reply_says_how_its_sender_is_field_by_field() {
             report: 0x0a0b_0c0d,
             voters: 0x0e0f_1011,
             config_version: 0x1213,
-            counted_version: 0x1212,
+            claiming_version: 0x1212,
             ..trip.b.tables.local
         };
         trip.stamp(NOW);
@@ -179,7 +179,7 @@ fn a_reply_says_how_its_sender_is_field_by_field() {
         assert_eq!(row.state, NodeState::Standby as u16);
         assert_eq!(row.report, 0x0a0b_0c0d);
         assert_eq!(row.voters, 0x0e0f_1011);
-        assert_eq!((row.config_version, row.counted_version), (0x1213, 0x1212));
+        assert_eq!((row.config_version, row.claiming_version), (0x1213, 0x1212));
     }
 }
 
@@ -205,7 +205,7 @@ fn round_trips_of_successive_probes_have_places_of_their_own() {
 
 proptest! {
     #[test]
-    fn a_stamped_probe_says_when_it_left_and_how_its_sender_is(
+    fn stamped_probe_says_when_it_left_and_how_its_sender_is(
         shape in any_shape(), content: u64, now in 1..u64::MAX, age in 0..10_000_000_000u64,
     ) {
         let mut trip = Trip::new(shape, content);
@@ -229,7 +229,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reply_is_the_probe_turned_around(
+    fn reply_is_the_probe_turned_around(
         shape in any_shape(), content: u64, arrived in 1..u64::MAX / 2, spent in 0..1_000_000u64,
         abstains in prop::bool::weighted(0.2),
     ) {
@@ -279,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn the_whole_way_records_the_round_trip_without_the_stay(
+    fn whole_way_records_the_round_trip_without_the_stay(
         shape in any_shape(), content: u64, out in 0..9_000_000u64, stay in 0..9_000_000u64,
         back in 0..9_000_000u64, b_clock in 1..u64::MAX / 2,
     ) {
@@ -428,7 +428,7 @@ fn padding_behind_the_datagram_is_left_alone() {
 
 /// RFC 768: a UDP checksum of zero is sent as all ones, because zero means "none".
 #[test]
-fn a_checksum_of_zero_is_sent_as_ones() {
+fn checksum_of_zero_is_sent_as_ones() {
     for family in [Family::V4, Family::V6] {
         let shape = Shape {
             family,

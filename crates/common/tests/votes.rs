@@ -74,7 +74,7 @@ fn granted(entry: LeaseEntry) -> LeaseEntry {
 }
 
 #[test]
-fn the_votes_reach_the_agent_that_asked() {
+fn votes_reach_the_agent_that_asked() {
     let (mut a, mut b) = pair(Family::V4);
     let owned = [
         ask(WEB, Operation::Prepare, of_b(9)),
@@ -109,7 +109,7 @@ fn the_votes_reach_the_agent_that_asked() {
 }
 
 #[test]
-fn a_refusal_says_whose_lease_it_is_and_for_how_long() {
+fn refusal_says_whose_lease_it_is_and_for_how_long() {
     let (mut a, mut b) = pair(Family::V6);
     let own = Endpoint {
         ifindex: LOOPBACK,
@@ -133,7 +133,7 @@ fn a_refusal_says_whose_lease_it_is_and_for_how_long() {
 }
 
 #[test]
-fn the_agent_is_woken_for_all_but_renewals() {
+fn agent_is_woken_for_all_but_renewals() {
     let renewal = ask(WEB, Operation::Renew, of_a(1));
     let of = |operation| ask(MAIL, operation, of_a(1));
     let cases = [
@@ -173,7 +173,7 @@ fn only_a_fresh_reply_tells_of_votes() {
     };
     let mut forged = frame.clone();
     *forged.last_mut().unwrap() ^= 1;
-    assert_eq!(tells(NOW, forged, Verdict::BadMac), 0);
+    assert_eq!(tells(NOW, forged, Verdict::BadTag), 0);
     assert_eq!(tells(NOW, frame.clone(), Verdict::Recorded), 1);
     assert_eq!(tells(NOW, frame, Verdict::ReplayedReply), 0);
 
@@ -187,7 +187,7 @@ fn only_a_fresh_reply_tells_of_votes() {
 }
 
 #[test]
-fn a_granted_release_wakes_the_agents_that_might_want_the_group() {
+fn granted_release_wakes_the_agents_that_might_want_the_group() {
     let (mut a, mut b) = pair(Family::V4);
     reply(&mut a, &mut b, NOW, &[ask(WEB, Operation::Accept, of_a(1))]);
     let release = LeaseEntry {
@@ -207,7 +207,7 @@ fn a_granted_release_wakes_the_agents_that_might_want_the_group() {
 }
 
 #[test]
-fn a_replayed_or_forged_probe_moves_no_slot() {
+fn replayed_or_forged_probe_moves_no_slot() {
     let (mut a, mut b) = pair(Family::V4);
     let accept = [ask(WEB, Operation::Accept, of_a(1))];
     let original = probe(&mut a, &b, NOW, &accept);
@@ -222,7 +222,7 @@ fn a_replayed_or_forged_probe_moves_no_slot() {
     *forged.last_mut().unwrap() ^= 1;
     for (mut frame, verdict) in [
         (original, Verdict::ReplayedProbe),
-        (forged, Verdict::BadMac),
+        (forged, Verdict::BadTag),
     ] {
         assert_eq!(b.receive_at(later, &mut frame).verdict, verdict);
         assert_eq!(b.tables.slots, slots);
@@ -230,8 +230,8 @@ fn a_replayed_or_forged_probe_moves_no_slot() {
 }
 
 #[test]
-fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() {
-    for (version, counted, votes) in [
+fn acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() {
+    for (version, claiming, votes) in [
         (1, 1, true),
         (5, 5, true),
         (5, 4, true),
@@ -246,15 +246,15 @@ fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() 
     ] {
         let (mut a, mut b) = pair(Family::V4);
         b.tables.local.config_version = version;
-        a.tables.local.counted_version = counted;
+        a.tables.local.claiming_version = claiming;
         let accept = ask(WEB, Operation::Accept, of_a(1));
         let seen = Seen::of(&reply(&mut a, &mut b, NOW, &[accept]));
         if votes {
-            assert_eq!(seen.leases(), [granted(accept)], "{version} {counted}");
+            assert_eq!(seen.leases(), [granted(accept)], "{version} {claiming}");
         } else {
             // The entry as requested, and without a vote.
-            assert_eq!(seen.leases(), [accept], "{version} {counted}");
-            assert!(b.tables.slots.is_empty(), "{version} {counted}");
+            assert_eq!(seen.leases(), [accept], "{version} {claiming}");
+            assert!(b.tables.slots.is_empty(), "{version} {claiming}");
         }
         // The reply still proves that the node is alive, and has the reason.
         assert_eq!(seen.header().liveness.voter_set.version, version);
@@ -262,7 +262,7 @@ fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() 
 }
 
 #[test]
-fn an_acceptor_without_room_for_another_group_abstains() {
+fn acceptor_without_room_for_another_group_abstains() {
     let (mut a, mut b) = pair(Family::V4);
     let full = (0..MAX_GROUPS as u16).map(|group| (GroupId(group), Default::default()));
     b.tables.slots = full.collect();
@@ -274,7 +274,7 @@ fn an_acceptor_without_room_for_another_group_abstains() {
 }
 
 #[test]
-fn an_unsaid_vote_is_not_taken_from_the_asker() {
+fn unsaid_vote_is_not_taken_from_the_asker() {
     let (mut a, mut b) = pair(Family::V4);
     let claimed = LeaseEntry {
         vote: Vote::Granted as u8,
@@ -309,7 +309,7 @@ fn from_itself(node: &Node, sequence: u64, entries: &[LeaseEntry]) -> Vec<u8> {
 
 // docs/design/leases.md#rule-3
 #[test]
-fn a_node_asks_its_own_acceptor_by_the_loopback_interface() {
+fn node_asks_its_own_acceptor_by_the_loopback_interface() {
     let mut node = alone();
     let entry = ask(WEB, Operation::Accept, of_a(1));
     let mut frame = from_itself(&node, 1, &[entry]);
@@ -327,7 +327,7 @@ fn a_node_asks_its_own_acceptor_by_the_loopback_interface() {
 }
 
 #[test]
-fn a_frame_from_itself_is_a_forgery_on_a_link() {
+fn frame_from_itself_is_a_forgery_on_a_link() {
     let mut node = alone();
     node.tables.ifindex = node.at.ifindex;
     let mut frame = from_itself(&node, 1, &[ask(WEB, Operation::Accept, of_a(1))]);
@@ -340,7 +340,7 @@ fn a_frame_from_itself_is_a_forgery_on_a_link() {
 }
 
 #[test]
-fn a_peer_does_not_come_by_the_loopback_interface() {
+fn peer_does_not_come_by_the_loopback_interface() {
     let mut node = alone();
     let mut peer = Node::new(Endpoint::of(2, Family::V4), &[node.at]);
     let mut frame = probe(
@@ -359,7 +359,7 @@ fn a_peer_does_not_come_by_the_loopback_interface() {
 }
 
 #[test]
-fn a_node_without_an_entry_for_itself_takes_nothing_from_itself() {
+fn node_without_an_entry_for_itself_takes_nothing_from_itself() {
     let at = Endpoint::of(1, Family::V4);
     let mut node = Node::new(at, &[]);
     node.tables.ifindex = LOOPBACK;

@@ -32,9 +32,9 @@ prop_compose! {
         (state, health, load) in any::<(u8, u16, u16)>(),
         (groups_owned, config_generation) in any::<(u16, u32)>(),
         (pulse_age_us, control_age_us, report) in any::<(u32, u32, u32)>(),
-        (version, counted, voters) in any::<(u16, u16, u32)>(),
+        (version, claiming, voters) in any::<(u16, u16, u32)>(),
     ) -> Liveness {
-        let voter_set = VoterSet { version, counted, voters };
+        let voter_set = VoterSet { version, claiming, voters };
         Liveness { state, health, load, groups_owned, config_generation, pulse_age_us, control_age_us, report, voter_set }
     }
 }
@@ -89,7 +89,7 @@ fn lease_at(payload: &[u8], index: usize) -> LeaseEntry {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded((header, leases) in any_heartbeat()) {
+    fn heartbeat_is_decoded_as_it_was_encoded((header, leases) in any_heartbeat()) {
         let payload = heartbeat(&header, &leases, Some(KEY));
         prop_assert_eq!(payload.len(), wire::len(leases.len()));
         prop_assert_eq!(Header::decode(&payload), Ok(header));
@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn the_tag_is_siphash_of_all_before_it((header, leases) in any_heartbeat()) {
+    fn tag_is_siphash_of_all_before_it((header, leases) in any_heartbeat()) {
         let payload = heartbeat(&header, &leases, Some(KEY));
         let (covered, tag) = payload.split_at(wire::authenticated_len(leases.len()));
         prop_assert_eq!(tag, reference_tag(covered));
@@ -176,7 +176,7 @@ fn only_version_1_is_read() {
 }
 
 #[test]
-fn a_newer_version_is_told_from_a_malformed_one_even_when_its_lengths_differ() {
+fn newer_version_is_told_from_a_malformed_one_even_when_its_lengths_differ() {
     let mut payload = golden_bytes();
     payload[offset::VERSION] = 2;
     payload[offset::LEASE_COUNT] = 200;
@@ -195,7 +195,7 @@ fn only_probe_and_reply_are_kinds() {
 }
 
 #[test]
-fn a_lease_count_that_the_length_contradicts_is_refused() {
+fn lease_count_that_the_length_contradicts_is_refused() {
     for count in 0..=u8::MAX {
         let expected = match count {
             0 => Err(WireError::TrailingBytes),
@@ -218,7 +218,7 @@ fn only_the_magic_begins_a_heartbeat() {
 }
 
 #[test]
-fn an_unknown_node_state_survives_but_is_trusted_with_nothing() {
+fn unknown_node_state_survives_but_is_trusted_with_nothing() {
     let header = decode_with(offset::STATE, 99).unwrap();
     assert_eq!(header.liveness.state, 99);
     assert_eq!(NodeState::from_wire(99), NodeState::Responder);
@@ -301,7 +301,7 @@ fn version_1_is_these_bytes() {
             report: 0x9192_9394,
             voter_set: VoterSet {
                 version: 0x0a01,
-                counted: 0x0a00,
+                claiming: 0x0a00,
                 voters: 0xa1a2_a3a4,
             },
         },

@@ -44,7 +44,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_number_needs_a_unit_and_a_unit_a_number() {
+    fn number_needs_a_unit_and_a_unit_a_number() {
         assert_eq!(parse("500us"), Some(Duration::from_micros(500)));
         assert_eq!(parse("10ms"), Some(Duration::from_millis(10)));
         assert_eq!(parse("0s"), Some(Duration::ZERO));
@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back(micros in 1_u64..u64::MAX / 1_000) {
+        fn duration_that_is_shown_reads_back(micros in 1_u64..u64::MAX / 1_000) {
             let duration = Duration::from_micros(micros);
             prop_assert_eq!(parse(&Show(duration).to_string()), Some(duration));
         }

@@ -28,8 +28,8 @@ impl Harm {
             Self::Disk => "a disk or volume that two nodes write to is destroyed",
             Self::Export => "two nodes that export the same storage destroy what is on it",
             Self::Database => {
-                "two servers on the same files destroy them, and two on files of their own each take \
-                 writes that the other never gets"
+                "two servers on the same files destroy them, and two on files of their own each \
+                 take writes that the other never gets"
             }
             Self::Machine => "two copies of one machine destroy its disks",
             Self::Stated => "the configuration says that it is exclusive",
@@ -43,9 +43,9 @@ impl Harm {
             _ => "; write exclusive = false in the resource if two at a time do no harm",
         };
         format!(
-            "leave it to a cluster manager that fences nodes, which this one does not yet; or, if its \
-             storage lets one node in at a time or the harm is accepted, write accept_double_run = true \
-             in group {group}{unless}"
+            "leave it to a cluster manager that fences nodes, which this one does not yet; or, if \
+             its storage lets one node in at a time or the harm is accepted, write \
+             accept_double_run = true in group {group}{unless}"
         )
     }
 }
@@ -55,10 +55,10 @@ pub fn danger(subject: &str, harms: &[Harm]) -> String {
     let mut words: Vec<&str> = harms.iter().map(|harm| harm.words()).collect();
     words.dedup();
     format!(
-        "{subject} must never run on two nodes at a time, and nothing here keeps it from that: another \
-         node starts it as soon as the lease has ended, and a node that was cut off goes on with it \
-         until its stop is done (up to stop_timeout), or for ever if its agent is dead or the stop \
-         fails; {}",
+        "{subject} must never run on two nodes at a time, and nothing here keeps it from that: \
+         another node starts it as soon as the lease has ended, and a node that was cut off goes \
+         on with it until its stop is done (up to stop_timeout), or for ever if its agent is dead \
+         or the stop fails; {}",
         words.join(", ")
     )
 }
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_of_exclusive_storage_is_exclusive_whoever_provides_it() {
+    fn agent_of_exclusive_storage_is_exclusive_whoever_provides_it() {
         for name in [
             "LVM",
             "LVM-activate",
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_of_something_else_is_not_exclusive() {
+    fn agent_of_something_else_is_not_exclusive() {
         for name in [
             "apache",
             "nginx",
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_is_exclusive_unless_several_nodes_may_mount_it() {
+    fn file_system_is_exclusive_unless_several_nodes_may_mount_it() {
         let mounted = |fstype: &str, options: &str| {
             agent("Filesystem", &[("fstype", fstype), ("options", options)])
         };
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_exclusive_by_its_name_without_instance_and_version() {
+    fn unit_is_exclusive_by_its_name_without_instance_and_version() {
         for name in [
             "postgresql.service",
             "postgresql@15-main.service",
@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_exclusive_also_behind_a_wrapper() {
+    fn program_is_exclusive_also_behind_a_wrapper() {
         assert_eq!(
             program("/usr/lib/postgresql/15/bin/postgres -D /data"),
             Some(Harm::Database)

@@ -44,8 +44,8 @@ fn judge(mode: u32, owner: u32, path: &Path, forbidden: u32) -> Result<(), Probl
     let problem = |remedy: &str| Problem {
         location: path.display().to_string(),
         message: format!(
-            "it belongs to user {owner} and has mode {mode:04o}, so that others than root may change \
-             the configuration, and the programs in it run as root"
+            "it belongs to user {owner} and has mode {mode:04o}, so that others than root may \
+             change the configuration, and the programs in it run as root"
         ),
         remedy: format!("run `{remedy} {}`, and see who wrote it", path.display()),
     };

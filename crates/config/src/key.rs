@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_is_the_active_key() {
+    fn first_line_is_the_active_key() {
         let key_a = SipKey::from_bytes(std::array::from_fn(|i| i as u8));
         let keys = parse(&format!("# old and new\n\n 7 {A} # new\r\n0 {B}\n")).unwrap();
         assert_eq!(keys.active, (7, key_a));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_tells_sets_of_keys_apart_and_not_their_order() {
+    fn mark_tells_sets_of_keys_apart_and_not_their_order() {
         let mark = |text: &str| parse(text).unwrap().mark();
         let (a, b) = (format!("1 {A}\n"), format!("2 {B}\n"));
         let both = mark(&format!("{a}{b}"));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_refused() {
+    fn file_that_others_may_read_is_refused() {
         let path = std::env::temp_dir().join(format!("heartbeat-key-{}", std::process::id()));
         let key = SipKey::from_bytes([7; KEY_LEN]);
         fs::write(&path, file_text(&[(1, key)])).unwrap();

@@ -25,8 +25,9 @@ pub enum Unmixable {
     #[error("the new file is not valid TOML")]
     New,
     #[error(
-        "the new file leaves no room for this node's own settings (node, instance and key of [cluster], \
-         and [paths])\n  write each of them on a line of its own, below the header of its table"
+        "the new file leaves no room for this node's own settings (node, instance and key of \
+         [cluster], and [paths])\n  write each of them on a line of its own, below the header of \
+         its table"
     )]
     NoRoom,
 }

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_short_plain_and_no_key() {
+    fn shown_value_is_short_and_plain_and_no_key() {
         assert_eq!(quoted("eth0"), "\"eth0\"");
         assert_eq!(shown("a\nb\u{7}"), "a\\nb\\u{7}");
         assert_eq!(
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_name_is_near() {
+    fn nearest_name_is_near() {
         let known = ["interval", "timeout", "on"];
         assert_eq!(nearest("intervall", known), Some("interval"));
         assert_eq!(nearest("Timeout", known), Some("timeout"));

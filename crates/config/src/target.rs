@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_and_a_port_make_a_target() {
+    fn address_and_a_port_make_a_target() {
         for (text, meant) in [
             ("127.0.0.1:80", "127.0.0.1:80"),
             ("localhost:5432", "127.0.0.1:5432"),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn url_is_taken_apart() {
         let parts = |text: &str| {
             let target = http(text).unwrap();
             (target.address.to_string(), target.host, target.path)

@@ -144,8 +144,8 @@ fn homeless(group: &Group, stated: &Stated<'_>, nodes: &[Node], kinds: &[String]
         stated.section.problem(
             stated.at,
             format!(
-                "no node that may serve it has room for its demand: {kind} = {demand}, while node {} \
-                 has {kind} = {capacity}",
+                "no node that may serve it has room for its demand: {kind} = {demand}, while node \
+                 {} has {kind} = {capacity}",
                 quoted(&node.name)
             ),
             "lower the demand, or correct the nodes' capacity",

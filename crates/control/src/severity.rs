@@ -58,11 +58,11 @@ impl EventKind {
     /// The severity of the event in the log.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Started | Self::Stopping | Self::Parting => Severity::Notice,
+            Self::Started | Self::Stopping | Self::GracefulRestart => Severity::Notice,
             Self::Link { to, .. } if to == "down" => Severity::Warning,
             Self::Link { .. } | Self::Resource { .. } => Severity::Info,
             Self::Peer { to, .. } => peer(to),
-            Self::Deaf { deaf, .. } => fault(*deaf),
+            Self::LocalStall { began, .. } => fault(*began),
             Self::Starved { .. } | Self::Refused { .. } | Self::Outdated { .. } => {
                 Severity::Warning
             }
@@ -107,8 +107,8 @@ impl EventKind {
             Self::Vip { vip, .. } => vip,
             Self::Started
             | Self::Stopping
-            | Self::Parting
-            | Self::Deaf { .. }
+            | Self::GracefulRestart
+            | Self::LocalStall { .. }
             | Self::Starved { .. }
             | Self::Quorum { .. }
             | Self::SocketGuard { .. }
@@ -128,7 +128,7 @@ impl EventKind {
             | Self::SocketGuard { state, .. }
             | Self::Resource { state, .. } => state.clone(),
             Self::ResourceFailed { action, .. } => action.clone(),
-            Self::Deaf { deaf: is, .. } | Self::Quorum { quorate: is, .. } => is.to_string(),
+            Self::LocalStall { began: is, .. } | Self::Quorum { quorate: is, .. } => is.to_string(),
             Self::Health { well, .. } => well.to_string(),
             Self::Decided { what, .. } => what.clone(),
             Self::Group {
@@ -148,10 +148,10 @@ impl EventKind {
         match self {
             Self::Started => "started",
             Self::Stopping => "stopping",
-            Self::Parting => "parting",
+            Self::GracefulRestart => "parting",
             Self::Link { .. } => "link",
             Self::Peer { .. } => "peer",
-            Self::Deaf { .. } => "deaf",
+            Self::LocalStall { .. } => "deaf",
             Self::Starved { .. } => "starved",
             Self::Quorum { .. } => "quorum",
             Self::Interface { .. } => "interface",

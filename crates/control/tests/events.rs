@@ -200,13 +200,13 @@ const EVENTS: &[(&str, Severity, &str)] = &[
     (
         r#""event":"group","group":"db","state":"barred","resource":"postgres""#,
         Warning,
-        "group db: banned from this node after failures of postgres; `heartbeat cleanup` \
+        "group db: barred from this node after failures of postgres; `heartbeat cleanup` \
          clears them",
     ),
     (
         r#""event":"group","group":"db","state":"fit""#,
         Notice,
-        "group db: no longer banned from this node",
+        "group db: no longer barred from this node",
     ),
     (
         r#""event":"group","group":"db","state":"blocked","resource":"postgres""#,
@@ -347,11 +347,11 @@ const EVENTS: &[(&str, Severity, &str)] = &[
     (
         r#""event":"outdated","node":"b","by":"c""#,
         Warning,
-        "node b: heartbeats rejected by c (older incarnation than heard before): its clock was \
+        "node b: heartbeats rejected by c (older incarnation than received before): its clock was \
          set back and its state directory was lost; set the clock and restart its agent",
     ),
     (
-        r#""event":"refused","node":"b","link":0,"bad_macs":0,"unknown_keys":49,"from":"02:00:00:00:00:01""#,
+        r#""event":"refused","node":"b","link":0,"bad_tags":0,"bad_macs":0,"unknown_keys":49,"from":"02:00:00:00:00:01""#,
         Warning,
         "node b: link 0: 49 heartbeats rejected (unknown key), 0 rejected (bad \
          authentication tag); last sender 02:00:00:00:00:01: key files differ, or an attacker \

@@ -58,7 +58,7 @@ macro_rules! numbers {
 numbers! {
     /// The index of an acceptor: 0 is this node's own, and the acceptors of the peers follow in the
     /// order of their rows.
-    Seat
+    AcceptorIndex
     /// The index of a kind of capacity, which groups demand and nodes have.
     KindIndex
     /// The index of a resource in its group, in the order of starting.
@@ -80,7 +80,7 @@ impl Number for LinkId {
     }
 }
 
-impl Seat {
+impl AcceptorIndex {
     /// This node's own acceptor.
     pub const OWN: Self = Self(0);
 

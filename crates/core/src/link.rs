@@ -75,7 +75,7 @@ pub struct Silence {
 /// The result of one check of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    Heard,
+    Answered,
     /// Nothing is overdue, or too few probes have left for a decision.
     Waiting,
     Overdue,
@@ -165,7 +165,7 @@ impl LinkDetector {
     pub fn observe(&mut self, row: &PeerRow, now: Boottime, timing: &Timing) -> Finding {
         let finding = self.find(row, now, timing);
         match finding {
-            Finding::Heard => self.state = LinkState::Up,
+            Finding::Answered => self.state = LinkState::Up,
             Finding::Overdue if self.state == LinkState::Up => self.state = LinkState::Suspect,
             Finding::Silent(_) => self.state = LinkState::Down,
             Finding::Waiting | Finding::Overdue | Finding::Stalled { .. } => {}
@@ -181,7 +181,7 @@ impl LinkDetector {
             .and_then(|unanswered| deadline(&unanswered, last_reply, timing));
         let Some(unanswered) = self.unanswered else {
             return match last_reply {
-                Some(at) if now.since(at) <= timing.timeout => Finding::Heard,
+                Some(at) if now.since(at) <= timing.timeout => Finding::Answered,
                 _ => Finding::Waiting,
             };
         };
@@ -233,7 +233,7 @@ impl LinkDetector {
             return Finding::Overdue;
         }
         match last_reply(row) {
-            Some(at) if now.since(at) <= timing.timeout => Finding::Heard,
+            Some(at) if now.since(at) <= timing.timeout => Finding::Answered,
             _ => Finding::Waiting,
         }
     }

@@ -83,7 +83,7 @@ pub struct Membership {
     digest: u32,
     /// The list of the claims. `None` while this node must not claim: it does not know yet whether
     /// claims may use `list`.
-    counted: Option<Voters>,
+    claiming: Option<Voters>,
     /// The longest time for which a lease that was granted earlier may still last, on any node's
     /// clock.
     settle: Duration,
@@ -94,12 +94,12 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Creates the membership of a node whose acceptor uses `list` and whose claims use `counted`.
+    /// Creates the membership of a node whose acceptor uses `list` and whose claims use `claiming`.
     /// `max_lease` is the longest lease that any acceptor grants.
     pub fn new(
         local: NodeId,
         list: Voters,
-        counted: Option<Voters>,
+        claiming: Option<Voters>,
         max_lease: Duration,
         drift_ppm: u32,
     ) -> Self {
@@ -111,7 +111,7 @@ impl Membership {
             local,
             digest: list.digest(),
             list,
-            counted,
+            claiming,
             settle: max_lease.saturating_add(margin),
             confirmed: Vec::new(),
             in_use: false,
@@ -130,13 +130,13 @@ impl Membership {
     }
 
     /// The list of the claims. `None` while this node must not claim.
-    pub fn counted(&self) -> Option<&Voters> {
-        self.counted.as_ref()
+    pub fn claiming(&self) -> Option<&Voters> {
+        self.claiming.as_ref()
     }
 
     /// Whether claims and acceptor use the same list.
     pub fn is_settled(&self) -> bool {
-        self.counted.as_ref().map(|counted| counted.version) == Some(self.list.version)
+        self.claiming.as_ref().map(|claiming| claiming.version) == Some(self.list.version)
     }
 
     /// Whether a node is known to claim leases by the acceptor's list already.
@@ -148,17 +148,20 @@ impl Membership {
     pub fn voter_set(&self) -> VoterSet {
         VoterSet {
             version: self.list.version,
-            counted: self.counted.as_ref().map_or(0, |counted| counted.version),
+            claiming: self
+                .claiming
+                .as_ref()
+                .map_or(0, |claiming| claiming.version),
             voters: self.digest,
         }
     }
 
     /// Records the voter set in an answer of `node`. The answer arrived at `now` or earlier.
-    pub fn hear(&mut self, node: NodeId, said: VoterSet, now: Boottime) {
-        if (said.version, said.voters) != (self.list.version, self.digest) {
+    pub fn observe(&mut self, node: NodeId, seen: VoterSet, now: Boottime) {
+        if (seen.version, seen.voters) != (self.list.version, self.digest) {
             return;
         }
-        self.in_use |= said.counted == said.version;
+        self.in_use |= seen.claiming == seen.version;
         if self.confirmed.iter().all(|(known, _)| *known != node) {
             self.confirmed.push((node, now));
         }
@@ -169,7 +172,7 @@ impl Membership {
         if self.is_settled() {
             return false;
         }
-        self.hear(self.local, self.voter_set(), now);
+        self.observe(self.local, self.voter_set(), now);
         if self.in_use {
             return true;
         }
@@ -180,7 +183,7 @@ impl Membership {
                 .map(|(_, at)| *at)
         };
         let long = |node: &NodeId| since(node).is_some_and(|at| now.since(at) >= self.settle);
-        match &self.counted {
+        match &self.claiming {
             Some(old) => old.nodes.iter().filter(|node| long(node)).count() >= old.majority(),
             // Each of these nodes has checked that every majority of its older list contains a node
             // of this list. All nodes of this list abstain on claims by such older lists.
@@ -190,6 +193,6 @@ impl Membership {
 
     /// Makes the claims use the acceptor's list from now on.
     pub fn settle(&mut self) {
-        self.counted = Some(self.list.clone());
+        self.claiming = Some(self.list.clone());
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct AddressNetwork {
     /// The links whose interfaces carry addresses.
     pub(crate) links: LinkSet,
     /// Whether all addresses are on such interfaces, so that heartbeats test their network.
-    pub(crate) heard_on: bool,
+    pub(crate) carries_probes: bool,
 }
 
 /// The networks of all groups.
@@ -32,10 +32,10 @@ pub(crate) fn networks(
         let members = constraints.train(group);
         let plans = || members.iter().filter_map(|member| plans.get(*member));
         let links = plans().fold(LinkSet::default(), |all, plan| all.and(plan.links));
-        let heard_on = !plans().any(|plan| plan.beside_links);
+        let carries_probes = !plans().any(|plan| plan.beside_links);
         AddressNetwork {
             links,
-            heard_on,
+            carries_probes,
             members,
         }
     };
@@ -46,12 +46,12 @@ impl AddressNetwork {
     /// The reach of a peer, according to its report and its heartbeats.
     pub(crate) fn of_peer(&self, peer: &Peer) -> Reach {
         let broken = |member: &GroupIndex| {
-            let said = peer.report.groups.get(*member);
-            said.is_some_and(|said| said.broken)
+            let report = peer.report.groups.get(*member);
+            report.is_some_and(|report| report.broken)
         };
         if self.members.iter().any(broken) {
             Reach::Broken
-        } else if self.links.meets(peer.said.cut_off) {
+        } else if self.links.meets(peer.last_reply.cut_off) {
             Reach::Silent
         } else {
             Reach::Whole

@@ -10,7 +10,7 @@ use heartbeat_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    index::{GroupIndex, PeerIndex, Seat},
+    index::{AcceptorIndex, GroupIndex, PeerIndex},
     index_vec::{ByGroup, IndexVec},
     network::AddressNetwork,
     peer::Peer,
@@ -56,9 +56,9 @@ impl<'a> Observation<'a> {
     }
 
     /// The index of a peer's acceptor.
-    pub(crate) fn acceptor(&self, node: NodeId) -> Option<Seat> {
+    pub(crate) fn acceptor(&self, node: NodeId) -> Option<AcceptorIndex> {
         let peer = self.peers.position(|peer| peer.node == node)?;
-        Some(Seat::of_peer(peer))
+        Some(AcceptorIndex::of_peer(peer))
     }
 
     /// Whether a peer's agent runs without a current report that it is ready for this group: see

@@ -13,7 +13,7 @@ use crate::{
     index::{GroupIndex, RowNumber},
     index_vec::IndexVec,
     link::{LinkDetector, LinkState, last_reply},
-    report::{GroupReport, Report, Reported},
+    report::{GroupReport, GroupReports, Reported},
     timing::Timing,
 };
 
@@ -69,7 +69,7 @@ impl PeerState {
 
 /// The liveness data of a peer's last reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct LastReply {
     pub at: Option<Boottime>,
     pub state: NodeState,
     /// The peer's checks that fail.
@@ -99,11 +99,11 @@ pub struct Peer {
     pub first_row: RowNumber,
     pub links: IndexVec<LinkId, LinkDetector>,
     pub state: PeerState,
-    pub said: Said,
+    pub last_reply: LastReply,
     /// The time since which the peer could own a group, without interruption.
     pub fit_since: Option<Boottime>,
     /// The peer's last report.
-    pub report: Report,
+    pub report: GroupReports,
     /// The peer only votes, and needs no agent.
     witness: bool,
 }
@@ -117,8 +117,8 @@ impl Peer {
             first_row,
             links: vec![LinkDetector::default(); links].into(),
             state: PeerState::default(),
-            said: Said::default(),
-            report: Report::default(),
+            last_reply: LastReply::default(),
+            report: GroupReports::default(),
         }
     }
 
@@ -129,8 +129,10 @@ impl Peer {
 
     /// The peer's report about the group with this index.
     pub(crate) fn reported(&self, group: GroupIndex) -> Reported {
-        let Self { said, report, .. } = self;
-        if said.report == 0 {
+        let Self {
+            last_reply, report, ..
+        } = self;
+        if last_reply.report == 0 {
             // The peer has no report.
             return Reported {
                 current: true,
@@ -138,8 +140,9 @@ impl Peer {
             };
         }
         Reported {
-            current: (report.number, report.incarnation) == (said.report, said.incarnation),
-            said: report.groups.get(group).copied().unwrap_or_default(),
+            current: (report.number, report.incarnation)
+                == (last_reply.report, last_reply.incarnation),
+            report: report.groups.get(group).copied().unwrap_or_default(),
             ..Reported::default()
         }
     }
@@ -149,15 +152,17 @@ impl Peer {
     /// its resources run there.
     pub(crate) fn lacks(&self, group: GroupIndex) -> bool {
         use PeerState::{Draining, Suspect, Unhealthy, Up};
-        let Self { said, report, .. } = self;
+        let Self {
+            last_reply, report, ..
+        } = self;
         let runs = matches!(self.state, Up | Suspect | Unhealthy | Draining) && !self.witness;
         let of_group = report.groups.get(group);
-        let ready = |said: &GroupReport| !said.unknown && !said.settling;
-        let has = match said.report {
+        let ready = |group: &GroupReport| !group.unknown && !group.settling;
+        let has = match last_reply.report {
             // The peer has no report.
             0 => of_group.is_none_or(ready),
             number => {
-                (report.number, report.incarnation) == (number, said.incarnation)
+                (report.number, report.incarnation) == (number, last_reply.incarnation)
                     && of_group.is_some_and(ready)
             }
         };
@@ -167,11 +172,11 @@ impl Peer {
     /// Records the liveness data of a new reply.
     pub fn listen(&mut self, row: &PeerRow) {
         let at = last_reply(row);
-        if at > self.said.at {
+        if at > self.last_reply.at {
             let pulse_age = Duration::from_micros(row.pulse_age_us.into());
             // The age is from the time of the peer's answer, which was after the probe had left.
             let ago = Duration::from_nanos(row.rtt_ns) + pulse_age;
-            self.said = Said {
+            self.last_reply = LastReply {
                 at,
                 state: u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire),
                 health: Health(row.health),
@@ -196,16 +201,16 @@ impl Peer {
                 PeerState::AgentStalled
             } else if !any(LinkState::Up) {
                 PeerState::Suspect
-            } else if self.said.health.is_fatal() {
+            } else if self.last_reply.health.is_fatal() {
                 PeerState::Unhealthy
-            } else if self.said.state == NodeState::Draining {
+            } else if self.last_reply.state == NodeState::Draining {
                 PeerState::Draining
             } else {
                 PeerState::Up
             }
         } else if any(LinkState::Unknown) {
             // A link without any reply says nothing about a peer whose other links fell silent.
-            if any(LinkState::Down) && self.said.at.is_some() {
+            if any(LinkState::Down) && self.last_reply.at.is_some() {
                 PeerState::Down
             } else {
                 PeerState::Unknown
@@ -216,9 +221,10 @@ impl Peer {
     }
 
     fn agent_is_stalled(&self, timing: &Timing) -> bool {
-        if self.said.state == NodeState::Responder {
+        if self.last_reply.state == NodeState::Responder {
             return !self.witness;
         }
-        self.said.pulse_age > timing.agent_stall || self.said.control_age > timing.agent_stall
+        self.last_reply.pulse_age > timing.agent_stall
+            || self.last_reply.control_age > timing.agent_stall
     }
 }

@@ -25,7 +25,7 @@ use heartbeat_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::index::Seat;
+use crate::index::AcceptorIndex;
 
 /// The greatest number of acceptors whose votes are sorted without allocating.
 const FEW: usize = 64;
@@ -181,7 +181,7 @@ pub struct Proposer {
     majority_config: MajorityConfig,
     term: Term,
     /// The longer lease for a graceful restart, and the first ballot that requests it.
-    parting: Option<(Ballot, Term)>,
+    restart_term: Option<(Ballot, Term)>,
     /// The highest round that this node used or received. The next ballot has a higher round.
     round: u64,
     /// The ballot of the last released lease that this node knows of.
@@ -197,7 +197,7 @@ impl Proposer {
         Self {
             local,
             term,
-            parting: None,
+            restart_term: None,
             round,
             released: Ballot::default(),
             refused: vec![false; majority_config.counts.len()],
@@ -215,22 +215,27 @@ impl Proposer {
         self.majority_config = majority_config;
     }
 
-    /// Renumbers the acceptors: the acceptor with the new number *i* had the number `seats[i]`, or
+    /// Renumbers the acceptors: the acceptor with the new number *i* had the number `former[i]`, or
     /// is new if this is `None`.
-    pub fn reseat(&mut self, seats: &[Option<Seat>], majority_config: MajorityConfig) {
-        fn moved<T: Copy + Default>(of: &mut Vec<T>, seats: &[Option<Seat>]) {
-            let one = |seat: &Option<Seat>| seat.and_then(|seat| of.get(seat.0).copied());
-            *of = seats
+    pub fn renumber_acceptors(
+        &mut self,
+        former: &[Option<AcceptorIndex>],
+        majority_config: MajorityConfig,
+    ) {
+        fn moved<T: Copy + Default>(of: &mut Vec<T>, former: &[Option<AcceptorIndex>]) {
+            let one =
+                |index: &Option<AcceptorIndex>| index.and_then(|index| of.get(index.0).copied());
+            *of = former
                 .iter()
-                .map(|seat| one(seat).unwrap_or_default())
+                .map(|index| one(index).unwrap_or_default())
                 .collect();
         }
-        moved(&mut self.refused, seats);
+        moved(&mut self.refused, former);
         match &mut self.phase {
             Phase::Idle => {}
-            Phase::Preparing { promised, .. } => moved(promised, seats),
-            Phase::Holding { until, .. } => moved(until, seats),
-            Phase::Releasing { freed, .. } => moved(freed, seats),
+            Phase::Preparing { promised, .. } => moved(promised, former),
+            Phase::Holding { until, .. } => moved(until, former),
+            Phase::Releasing { freed, .. } => moved(freed, former),
         }
         self.set_majority_config(majority_config);
     }
@@ -278,7 +283,7 @@ impl Proposer {
 
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.parting = None;
+        self.restart_term = None;
         self.refused.fill(false);
     }
 
@@ -311,19 +316,19 @@ impl Proposer {
     /// If this node holds the lease, requests the length `term` from now on, so that the next agent
     /// of this node can go on with the lease. The new ballot distinguishes votes for the longer
     /// lease from votes for a shorter one that are still on their way.
-    pub fn part(&mut self, term: Term) {
+    pub fn prepare_restart(&mut self, term: Term) {
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
             && let Phase::Holding { ballot, .. } = &mut self.phase
         {
             *ballot = higher;
-            self.parting = Some((higher, term));
+            self.restart_term = Some((higher, term));
         }
     }
 
     /// The request that every acceptor gets now, if there is one.
     pub fn ask(&self) -> Option<Ask> {
-        let lease = self.parting.map_or(self.term, |(_, term)| term).asked;
+        let lease = self.restart_term.map_or(self.term, |(_, term)| term).asked;
         let ask = |operation, ballot, successor| {
             Some(Ask {
                 operation,
@@ -351,14 +356,19 @@ impl Proposer {
     /// Counts the vote of `acceptor` on a request in the probe that left at `left`.
     ///
     /// Returns the obstacle if the acceptor refused the current request of this claim.
-    pub fn count(&mut self, acceptor: Seat, vote: &LeaseEntry, left: Boottime) -> Option<Obstacle> {
+    pub fn count(
+        &mut self,
+        acceptor: AcceptorIndex,
+        vote: &LeaseEntry,
+        left: Boottime,
+    ) -> Option<Obstacle> {
         let operation = Operation::from_wire(vote.operation)?;
-        let said = Ballot(vote.ballot);
+        let answered = Ballot(vote.ballot);
         match Vote::from_wire(vote.vote) {
             Vote::Abstains => None,
             Vote::Refused => {
-                self.saw(said);
-                self.meet(acceptor, operation, said, vote.micros)
+                self.saw(answered);
+                self.meet(acceptor, operation, answered, vote.micros)
             }
             Vote::Granted => {
                 self.granted(acceptor, operation, vote, left);
@@ -370,17 +380,23 @@ impl Proposer {
         }
     }
 
-    fn granted(&mut self, acceptor: Seat, operation: Operation, vote: &LeaseEntry, left: Boottime) {
-        let said = Ballot(vote.ballot);
+    fn granted(
+        &mut self,
+        acceptor: AcceptorIndex,
+        operation: Operation,
+        vote: &LeaseEntry,
+        left: Boottime,
+    ) {
+        let answered = Ballot(vote.ballot);
         let majority = self.majority();
         let majority_config = &self.majority_config;
-        let term = match self.parting {
-            Some((from, term)) if said >= from => term,
+        let term = match self.restart_term {
+            Some((from, term)) if answered >= from => term,
             _ => self.term,
         };
         match &mut self.phase {
             Phase::Preparing { ballot, promised }
-                if operation == Operation::Prepare && said == *ballot =>
+                if operation == Operation::Prepare && answered == *ballot =>
             {
                 if let Some(promised) = promised.get_mut(acceptor.0) {
                     *promised = true;
@@ -405,7 +421,7 @@ impl Proposer {
                 until,
                 owned,
             } if matches!(operation, Operation::Accept | Operation::Renew)
-                && (*first..=*ballot).contains(&said)
+                && (*first..=*ballot).contains(&answered)
                 && term.is_met_by(vote.micros) =>
             {
                 // docs/design/leases.md#rule-1: a vote counts from the departure of its probe, and
@@ -418,7 +434,7 @@ impl Proposer {
                 *owned |= majority_config.count(until, |end| end.as_nanos() > 0) >= majority;
             }
             Phase::Releasing { ballot, freed, .. }
-                if operation == Operation::Release && said == *ballot =>
+                if operation == Operation::Release && answered == *ballot =>
             {
                 if let Some(freed) = freed.get_mut(acceptor.0) {
                     *freed = true;
@@ -433,9 +449,9 @@ impl Proposer {
 
     fn meet(
         &mut self,
-        acceptor: Seat,
+        acceptor: AcceptorIndex,
         operation: Operation,
-        said: Ballot,
+        answered: Ballot,
         micros: u32,
     ) -> Option<Obstacle> {
         let asked = self.ask()?;
@@ -450,10 +466,10 @@ impl Proposer {
         if !same_step {
             return None;
         }
-        if micros == 0 && said <= asked.ballot {
+        if micros == 0 && answered <= asked.ballot {
             return None;
         }
-        if micros > 0 && self.is_released(said) {
+        if micros > 0 && self.is_released(answered) {
             return Some(Obstacle::Unheard);
         }
         if let Some(refused) = self.refused.get_mut(acceptor.0) {
@@ -461,7 +477,7 @@ impl Proposer {
         }
         if micros > 0 {
             return Some(Obstacle::Lease {
-                owner: said.node(),
+                owner: answered.node(),
                 remaining: Duration::from_micros(micros.into()),
             });
         }
@@ -475,8 +491,8 @@ impl Proposer {
             *ballot = higher;
         }
         Some(Obstacle::Promise {
-            to: said.node(),
-            ballot: said,
+            to: answered.node(),
+            ballot: answered,
         })
     }
 
@@ -531,7 +547,7 @@ impl Proposer {
     }
 
     /// Whether the vote of `acceptor` counts at `now`.
-    pub fn has_vote_of(&self, acceptor: Seat, now: Boottime) -> bool {
+    pub fn has_vote_of(&self, acceptor: AcceptorIndex, now: Boottime) -> bool {
         match &self.phase {
             Phase::Holding { until, .. } => until.get(acceptor.0).is_some_and(|until| *until > now),
             _ => false,

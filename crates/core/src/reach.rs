@@ -99,7 +99,7 @@ pub(crate) struct Distance {
     pub(crate) faulty_since: Option<Boottime>,
     /// The best reach among the nodes that could have the group otherwise.
     pub(crate) best: Reach,
-    pub(crate) heard_on: bool,
+    pub(crate) carries_probes: bool,
 }
 
 impl Distance {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_counts_at_once_and_until_it_has_been_away_for_long() {
+    fn fault_counts_at_once_and_until_it_has_been_away_for_long() {
         let mut port = Condition::default();
         port.observe(Reach::Whole, at(0));
         assert_eq!(port, Condition::Whole);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_flaps_is_one_long_fault() {
+    fn port_that_flaps_is_one_long_fault() {
         let mut port = Condition::default();
         for second in (0..60).step_by(2) {
             port.observe(Reach::Broken, at(second));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_changes_its_kind_began_when_it_began() {
+    fn fault_that_changes_its_kind_began_when_it_began() {
         let mut port = Condition::default();
         port.observe(Reach::Silent, at(1));
         port.observe(Reach::Broken, at(2));

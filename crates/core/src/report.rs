@@ -4,9 +4,9 @@
 use crate::{index_vec::ByGroup, reach::Reach};
 use serde::{Deserialize, Serialize};
 
-/// The report of one node.
+/// The reports of one node about all groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct GroupReports {
     /// The number of the report, and the incarnation of the agent that made it. Heartbeats carry
     /// both.
     pub number: u32,
@@ -38,7 +38,7 @@ pub struct GroupReport {
 pub struct Reported {
     /// Whether this is the node's latest report.
     pub current: bool,
-    pub said: GroupReport,
+    pub report: GroupReport,
     /// The node's reach for the group.
     pub reach: Reach,
     /// Whether another node that could have the group reaches further.

@@ -55,7 +55,7 @@ fn served(world: &World) -> [Vec<usize>; 2] {
 }
 
 #[test]
-fn an_address_under_two_names_is_served_by_one_node() {
+fn address_under_two_names_is_served_by_one_node() {
     let mut world = two_names(Bugs::default());
     run(&mut world, 1_000 * MS).expect("one server");
     let [one, other] = served(&world);
@@ -64,7 +64,7 @@ fn an_address_under_two_names_is_served_by_one_node() {
 }
 
 #[test]
-fn an_address_without_a_lease_is_served_by_two_nodes() {
+fn address_without_a_lease_is_served_by_two_nodes() {
     let bugs = Bugs {
         addresses_without_leases: true,
         ..Bugs::default()
@@ -76,7 +76,7 @@ fn an_address_without_a_lease_is_served_by_two_nodes() {
 }
 
 #[test]
-fn an_address_goes_to_the_other_name_once_its_owner_is_gone() {
+fn address_goes_to_the_other_name_once_its_owner_is_gone() {
     let mut world = two_names(Bugs::default());
     run(&mut world, 500 * MS).expect("one server");
     for _ in 0..4 {
@@ -95,7 +95,7 @@ fn an_address_goes_to_the_other_name_once_its_owner_is_gone() {
 
 /// Node 2 learns of the owner of the address only from the refusals of node 3.
 #[test]
-fn an_address_is_not_taken_by_a_node_that_cannot_hear_its_owner() {
+fn address_is_not_taken_by_a_node_without_frames_of_its_owner() {
     let mut world = two_names(Bugs::default());
     world.crash(1);
     run(&mut world, 500 * MS).expect("one server");
@@ -108,7 +108,7 @@ fn an_address_is_not_taken_by_a_node_that_cannot_hear_its_owner() {
 }
 
 #[test]
-fn a_group_waits_for_each_of_its_addresses() {
+fn group_waits_for_each_of_its_addresses() {
     let mut world = two_names(Bugs::default());
     world.crash(0);
     world.crash(2);
@@ -127,7 +127,7 @@ fn a_group_waits_for_each_of_its_addresses() {
 }
 
 #[test]
-fn a_move_hands_over_the_addresses_as_fast_as_the_group() {
+fn move_hands_over_the_addresses_as_fast_as_the_group() {
     let moved_within = |addresses: bool| {
         let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2, 3]], 1);
         world.net.latency = LATENCY;
@@ -171,7 +171,7 @@ fn swapped() -> World {
 }
 
 #[test]
-fn a_release_that_is_repeated_is_answered_by_one_round() {
+fn release_that_is_repeated_is_answered_by_one_round() {
     let mut world = swapped();
     let since = world.now;
     while served(&world) != [vec![1], vec![0]] {
@@ -215,7 +215,7 @@ fn served_apart() -> World {
 }
 
 #[test]
-fn an_inherited_guard_opens_no_address_that_comes_later() {
+fn inherited_guard_opens_no_address_that_comes_later() {
     let mut world = served_apart();
     // The state after a graceful restart: the former agent left the guard of the group open for
     // long.
@@ -236,7 +236,7 @@ fn an_inherited_guard_opens_no_address_that_comes_later() {
 }
 
 #[test]
-fn an_address_whose_lease_comes_late_is_announced_when_it_comes() {
+fn address_whose_lease_comes_late_is_announced_when_it_comes() {
     let mut world = served_apart();
     replan(&mut world, &[OWN, SHARED]);
     run(&mut world, 300 * MS).expect("one server");

@@ -26,7 +26,7 @@ fn incarnation(world: &mut World, machine: usize) -> u64 {
 }
 
 #[test]
-fn the_ballots_of_a_life_begin_behind_its_incarnation_and_those_of_the_last() {
+fn ballots_of_a_life_begin_behind_its_incarnation_and_those_of_the_last() {
     let mut world = settled(1);
     let mut last = Ballot::default();
     for _ in 0..3 {
@@ -48,7 +48,7 @@ fn the_ballots_of_a_life_begin_behind_its_incarnation_and_those_of_the_last() {
 }
 
 #[test]
-fn a_group_that_goes_and_comes_back_uses_no_ballot_again() {
+fn group_that_goes_and_comes_back_uses_no_ballot_again() {
     let mut world = settled(1);
     for _ in 0..3 {
         let last = ballot(&world, 0);

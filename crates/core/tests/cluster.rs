@@ -53,7 +53,7 @@ fn three_nodes_start_and_the_first_serves_once_the_acceptors_vote() {
 }
 
 #[test]
-fn the_owner_dies_and_the_next_serves_when_the_lease_has_run_out() {
+fn owner_dies_and_the_next_serves_when_the_lease_has_run_out() {
     let mut world = settled(1);
     let since = START + 200 * MS;
     let last_reply = since + 2 * LATENCY;
@@ -74,7 +74,7 @@ fn the_owner_dies_and_the_next_serves_when_the_lease_has_run_out() {
 }
 
 #[test]
-fn a_minority_lets_go_before_the_majority_takes_over() {
+fn minority_lets_go_before_the_majority_takes_over() {
     let mut world = settled(1);
     let since = START + 200 * MS;
     let last_reply = since + 2 * LATENCY;
@@ -112,7 +112,7 @@ fn a_minority_lets_go_before_the_majority_takes_over() {
 }
 
 #[test]
-fn a_node_that_cannot_speak_blames_nobody_but_loses_its_lease() {
+fn node_that_cannot_speak_blames_nobody_but_loses_its_lease() {
     let mut world = settled(1);
     let since = START + 200 * MS;
     world.machines[0].mute = true;
@@ -143,7 +143,7 @@ fn a_node_that_cannot_speak_blames_nobody_but_loses_its_lease() {
 }
 
 #[test]
-fn a_deaf_node_takes_nothing_over_before_it_hears_again() {
+fn node_without_replies_takes_nothing_over_before_the_next_reply() {
     let mut world = settled(1);
     world.crash(0);
     world.run_for(23 * MS);
@@ -177,7 +177,7 @@ fn a_deaf_node_takes_nothing_over_before_it_hears_again() {
 }
 
 #[test]
-fn a_kernel_that_answers_for_a_dead_agent_is_found_out() {
+fn kernel_that_answers_for_a_dead_agent_is_found_out() {
     let mut world = settled(1);
     world.kill_agent(0);
     world.run_for(200 * MS);
@@ -196,7 +196,7 @@ fn a_kernel_that_answers_for_a_dead_agent_is_found_out() {
 }
 
 #[test]
-fn a_host_that_only_votes_makes_a_majority_but_serves_nothing() {
+fn host_that_only_votes_makes_a_majority_but_serves_nothing() {
     for witness in [false, true] {
         let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2, 3]], 1);
         world.net.latency = LATENCY;
@@ -251,7 +251,7 @@ fn a_host_that_only_votes_makes_a_majority_but_serves_nothing() {
 }
 
 #[test]
-fn a_peer_is_up_while_one_of_its_links_is() {
+fn peer_is_up_while_one_of_its_links_is() {
     let mut world = settled(2);
     let path = |link| Path {
         from: 0,

@@ -49,8 +49,8 @@ fn places(world: &World) -> [Vec<usize>; 2] {
 
 /// The commands about groups since the last read of the log: machine, group, and the reason of a
 /// stop or nothing for a start.
-fn course(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
-    let course = world.log.iter().filter_map(|entry| match entry.command {
+fn commands(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
+    let commands = world.log.iter().filter_map(|entry| match entry.command {
         Command::Group { group, event } => match event {
             GroupEvent::LeaseAcquired {
                 regained: false, ..
@@ -63,7 +63,7 @@ fn course(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
         },
         _ => None,
     });
-    course.collect()
+    commands.collect()
 }
 
 fn note(world: &mut World, machine: usize, group: GroupIndex, note: Note) {
@@ -74,14 +74,14 @@ fn note(world: &mut World, machine: usize, group: GroupIndex, note: Note) {
 }
 
 #[test]
-fn a_follower_goes_where_its_leader_goes_and_stops_before_it() {
+fn follower_goes_where_its_leader_goes_and_stops_before_it() {
     let mut world = tied(Score::MUST);
     assert_eq!(places(&world), [[0], [0]]);
     world.move_to(0, DB.0, NodeId(3));
     world.run_for(500 * MS);
     assert_eq!(places(&world), [[2], [2]]);
     assert_eq!(
-        course(&world),
+        commands(&world),
         [
             (0, WEB, Some(Reason::Constrained)),
             (0, DB, Some(Reason::Moved { to: NodeId(3) })),
@@ -95,7 +95,7 @@ fn a_follower_goes_where_its_leader_goes_and_stops_before_it() {
 }
 
 #[test]
-fn a_follower_without_a_leader_does_not_run() {
+fn follower_without_a_leader_does_not_run() {
     let mut world = tied(Score::MUST);
     (0..3).for_each(|machine| note(&mut world, machine, DB, Note::Disabled(true)));
     world.run_for(500 * MS);
@@ -122,7 +122,7 @@ fn those_that_keep_apart_are_never_together() {
 
 /// Two nodes that may serve both groups, and three that only vote.
 #[test]
-fn who_gives_way_has_stopped_before_the_other_starts() {
+fn group_that_gives_way_stops_before_the_other_starts() {
     let mut world = World::new(5, 1, timing(10, 30), &[&[1, 2], &[1, 2]], 1);
     world.net.latency = 50_000;
     world.max_lease = 60 * MS;
@@ -146,7 +146,7 @@ fn who_gives_way_has_stopped_before_the_other_starts() {
     world.boot(db);
     never_together(&mut world, 2_000);
     assert_eq!(places(&world), [[db], [web]]);
-    let back: Vec<_> = course(&world)
+    let back: Vec<_> = commands(&world)
         .into_iter()
         .filter(|(_, _, why)| why.is_some())
         .collect();
@@ -173,7 +173,7 @@ fn never_together(world: &mut World, milliseconds: u64) {
 }
 
 #[test]
-fn the_second_starts_after_the_first_and_stops_before_it() {
+fn second_starts_after_the_first_and_stops_before_it() {
     let mut world = two_groups(|world| {
         world.constraints.orders = vec![Order {
             first: DB,
@@ -184,7 +184,7 @@ fn the_second_starts_after_the_first_and_stops_before_it() {
     assert_eq!(places(&world), [[0], [0]]);
     world.intend(0, Intent::Standby);
     world.run_for(500 * MS);
-    let stops: Vec<_> = course(&world)
+    let stops: Vec<_> = commands(&world)
         .into_iter()
         .filter(|(machine, _, _)| *machine == 0)
         .collect();
@@ -226,7 +226,7 @@ fn points_say_where_and_stickiness_that_it_stays() {
 }
 
 #[test]
-fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
+fn node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
     let mut world = two_groups(|_| {});
     note(
         &mut world,
@@ -238,7 +238,7 @@ fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
     );
     world.run_for(200 * MS);
     assert_eq!(places(&world), [[1], [0]]);
-    assert_eq!(course(&world)[0], (0, WEB, Some(Reason::Failed)));
+    assert_eq!(commands(&world)[0], (0, WEB, Some(Reason::Failed)));
     // The other nodes have no message about it. The node that hands the group back finds that it is
     // not taken.
     world.run_for(500 * MS);
@@ -246,7 +246,7 @@ fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
 }
 
 #[test]
-fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
+fn group_that_cannot_stop_keeps_its_lease_behind_a_closed_guard() {
     let mut world = two_groups(|_| {});
     world.errand_takes = 60_000 * MS;
     note(
@@ -261,8 +261,8 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
     world.run_for(5_000 * MS);
     assert_eq!(world.servers(WEB.0), [0; 0], "its guard is closed");
     let started = |group| {
-        let course = course(&world);
-        course
+        let commands = commands(&world);
+        commands
             .iter()
             .any(|(machine, of, why)| (*machine, *of, why) == (1, group, &None))
     };
@@ -276,7 +276,7 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
 
 /// A message that comes late, or twice.
 #[test]
-fn a_group_that_is_served_is_not_released_because_it_is_said_to_have_stopped() {
+fn group_that_is_served_is_not_released_because_it_is_said_to_have_stopped() {
     let mut world = two_groups(|_| {});
     let before = places(&world);
     let now = Boottime::from_nanos(world.machines[0].clock.reads(world.now));
@@ -285,7 +285,7 @@ fn a_group_that_is_served_is_not_released_because_it_is_said_to_have_stopped() {
     }
     world.run_for(300 * MS);
     assert_eq!(places(&world), before);
-    assert_eq!(course(&world), []);
+    assert_eq!(commands(&world), []);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn in_maintenance_a_group_is_kept_and_none_is_taken() {
 
 /// A node in maintenance reports so, and is no candidate until maintenance ends.
 #[test]
-fn a_node_that_looks_after_nothing_says_so() {
+fn node_that_looks_after_nothing_says_so() {
     let mut world = two_groups(|_| {});
     let maintain = |world: &mut World, on| {
         for machine in 0..3 {
@@ -323,7 +323,11 @@ fn a_node_that_looks_after_nothing_says_so() {
         let agents = world.machines.iter().flat_map(|machine| &machine.agent);
         let states: Vec<_> = agents
             .flat_map(|agent| {
-                let said = agent.cluster.peers().iter().map(|peer| peer.said.state);
+                let said = agent
+                    .cluster
+                    .peers()
+                    .iter()
+                    .map(|peer| peer.last_reply.state);
                 said.chain([agent.cluster.state()])
             })
             .collect();

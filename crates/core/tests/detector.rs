@@ -15,7 +15,7 @@ use support::{
 };
 
 #[test]
-fn a_dead_peer_is_down_exactly_a_timeout_after_its_last_reply() {
+fn dead_peer_is_down_exactly_a_timeout_after_its_last_reply() {
     for mut link in every_timing() {
         link.peer_dies();
         let died_at = link.last_reply_at();
@@ -35,7 +35,7 @@ fn a_dead_peer_is_down_exactly_a_timeout_after_its_last_reply() {
 }
 
 #[test]
-fn a_probe_overdue_is_suspicion_and_an_answer_ends_it() {
+fn probe_overdue_is_suspicion_and_an_answer_ends_it() {
     for mut link in every_timing().filter(|link| link.timing.timeout > 2 * link.timing.interval) {
         let interval = ns(link.timing.interval);
         link.peer_dies();
@@ -64,7 +64,7 @@ fn however_many_probes_leave_at_a_tick_the_dead_are_down_on_time() {
 
 /// All frames of a burst may be lost at once.
 #[test]
-fn the_probes_of_one_tick_are_one_chance() {
+fn probes_of_one_tick_are_one_chance() {
     for mut link in every_timing() {
         let (interval, timeout) = (ns(link.timing.interval), ns(link.timing.timeout));
         link.frames = 3;
@@ -87,7 +87,7 @@ fn the_probes_of_one_tick_are_one_chance() {
 }
 
 #[test]
-fn a_peer_that_returns_is_up_at_the_tick_after_its_first_reply() {
+fn peer_that_returns_is_up_at_the_tick_after_its_first_reply() {
     for mut link in every_timing() {
         link.peer_dies();
         link.run_for(3 * ns(link.timing.timeout));
@@ -102,7 +102,7 @@ fn a_peer_that_returns_is_up_at_the_tick_after_its_first_reply() {
 }
 
 #[test]
-fn a_peer_that_never_answers_goes_from_unknown_to_down() {
+fn peer_that_never_answers_goes_from_unknown_to_down() {
     for (interval, timeout) in TIMINGS {
         let mut link = Observer::new(timing(interval, timeout));
         link.run_for(3 * timeout * MS);

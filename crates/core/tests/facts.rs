@@ -14,7 +14,7 @@ use heartbeat_core::{
     group::Note,
     index::{GroupIndex, ResourceIndex},
     placement::{Colocation, Layout, Order, Rebalance, Score, Strategy},
-    report::{GroupReport, Report},
+    report::{GroupReport, GroupReports},
     resource::GroupState,
 };
 use support::{MS, TIMINGS, US, invariants::one_owner, net::Rng, ns, timing, world::World};
@@ -233,9 +233,9 @@ fn report(rng: &mut Rng, world: &mut World, machine: usize) {
     };
     let groups = world.groups.iter().map(|_| said(rng)).collect();
     if let Some(agent) = &mut world.machines[machine].agent {
-        let report = Report {
+        let report = GroupReports {
             groups,
-            ..Report::default()
+            ..GroupReports::default()
         };
         agent.cluster.reported(node, report);
     }
@@ -256,7 +256,7 @@ fn fault(rng: &mut Rng, world: &mut World) {
             let others: Vec<usize> = others.collect();
             world.cut(&[victim], &others);
         }
-        7 => world.part(victim, rng.below(3 * ns(world.timing.interval))),
+        7 => world.graceful_restart(victim, rng.below(3 * ns(world.timing.interval))),
         8 => world.vitals(victim, Health::of(1, rng.per_mille(400)), 300),
         _ => {
             world.net.heal();

@@ -112,7 +112,7 @@ fn forget_the_last_one(world: &mut World, owner: usize) {
 }
 
 #[test]
-fn a_hundred_moves_on_slow_links_take_less_than_half_a_lease_each() {
+fn hundred_moves_on_slow_links_take_less_than_half_a_lease_each() {
     for (interval, timeout) in TIMINGS {
         hand_over(interval, timeout, |world, from, rng| {
             let to = (from + 1 + rng.below(2) as usize) % NODES;
@@ -126,7 +126,7 @@ fn a_hundred_moves_on_slow_links_take_less_than_half_a_lease_each() {
 
 /// Standby, and the fail-back when the best node is online again, in turns.
 #[test]
-fn a_hundred_standbys_and_failbacks_on_slow_links_take_less_than_half_a_lease_each() {
+fn hundred_standbys_and_failbacks_on_slow_links_take_less_than_half_a_lease_each() {
     for (interval, timeout) in TIMINGS {
         hand_over(interval, timeout, |world, from, _| match from {
             0 => world.intend(0, Intent::Standby),
@@ -139,7 +139,7 @@ fn a_hundred_standbys_and_failbacks_on_slow_links_take_less_than_half_a_lease_ea
 }
 
 #[test]
-fn a_hundred_drains_and_failbacks_on_slow_links_take_less_than_half_a_lease_each() {
+fn hundred_drains_and_failbacks_on_slow_links_take_less_than_half_a_lease_each() {
     for (interval, timeout) in TIMINGS {
         hand_over(interval, timeout, |world, from, _| match from {
             0 => world.intend(0, Intent::Empty),
@@ -153,7 +153,7 @@ fn a_hundred_drains_and_failbacks_on_slow_links_take_less_than_half_a_lease_each
 
 /// A node that stops in order, and starts again.
 #[test]
-fn a_hundred_orderly_stops_on_slow_links_take_less_than_half_a_lease_each() {
+fn hundred_orderly_stops_on_slow_links_take_less_than_half_a_lease_each() {
     for (interval, timeout) in TIMINGS {
         hand_over(interval, timeout, |world, from, _| match from {
             0 => world.intend(0, Intent::Drain),
@@ -179,7 +179,7 @@ fn heard_first_by_its_successor() -> World {
 }
 
 #[test]
-fn a_successor_that_hears_first_of_the_release_asks_again_before_its_next_tick() {
+fn successor_that_hears_first_of_the_release_asks_again_before_its_next_tick() {
     let mut world = heard_first_by_its_successor();
     let since = world.now;
     world.move_to(0, 0, NodeId(2));
@@ -194,7 +194,7 @@ fn a_successor_that_hears_first_of_the_release_asks_again_before_its_next_tick()
 
 /// Another node has taken the lease since, and holds it: no release is on its way.
 #[test]
-fn a_claim_refused_for_a_newer_lease_is_given_up_and_told_by_the_successor() {
+fn claim_refused_for_a_newer_lease_is_given_up_and_told_by_the_successor() {
     let mut world = cluster(10, 100);
     world.move_to(0, 0, NodeId(2));
     world.run_for(60 * US);

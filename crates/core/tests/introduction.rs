@@ -7,7 +7,7 @@ use heartbeat_core::{
     group::INTRODUCTION,
     placement::Layout,
     record::Input,
-    report::{GroupReport, Report},
+    report::{GroupReport, GroupReports},
 };
 use support::{MS, ns, story::LATENCY, timing, world::World};
 
@@ -71,9 +71,9 @@ impl Story {
     fn tell_of(&mut self, machine: usize, other: usize, said: GroupReport) {
         let mut groups = vec![GroupReport::default(); self.layout.groups.len()];
         groups[NEW] = said;
-        let report = Report {
+        let report = GroupReports {
             groups: groups.into(),
-            ..Report::default()
+            ..GroupReports::default()
         };
         let node = NodeId(self.world.machines[other].id);
         self.apply(machine, Input::Reported { node, report });

@@ -19,7 +19,7 @@ fn seen(bugs: Bugs, watch: fn(Run) -> Run) -> Violation {
 }
 
 #[test]
-fn a_guard_that_outlasts_the_lease() {
+fn guard_that_outlasts_the_lease() {
     let bugs = Bugs {
         guard_outlasts_lease: true,
         ..Bugs::default()
@@ -32,7 +32,7 @@ fn a_guard_that_outlasts_the_lease() {
 
 // docs/design/leases.md#rule-1
 #[test]
-fn a_vote_that_counts_from_its_arrival() {
+fn vote_that_counts_from_its_arrival() {
     let bugs = Bugs {
         counts_from_arrival: true,
         ..Bugs::default()
@@ -44,7 +44,7 @@ fn a_vote_that_counts_from_its_arrival() {
 /// A time limit on stops that releases a lease before the stop is confirmed:
 /// docs/design/leases.md#rule-4.
 #[test]
-fn a_lease_that_is_given_up_when_a_stop_takes_too_long() {
+fn lease_that_is_given_up_when_a_stop_takes_too_long() {
     let faults = [Fault::Move, Fault::Standby, Fault::Online];
     let bugs = Bugs {
         stop_patience: Some(1_000 * MS),
@@ -74,7 +74,7 @@ fn both_others_reboot(bugs: Bugs, watch: fn(&World) -> Result<(), Violation>) ->
 
 // docs/design/leases.md#rule-2
 #[test]
-fn an_acceptor_that_votes_though_it_may_have_forgotten_votes() {
+fn acceptor_that_votes_though_it_may_have_forgotten_votes() {
     let bugs = Bugs {
         forgetful_votes: true,
         ..Bugs::default()

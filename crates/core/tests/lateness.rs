@@ -57,7 +57,7 @@ fn agents_that_are_always_late_take_over_from_an_owner_that_died() {
 }
 
 #[test]
-fn an_owner_that_is_always_late_stops_what_it_has_lost() {
+fn owner_that_is_always_late_stops_what_it_has_lost() {
     for (lateness, by_chance) in LATENESS {
         for seed in 0..SEEDS {
             let mut world = late(lateness, by_chance, seed);

@@ -40,7 +40,7 @@ fn taken_over() -> World {
 }
 
 #[test]
-fn the_first_returns_and_is_handed_the_group() {
+fn first_node_returns_and_is_handed_the_group() {
     let mut world = taken_over();
     let since = world.now;
     world.boot(0);
@@ -66,7 +66,7 @@ fn the_first_returns_and_is_handed_the_group() {
 }
 
 #[test]
-fn who_returns_is_handed_nothing_before_its_acceptor_votes() {
+fn returning_node_is_handed_nothing_before_its_acceptor_votes() {
     let mut world = taken_over();
     world.max_lease = 500 * MS;
     let since = world.now;
@@ -98,7 +98,7 @@ fn without_failing_back_the_group_stays_where_it_is() {
 }
 
 #[test]
-fn a_minority_that_comes_back_is_handed_the_group() {
+fn minority_that_comes_back_is_handed_the_group() {
     let mut world = settled(1);
     world.cut(&[0], &[1, 2]);
     world.run_for(200 * MS);
@@ -118,7 +118,7 @@ fn a_minority_that_comes_back_is_handed_the_group() {
 }
 
 #[test]
-fn a_hand_over_that_nobody_takes_up_is_tried_again_ever_later() {
+fn hand_over_that_nobody_takes_up_is_tried_again_ever_later() {
     let mut world = taken_over();
     world.boot(0);
     world.run_for(110 * MS);
@@ -143,7 +143,7 @@ fn a_hand_over_that_nobody_takes_up_is_tried_again_ever_later() {
 }
 
 #[test]
-fn an_agent_restarted_in_place_goes_on_serving() {
+fn agent_restarted_in_place_goes_on_serving() {
     let mut world = settled(1);
     world.restart_agent(0);
     for _ in 0..200 {
@@ -168,9 +168,9 @@ fn settled_with_long_leases() -> World {
 }
 
 #[test]
-fn an_agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_on() {
+fn agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_on() {
     let mut world = settled_with_long_leases();
-    world.part(0, 20 * MS);
+    world.graceful_restart(0, 20 * MS);
     world.run_for(10 * MS);
     world.kill_agent(0);
     for _ in 0..40 {
@@ -185,29 +185,29 @@ fn an_agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_o
 
 /// Without the wait, another node could start the group while it still runs here.
 #[test]
-fn an_agent_that_parts_renews_what_begins_to_stop_until_it_has() {
+fn agent_ending_for_a_restart_renews_a_stopping_group_until_it_has_stopped() {
     let mut world = settled_with_long_leases();
-    world.part(0, 1_000 * MS);
+    world.graceful_restart(0, 1_000 * MS);
     world.hang(0, 25 * MS);
     world.move_to(0, 0, NodeId(2));
     world.run_for(20 * MS);
     let now = Boottime::from_nanos(world.now);
-    let parting = agent(&mut world, 0);
-    assert!(parting.is_stopping());
-    assert!(!parting.has_parted(now));
-    assert!(parting.groups()[GroupIndex(0)].proposer().lease_end() > now);
+    let restarting = agent(&mut world, 0);
+    assert!(restarting.is_stopping());
+    assert!(!restarting.is_ready_for_restart(now));
+    assert!(restarting.groups()[GroupIndex(0)].proposer().lease_end() > now);
     world.run_for(30 * MS);
     let now = Boottime::from_nanos(world.now);
     assert_eq!(world.servers(0), [1]);
-    let parting = agent(&mut world, 0);
-    assert!(!parting.is_stopping());
-    assert!(parting.has_parted(now));
+    let restarting = agent(&mut world, 0);
+    assert!(!restarting.is_stopping());
+    assert!(restarting.is_ready_for_restart(now));
 }
 
 #[test]
-fn an_agent_that_parts_takes_nothing() {
+fn agent_ending_for_a_restart_takes_nothing() {
     let mut world = settled_with_long_leases();
-    world.part(1, 1_000 * MS);
+    world.graceful_restart(1, 1_000 * MS);
     world.crash(0);
     world.run_for(200 * MS);
     assert_eq!(world.servers(0), [2]);
@@ -215,9 +215,9 @@ fn an_agent_that_parts_takes_nothing() {
 
 /// The open guard of an earlier agent belongs to a lease that this agent has handed over.
 #[test]
-fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
+fn inherited_guard_ends_with_the_lease_that_is_handed_over() {
     let mut world = settled_with_long_leases();
-    world.part(0, 15 * MS);
+    world.graceful_restart(0, 15 * MS);
     world.run_for(50 * MS);
     let guard = world.machines[0].guard_closes(0);
     assert!(guard > world.now + 400 * MS, "it goes on with a long lease");
@@ -239,7 +239,7 @@ fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
 /// Whatever the control task reports, only a group that was told to stop has stopped.
 // docs/design/leases.md#rule-4
 #[test]
-fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
+fn group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
     let mut world = settled(1);
     let now = Boottime::from_nanos(world.now);
     agent(&mut world, 0).stopped(GroupIndex(0), now);
@@ -270,7 +270,7 @@ fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
 
 /// A group in maintenance is not stopped, lease or not: only the guard closes.
 #[test]
-fn a_maintained_group_is_not_stopped_when_its_lease_has_run_out() {
+fn maintained_group_is_not_stopped_when_its_lease_has_run_out() {
     let mut world = settled(1);
     (0..3).for_each(|node| agent(&mut world, node).note(GroupIndex(0), Note::Maintained(true)));
     world.cut(&[0], &[1, 2]);
@@ -293,7 +293,7 @@ fn a_maintained_group_is_not_stopped_when_its_lease_has_run_out() {
 }
 
 #[test]
-fn an_agent_restarted_too_late_finds_its_address_taken_away() {
+fn agent_restarted_too_late_finds_its_address_taken_away() {
     let mut world = settled(1);
     world.kill_agent(0);
     world.run_for(100 * MS);
@@ -308,7 +308,7 @@ fn an_agent_restarted_too_late_finds_its_address_taken_away() {
 /// A node finds after its pause that another node had the lease and gave it back. The node reports
 /// this, because its addresses must be announced anew although none of its resources stopped.
 #[test]
-fn who_has_its_lease_again_before_it_had_to_stop_says_so() {
+fn lease_regained_before_the_stop_is_reported() {
     let mut world = settled(1);
     world.starve(0, 100 * MS);
     world.run_for(90 * MS);
@@ -334,7 +334,7 @@ fn who_has_its_lease_again_before_it_had_to_stop_says_so() {
 }
 
 #[test]
-fn the_operator_moves_the_group_and_there_it_stays() {
+fn operator_moves_the_group_and_there_it_stays() {
     let mut world = settled(1);
     world.move_to(0, 0, NodeId(3));
     world.run_for(500 * MS);
@@ -371,7 +371,7 @@ fn stopping_takes_its_time_and_the_lease_is_kept_for_it() {
 }
 
 #[test]
-fn a_group_moved_to_a_node_that_has_died_is_another_s_when_the_lease_would_have_ended() {
+fn group_moved_to_a_node_that_has_died_is_another_s_when_the_lease_would_have_ended() {
     let mut world = settled(1);
     world.crash(1);
     world.move_to(0, 0, NodeId(2));
@@ -384,7 +384,7 @@ fn a_group_moved_to_a_node_that_has_died_is_another_s_when_the_lease_would_have_
 }
 
 #[test]
-fn a_node_on_standby_hands_over_and_gets_the_group_back_online() {
+fn node_on_standby_hands_over_and_gets_the_group_back_online() {
     let mut world = settled(1);
     world.intend(0, Intent::Standby);
     world.run_for(200 * MS);
@@ -405,7 +405,7 @@ fn a_node_on_standby_hands_over_and_gets_the_group_back_online() {
 /// removal.
 // docs/design/leases.md#rule-6
 #[test]
-fn a_node_whose_slow_side_hangs_loses_the_group() {
+fn node_whose_control_task_hangs_loses_the_group() {
     let mut world = settled(1);
     world.hang(0, 400 * MS);
     world.run_for(300 * MS);
@@ -463,7 +463,7 @@ fn maintained_group_of_a_hanging_node_that_is_cut_off_is_served_by_nobody() {
 
 // docs/design/leases.md#rule-5
 #[test]
-fn a_machine_that_stood_still_wakes_to_a_closed_guard() {
+fn machine_that_stood_still_wakes_to_a_closed_guard() {
     let mut world = settled(1);
     world.pause(0, 500 * MS);
     world.run_for(100 * MS);
@@ -483,7 +483,7 @@ fn a_machine_that_stood_still_wakes_to_a_closed_guard() {
 /// Each of nodes 1 and 2 gives its group to the other, and the frames of neither reach one of the
 /// acceptors that the other needs: node 5 is off.
 #[test]
-fn a_release_that_is_repeated_does_not_hurry_a_claim_each_time() {
+fn release_that_is_repeated_does_not_hurry_a_claim_each_time() {
     let mut world = World::new(5, 1, timing(10, 30), &[&[1, 2], &[2, 1]], 1);
     world.net.latency = LATENCY;
     world.max_lease = 60 * MS;

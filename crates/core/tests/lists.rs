@@ -38,7 +38,7 @@ fn cluster(count: u16, lists: &[&[u16]]) -> World {
     for machine in &mut world.machines {
         let has = |list: &Voters| list.has(NodeId(machine.id));
         machine.list = world.lists.iter().position(has).unwrap_or_default();
-        machine.counted = (machine.list == 0).then_some(0);
+        machine.claiming = (machine.list == 0).then_some(0);
     }
     world
 }
@@ -68,16 +68,16 @@ fn claims_go_by_the_new_list_when_clocks_that_drift_apart_have_seen_the_longest_
     const SETTLE: Duration = Duration::from_millis(3_009);
     const SINCE: Boottime = Boottime::from_nanos(1_000_000_000);
     let (old, new) = (list(1, &[1, 2, 3]), list(2, &[1, 2, 3, 4]));
-    let said = VoterSet {
+    let seen = VoterSet {
         version: 2,
-        counted: 1,
+        claiming: 1,
         voters: new.digest(),
     };
-    let settles = |heard: &[u16], after: Duration| {
+    let settles = |observed: &[u16], after: Duration| {
         let mut membership = Membership::new(NodeId(1), new.clone(), Some(old.clone()), MAX, 1_000);
         assert!(!membership.may_settle(SINCE));
-        for node in heard {
-            membership.hear(NodeId(*node), said, SINCE);
+        for node in observed {
+            membership.observe(NodeId(*node), seen, SINCE);
         }
         membership.may_settle(SINCE.after(after))
     };
@@ -106,7 +106,7 @@ fn nodes_without_a_vote_make_no_quorum() {
 
 /// After the switch the majority of the new list decides on each group, not that of the old one.
 #[test]
-fn a_settled_list_decides_on_every_group() {
+fn settled_list_decides_on_every_group() {
     let mut world = cluster(4, &[&[1, 2, 3], &[1, 2, 3, 4]]);
     (0..4).for_each(|machine| world.boot(machine));
     world.run_for(300 * MS);
@@ -133,7 +133,7 @@ fn a_settled_list_decides_on_every_group() {
 
 /// Node 1 has two votes, enough by the old list and too few by the new one.
 #[test]
-fn a_list_by_which_a_served_lease_would_be_lost_waits_for_one_more_vote() {
+fn list_by_which_a_served_lease_would_be_lost_waits_for_one_more_vote() {
     let mut world = cluster(4, &[&[1, 2, 3], &[1, 2, 3, 4]]);
     (0..3).for_each(|machine| world.boot(machine));
     world.run_for(300 * MS);

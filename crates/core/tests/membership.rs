@@ -105,7 +105,7 @@ struct State {
     /// The candidates first.
     nodes: Vec<Node>,
     /// By candidate: the index of the list of its claims.
-    counted: [Option<usize>; 2],
+    claiming: [Option<usize>; 2],
     /// By candidate: whether its guard is open until the next tick.
     open: [bool; 2],
 }
@@ -126,7 +126,7 @@ enum Action {
     },
     RestartAgent {
         candidate: usize,
-        counted: Option<usize>,
+        claiming: Option<usize>,
     },
     GoBack {
         node: usize,
@@ -174,10 +174,10 @@ impl Lists {
 
     fn voter_set(&self, state: &State, node: usize) -> VoterSet {
         let Node { list, .. } = state.nodes[node];
-        let counted = state.counted.get(node).copied().flatten();
+        let claiming = state.claiming.get(node).copied().flatten();
         VoterSet {
             version: self.version(list),
-            counted: counted.map_or(0, |counted| self.version(counted)),
+            claiming: claiming.map_or(0, |claiming| self.version(claiming)),
             voters: self.digests[list],
         }
     }
@@ -190,31 +190,31 @@ impl Lists {
         } else {
             LEASE
         };
-        let counted = state.counted[candidate].map(|counted| {
-            let mut counted = self.voters[counted].clone();
+        let claiming = state.claiming[candidate].map(|claiming| {
+            let mut claiming = self.voters[claiming].clone();
             if self.has(Flaw::AsksTheNewList) {
-                counted.nodes.clone_from(&self.voters[list].nodes);
+                claiming.nodes.clone_from(&self.voters[list].nodes);
             }
-            counted
+            claiming
         });
         let mut membership =
-            Membership::new(NodeId(id), self.voters[list].clone(), counted, lease, 0);
+            Membership::new(NodeId(id), self.voters[list].clone(), claiming, lease, 0);
         for (index, node) in state.nodes.iter().enumerate() {
             // The agent receives no heartbeats from nodes that are not on its list.
             if self.has_on(list, node) {
                 let since = if node.long { NOW - 1 } else { NOW };
-                let said = self.voter_set(state, index);
-                membership.hear(NodeId(node.id), said, Boottime::from_nanos(since));
+                let seen = self.voter_set(state, index);
+                membership.observe(NodeId(node.id), seen, Boottime::from_nanos(since));
             }
         }
         membership
     }
 
     fn holds(&self, state: &State, candidate: usize) -> bool {
-        let Some(counted) = state.counted[candidate] else {
+        let Some(claiming) = state.claiming[candidate] else {
             return false;
         };
-        let voters = &self.voters[counted];
+        let voters = &self.voters[claiming];
         let granted = |node: &&Node| {
             voters.has(NodeId(node.id)) && node.told && node.granted == Some(candidate)
         };
@@ -225,7 +225,7 @@ impl Lists {
         let asked = self.voter_set(state, node);
         // A node that is not on its list gets no answer.
         let known = self.has_on(state.nodes[node].list, &state.nodes[candidate]);
-        let claims = self.voter_set(state, candidate).counted;
+        let claims = self.voter_set(state, candidate).claiming;
         known && claims != 0 && (self.has(Flaw::VotesOnAll) || asked.votes_on(claims))
     }
 }
@@ -247,7 +247,7 @@ impl Model for Lists {
         vec![State {
             nodes: candidates.chain(others).map(first).collect(),
             // A node that comes later has no record.
-            counted: self
+            claiming: self
                 .story
                 .candidates
                 .map(|(_, list)| (list == 0).then_some(0)),
@@ -258,8 +258,8 @@ impl Model for Lists {
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         actions.push(Action::Tick);
         for (index, node) in state.nodes.iter().enumerate() {
-            let counted = state.counted.get(index);
-            let settled = counted.is_none_or(|counted| *counted == Some(node.list));
+            let claiming = state.claiming.get(index);
+            let settled = claiming.is_none_or(|claiming| *claiming == Some(node.list));
             for list in (0..self.voters.len()).filter(|list| self.has_on(*list, node)) {
                 let (from, to) = (self.version(node.list), self.version(list));
                 if to == from + 1 && settled {
@@ -284,7 +284,7 @@ impl Model for Lists {
         }
         for candidate in 0..2 {
             let node = &state.nodes[candidate];
-            if state.counted[candidate] == Some(node.list) {
+            if state.claiming[candidate] == Some(node.list) {
                 if !self.story.restarts {
                     continue;
                 }
@@ -292,14 +292,17 @@ impl Model for Lists {
                 if version > 1 {
                     actions.push(Action::RestartAgent {
                         candidate,
-                        counted: None,
+                        claiming: None,
                     });
                 }
                 let older =
                     |list: &usize| self.version(*list) + 1 == version && self.has_on(*list, node);
-                let counted = (0..self.voters.len()).find(older);
-                if counted.is_some() {
-                    actions.push(Action::RestartAgent { candidate, counted });
+                let claiming = (0..self.voters.len()).find(older);
+                if claiming.is_some() {
+                    actions.push(Action::RestartAgent {
+                        candidate,
+                        claiming,
+                    });
                 }
             } else if self
                 .membership(state, candidate)
@@ -327,11 +330,14 @@ impl Model for Lists {
                 (state.nodes[node].list, state.nodes[node].long) = (list, false);
             }
             Action::Settle { candidate } => {
-                state.counted[candidate] = Some(state.nodes[candidate].list);
+                state.claiming[candidate] = Some(state.nodes[candidate].list);
                 state.open[candidate] |= self.holds(&state, candidate);
             }
-            Action::RestartAgent { candidate, counted } => {
-                state.counted[candidate] = counted;
+            Action::RestartAgent {
+                candidate,
+                claiming,
+            } => {
+                state.claiming[candidate] = claiming;
                 let own = |node: &&mut Node| node.granted == Some(candidate);
                 state
                     .nodes
@@ -351,13 +357,13 @@ impl Model for Lists {
                 "an owner by the last list",
                 |model: &Self, state: &State| {
                     let last = model.voters.len() - 1;
-                    (0..2).any(|one| state.counted[one] == Some(last) && model.holds(state, one))
+                    (0..2).any(|one| state.claiming[one] == Some(last) && model.holds(state, one))
                 },
             ),
             Property::sometimes(
                 "an owner by the first list",
                 |model: &Self, state: &State| {
-                    (0..2).any(|one| state.counted[one] == Some(0) && model.holds(state, one))
+                    (0..2).any(|one| state.claiming[one] == Some(0) && model.holds(state, one))
                 },
             ),
         ]
@@ -391,21 +397,21 @@ fn splits(flaw: Flaw) {
 }
 
 #[test]
-fn the_checker_sees_that_majorities_of_lists_two_changes_apart_need_not_meet() {
+fn checker_sees_that_majorities_of_lists_two_changes_apart_need_not_meet() {
     splits(Flaw::VotesOnAll);
 }
 
 #[test]
-fn the_checker_sees_that_what_was_granted_before_must_have_run_out() {
+fn checker_sees_that_what_was_granted_before_must_have_run_out() {
     splits(Flaw::DoesNotWait);
 }
 
 #[test]
-fn the_checker_sees_that_the_old_list_decides_on_the_new_one() {
+fn checker_sees_that_the_old_list_decides_on_the_new_one() {
     splits(Flaw::AsksTheNewList);
 }
 
 #[test]
-fn the_checker_sees_that_no_acceptor_may_go_back_to_an_older_list() {
+fn checker_sees_that_no_acceptor_may_go_back_to_an_older_list() {
     splits(Flaw::GoesBack);
 }

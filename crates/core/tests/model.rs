@@ -58,7 +58,7 @@ const NARROW: Bounds = Bounds {
     refusals: 0,
     acceptor_restarts: 0,
     agent_restarts: 0,
-    partings: 0,
+    restarts: 0,
     pauses: 0,
 };
 /// A number above every possible one.
@@ -100,7 +100,7 @@ const INHERITED_LONGER: Goal = ("one that got it for longer than usual", |model,
     INHERITED.1(model, state) && state.candidates[0].open_until > usual
 });
 const TAKEOVER_AFTER_PARTING: Goal = ("takeover when that has ended", |_, state| {
-    state.partings > 0
+    state.restarts > 0
         && state.agent_restarts > 0
         && state.owns(1)
         && !state.candidates[0].gave_back
@@ -165,7 +165,7 @@ fn answers_that_come_late_or_never_do_not_lengthen_a_lease() {
 }
 
 #[test]
-fn a_node_may_claim_again_what_it_gave_away() {
+fn node_may_claim_again_what_it_gave_away() {
     let bounds = Bounds {
         claims: [2, 1],
         releases: true,
@@ -185,7 +185,7 @@ fn claims_cross_each_other() {
 }
 
 #[test]
-fn an_owner_that_is_refused_by_some_renews_under_a_higher_ballot() {
+fn owner_that_is_refused_by_some_renews_under_a_higher_ballot() {
     let bounds = Bounds {
         releases: true,
         refusals: 1,
@@ -195,7 +195,7 @@ fn an_owner_that_is_refused_by_some_renews_under_a_higher_ballot() {
 }
 
 #[test]
-fn an_acceptor_that_forgot_its_votes_lets_them_run_out() {
+fn acceptor_that_forgot_its_votes_lets_them_run_out() {
     let bounds = Bounds {
         past_asks: ALL,
         acceptor_restarts: 1,
@@ -212,7 +212,7 @@ fn an_acceptor_that_forgot_its_votes_lets_them_run_out() {
 }
 
 #[test]
-fn an_agent_that_restarts_goes_on_serving_and_nobody_beside_it() {
+fn agent_that_restarts_goes_on_serving_and_nobody_beside_it() {
     let bounds = Bounds {
         claims: [2, 1],
         agent_restarts: 1,
@@ -222,26 +222,26 @@ fn an_agent_that_restarts_goes_on_serving_and_nobody_beside_it() {
 }
 
 #[test]
-fn an_agent_that_asks_for_a_longer_lease_before_its_restart_serves_on_and_nobody_beside_it() {
+fn agent_that_asks_for_a_longer_lease_before_its_restart_serves_on_and_nobody_beside_it() {
     let bounds = Bounds {
         ticks: 1,
         claims: [2, 1],
         agent_restarts: 1,
-        partings: 1,
+        restarts: 1,
         ..NARROW
     };
     explore(bounds, &[INHERITED_LONGER]);
     let bounds = Bounds {
         ticks: 5,
         agent_restarts: 1,
-        partings: 1,
+        restarts: 1,
         ..NARROW
     };
     explore(bounds, &[TAKEOVER_AFTER_PARTING]);
     let bounds = Bounds {
         ticks: 2,
         late_answers: 1,
-        partings: 1,
+        restarts: 1,
         ..NARROW
     };
     explore(bounds, &[]);
@@ -249,11 +249,11 @@ fn an_agent_that_asks_for_a_longer_lease_before_its_restart_serves_on_and_nobody
 
 // docs/design/leases.md#rule-1
 #[test]
-fn the_checker_sees_that_a_vote_for_a_short_lease_must_not_count_for_a_long_one() {
+fn checker_sees_that_a_vote_for_a_short_lease_must_not_count_for_a_long_one() {
     let bounds = Bounds {
         ticks: 2,
         late_answers: 1,
-        partings: 1,
+        restarts: 1,
         ..NARROW
     };
     splits(Flaw::CountsShortAsLong, bounds);
@@ -261,7 +261,7 @@ fn the_checker_sees_that_a_vote_for_a_short_lease_must_not_count_for_a_long_one(
 
 // docs/design/leases.md#rule-2
 #[test]
-fn the_checker_sees_that_a_restarted_acceptor_must_abstain() {
+fn checker_sees_that_a_restarted_acceptor_must_abstain() {
     let bounds = Bounds {
         ticks: 1,
         acceptor_restarts: 1,
@@ -272,7 +272,7 @@ fn the_checker_sees_that_a_restarted_acceptor_must_abstain() {
 
 // docs/design/leases.md#rule-1
 #[test]
-fn the_checker_sees_that_a_vote_must_count_from_when_its_probe_left() {
+fn checker_sees_that_a_vote_must_count_from_when_its_probe_left() {
     let bounds = Bounds {
         ticks: 2,
         late_answers: 1,
@@ -283,12 +283,12 @@ fn the_checker_sees_that_a_vote_must_count_from_when_its_probe_left() {
 
 // docs/design/leases.md#rule-1
 #[test]
-fn the_checker_sees_that_a_vote_must_count_for_less_than_a_lease() {
+fn checker_sees_that_a_vote_must_count_for_less_than_a_lease() {
     splits(Flaw::IgnoresDrift, Bounds { ticks: 2, ..NARROW });
 }
 
 #[test]
-fn the_checker_sees_that_votes_for_an_earlier_claim_must_not_count() {
+fn checker_sees_that_votes_for_an_earlier_claim_must_not_count() {
     let bounds = Bounds {
         ticks: 0,
         claims: [2, 1],
@@ -301,7 +301,7 @@ fn the_checker_sees_that_votes_for_an_earlier_claim_must_not_count() {
 
 // docs/design/leases.md#rule-4
 #[test]
-fn the_checker_sees_that_the_guard_must_close_before_the_lease_is_released() {
+fn checker_sees_that_the_guard_must_close_before_the_lease_is_released() {
     let bounds = Bounds {
         ticks: 0,
         releases: true,
@@ -313,7 +313,7 @@ fn the_checker_sees_that_the_guard_must_close_before_the_lease_is_released() {
 /// A refusal because of a release that the acceptor has not received leads to another request, and
 /// is no vote.
 #[test]
-fn a_refusal_by_an_acceptor_that_has_not_heard_of_a_release_gives_nobody_the_lease() {
+fn refusal_by_an_acceptor_that_has_not_heard_of_a_release_gives_nobody_the_lease() {
     let bounds = Bounds {
         ticks: 1,
         releases: true,
@@ -324,7 +324,7 @@ fn a_refusal_by_an_acceptor_that_has_not_heard_of_a_release_gives_nobody_the_lea
 }
 
 #[test]
-fn the_checker_sees_that_a_refusal_for_a_released_lease_is_no_grant() {
+fn checker_sees_that_a_refusal_for_a_released_lease_is_no_grant() {
     let bounds = Bounds {
         ticks: 0,
         claims: [2, 1],
@@ -336,7 +336,7 @@ fn the_checker_sees_that_a_refusal_for_a_released_lease_is_no_grant() {
 }
 
 #[test]
-fn the_checker_sees_that_the_own_acceptor_must_not_be_freed_before_the_group_has_stopped() {
+fn checker_sees_that_the_own_acceptor_must_not_be_freed_before_the_group_has_stopped() {
     let bounds = Bounds {
         ticks: 0,
         releases: true,
@@ -346,7 +346,7 @@ fn the_checker_sees_that_the_own_acceptor_must_not_be_freed_before_the_group_has
 }
 
 #[test]
-fn the_checker_sees_that_no_ballot_may_be_used_again() {
+fn checker_sees_that_no_ballot_may_be_used_again() {
     let bounds = Bounds {
         ticks: 0,
         claims: [2, 1],

@@ -42,7 +42,7 @@ fn judge(rows: &[PeerRow]) -> PeerState {
 }
 
 #[test]
-fn an_agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
+fn agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
     use PeerState::{AgentStalled, Draining, Up};
     let limit = timing(10, 30).agent_stall.as_micros() as u32;
     #[rustfmt::skip]
@@ -93,7 +93,7 @@ fn how_a_node_is_shows_unless_its_agent_stalls() {
 }
 
 #[test]
-fn a_reply_tells_health_load_and_groups() {
+fn reply_tells_health_load_and_groups() {
     let row = PeerRow {
         health: Health::of(1, false).0,
         load: 430,
@@ -102,8 +102,11 @@ fn a_reply_tells_health_load_and_groups() {
     };
     let mut peer = Peer::new(NodeId(2), false, RowNumber(0), 1);
     peer.listen(&row);
-    assert!(peer.said.health.fails(1) && !peer.said.health.is_fatal());
-    assert_eq!((peer.said.load, peer.said.groups_owned), (430, 7));
+    assert!(peer.last_reply.health.fails(1) && !peer.last_reply.health.is_fatal());
+    assert_eq!(
+        (peer.last_reply.load, peer.last_reply.groups_owned),
+        (430, 7)
+    );
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn whose_agent_has_not_ticked_for_a_lease_owns_nothing_though_it_is_up() {
 }
 
 #[test]
-fn a_witness_does_without_an_agent() {
+fn witness_does_without_an_agent() {
     let mut witness = Peer::new(NodeId(2), true, RowNumber(0), 1);
     let row = answered(NodeState::Responder, u32::MAX, u32::MAX);
     let timing = timing(10, 30);
@@ -142,7 +145,7 @@ fn a_witness_does_without_an_agent() {
 }
 
 #[test]
-fn a_state_that_this_version_does_not_know_is_trusted_with_nothing() {
+fn state_that_this_version_does_not_know_is_trusted_with_nothing() {
     for state in [6, 255, 256, u16::MAX] {
         let row = PeerRow {
             state,
@@ -161,7 +164,7 @@ fn one_link_that_answers_is_enough() {
 }
 
 #[test]
-fn the_newest_reply_is_what_a_peer_said() {
+fn newest_reply_is_what_a_peer_said() {
     let old = answered(NodeState::Active, 0, 0);
     let newer = PeerRow {
         last_reply_at: START + 2 * MS,
@@ -170,9 +173,11 @@ fn the_newest_reply_is_what_a_peer_said() {
     for rows in [[old, newer], [newer, old]] {
         let mut peer = Peer::new(NodeId(2), false, RowNumber(0), 2);
         rows.iter().for_each(|row| peer.listen(row));
-        assert_eq!(peer.said.state, NodeState::Draining);
+        assert_eq!(peer.last_reply.state, NodeState::Draining);
         assert_eq!(
-            peer.said.at.map(|at| at.since(Boottime::from_nanos(START))),
+            peer.last_reply
+                .at
+                .map(|at| at.since(Boottime::from_nanos(START))),
             Some(Duration::from_millis(2))
         );
     }

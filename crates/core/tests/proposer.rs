@@ -8,7 +8,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry, NodeId},
 };
 use heartbeat_core::{
-    index::Seat,
+    index::AcceptorIndex,
     proposer::{MajorityConfig, Obstacle, Proposer, Term},
 };
 
@@ -43,7 +43,10 @@ fn vote(operation: Operation, vote: Vote, ballot: Ballot, micros: u32) -> LeaseE
 fn grant(proposer: &mut Proposer, acceptor: usize, left: Boottime) {
     let ask = proposer.ask().expect("it asks");
     let granted = vote(ask.operation, Vote::Granted, ask.ballot, 0);
-    assert_eq!(proposer.count(Seat(acceptor), &granted, left), None);
+    assert_eq!(
+        proposer.count(AcceptorIndex(acceptor), &granted, left),
+        None
+    );
 }
 
 fn ballot(proposer: &Proposer) -> Ballot {
@@ -67,7 +70,7 @@ fn owner(voters: usize, acceptors: impl IntoIterator<Item = usize> + Clone) -> P
 }
 
 #[test]
-fn a_lease_takes_more_than_half_of_the_voters_however_many_there_are() {
+fn lease_takes_more_than_half_of_the_voters_however_many_there_are() {
     let majorities = [1, 2, 2, 3, 3, 4, 4, 5, 5];
     for (voters, majority) in (1..).zip(majorities) {
         let mut claim = proposer(voters);
@@ -95,7 +98,7 @@ fn a_lease_takes_more_than_half_of_the_voters_however_many_there_are() {
 }
 
 #[test]
-fn a_lease_of_acceptors_without_a_vote_is_none() {
+fn lease_of_acceptors_without_a_vote_is_none() {
     let majority_config = MajorityConfig {
         counts: vec![true, false, false, true],
         voters: 3,
@@ -133,26 +136,28 @@ fn a_lease_of_acceptors_without_a_vote_is_none() {
 
 /// The votes move with the acceptors that gave them: a new acceptor has not granted anything.
 #[test]
-fn a_vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
-    let seats = [Some(Seat(0)), Some(Seat(2)), None];
+fn vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
+    let former = [Some(AcceptorIndex(0)), Some(AcceptorIndex(2)), None];
     let mut claim = owner(3, [0, 1]);
-    claim.reseat(&seats, MajorityConfig::of_all(3));
-    let has = |claim: &Proposer| [0, 1, 2].map(|acceptor| claim.has_vote_of(Seat(acceptor), NOW));
+    claim.renumber_acceptors(&former, MajorityConfig::of_all(3));
+    let has = |claim: &Proposer| {
+        [0, 1, 2].map(|acceptor| claim.has_vote_of(AcceptorIndex(acceptor), NOW))
+    };
     assert_eq!(has(&claim), [true, false, false]);
     assert_eq!(claim.lease_end(), Boottime::default());
     let mut claim = owner(3, [0, 2]);
-    claim.reseat(&seats, MajorityConfig::of_all(3));
+    claim.renumber_acceptors(&former, MajorityConfig::of_all(3));
     assert_eq!(has(&claim), [true, true, false]);
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
 }
 
 #[test]
-fn a_promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
+fn promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
     let mut claim = proposer(3);
     claim.prepare();
     grant(&mut claim, 1, NOW);
-    claim.reseat(
-        &[Some(Seat(0)), Some(Seat(2)), None],
+    claim.renumber_acceptors(
+        &[Some(AcceptorIndex(0)), Some(AcceptorIndex(2)), None],
         MajorityConfig::of_all(3),
     );
     grant(&mut claim, 0, NOW);
@@ -162,7 +167,7 @@ fn a_promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
 }
 
 #[test]
-fn a_vote_for_an_earlier_claim_does_not_count() {
+fn vote_for_an_earlier_claim_does_not_count() {
     let mut claim = owner(3, [0, 1]);
     let earlier = ballot(&claim);
     claim.abandon();
@@ -173,7 +178,7 @@ fn a_vote_for_an_earlier_claim_does_not_count() {
     for acceptor in 0..3 {
         for operation in [Operation::Accept, Operation::Renew] {
             let late = vote(operation, Vote::Granted, earlier, 0);
-            claim.count(Seat(acceptor), &late, NOW);
+            claim.count(AcceptorIndex(acceptor), &late, NOW);
         }
     }
     assert_eq!(
@@ -183,12 +188,12 @@ fn a_vote_for_an_earlier_claim_does_not_count() {
 }
 
 #[test]
-fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
+fn vote_for_a_lower_ballot_of_the_same_claim_counts() {
     let mut claim = owner(3, [0, 1]);
     let first = ballot(&claim);
     let promised = vote(Operation::Renew, Vote::Refused, Ballot::new(99, OTHER), 0);
     let higher = Ballot(promised.ballot);
-    let obstacle = claim.count(Seat(2), &promised, NOW);
+    let obstacle = claim.count(AcceptorIndex(2), &promised, NOW);
     let promise = Obstacle::Promise {
         to: OTHER,
         ballot: higher,
@@ -197,16 +202,16 @@ fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
     assert!(ballot(&claim) > higher, "it goes beyond");
     let late = vote(Operation::Renew, Vote::Granted, first, 0);
     for acceptor in 0..2 {
-        claim.count(Seat(acceptor), &late, NOW.after(TERM.counted));
+        claim.count(AcceptorIndex(acceptor), &late, NOW.after(TERM.counted));
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted * 2));
 }
 
 #[test]
-fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
+fn vote_for_the_usual_lease_counts_for_no_longer_one() {
     let mut claim = owner(3, [0, 1]);
     let usual = ballot(&claim);
-    claim.part(LONG);
+    claim.prepare_restart(LONG);
     assert!(
         ballot(&claim) > usual,
         "the long lease has a ballot of its own"
@@ -214,7 +219,7 @@ fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
     assert_eq!(claim.ask().map(|ask| ask.lease), Some(LONG.asked));
     let late = vote(Operation::Renew, Vote::Granted, usual, 0);
     for acceptor in 0..3 {
-        claim.count(Seat(acceptor), &late, NOW);
+        claim.count(AcceptorIndex(acceptor), &late, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     grant(&mut claim, 0, NOW);
@@ -224,9 +229,9 @@ fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
 }
 
 #[test]
-fn a_claim_after_a_last_long_lease_asks_for_the_usual_one() {
+fn claim_after_a_last_long_lease_asks_for_the_usual_one() {
     let mut claim = owner(3, [0, 1]);
-    claim.part(LONG);
+    claim.prepare_restart(LONG);
     claim.abandon();
     claim.prepare();
     assert_eq!(claim.ask().map(|ask| ask.lease), Some(TERM.asked));
@@ -239,17 +244,17 @@ fn a_claim_after_a_last_long_lease_asks_for_the_usual_one() {
 }
 
 #[test]
-fn a_claim_that_owns_nothing_asks_for_no_longer_lease() {
+fn claim_that_owns_nothing_asks_for_no_longer_lease() {
     let mut claim = proposer(3);
     claim.prepare();
     let first = ballot(&claim);
-    claim.part(LONG);
+    claim.prepare_restart(LONG);
     assert_eq!(ballot(&claim), first);
     assert_eq!(claim.ask().map(|ask| ask.lease), Some(TERM.asked));
 }
 
 #[test]
-fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
+fn release_is_asked_until_every_acceptor_has_heard_of_it() {
     let mut claim = owner(3, [0, 1]);
     let owned = ballot(&claim);
     claim.release(Successor::fit(OTHER));
@@ -264,7 +269,7 @@ fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
     }
     // An answer to an earlier request does not count.
     claim.count(
-        Seat(2),
+        AcceptorIndex(2),
         &vote(Operation::Renew, Vote::Granted, owned, 0),
         NOW,
     );
@@ -274,7 +279,7 @@ fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
 }
 
 #[test]
-fn a_refusal_for_a_lease_that_lives_is_an_obstacle() {
+fn refusal_for_a_lease_that_lives_is_an_obstacle() {
     let mut claim = proposer(3);
     claim.prepare();
     let theirs = Ballot::new(7, OTHER);
@@ -283,14 +288,14 @@ fn a_refusal_for_a_lease_that_lives_is_an_obstacle() {
         owner: OTHER,
         remaining: Duration::from_micros(1_500),
     });
-    assert_eq!(claim.count(Seat(1), &refused, NOW), lease);
+    assert_eq!(claim.count(AcceptorIndex(1), &refused, NOW), lease);
     assert!(claim.is_contested() && !claim.is_hopeless());
-    assert_eq!(claim.count(Seat(2), &refused, NOW), lease);
+    assert_eq!(claim.count(AcceptorIndex(2), &refused, NOW), lease);
     assert!(claim.is_hopeless());
 }
 
 #[test]
-fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
+fn refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
     let theirs = Ballot::new(7, OTHER);
     let lower = Ballot::new(6, OTHER);
     let newer = Ballot::new(8, OTHER);
@@ -306,7 +311,7 @@ fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
         claim.heard_release(theirs);
         for acceptor in [1, 2] {
             let refused = vote(Operation::Prepare, Vote::Refused, ballot, 1_500);
-            let obstacle = claim.count(Seat(acceptor), &refused, NOW);
+            let obstacle = claim.count(AcceptorIndex(acceptor), &refused, NOW);
             assert_eq!(obstacle == Some(Obstacle::Unheard), unheard, "{obstacle:?}");
         }
         assert_eq!(claim.is_hopeless(), !unheard, "{ballot:?}");
@@ -318,24 +323,24 @@ fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
 
 /// An acceptor's refusals before it received the release do not count against the claim.
 #[test]
-fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
+fn refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
     let theirs = Ballot::new(7, OTHER);
     let mut claim = proposer(3);
     claim.prepare();
     let refused = vote(Operation::Prepare, Vote::Refused, theirs, 1_500);
-    claim.count(Seat(1), &refused, NOW);
+    claim.count(AcceptorIndex(1), &refused, NOW);
     assert!(claim.is_contested());
     claim.heard_release(theirs);
     assert!(!claim.is_contested());
-    claim.count(Seat(1), &refused, NOW);
-    claim.count(Seat(2), &refused, NOW);
+    claim.count(AcceptorIndex(1), &refused, NOW);
+    claim.count(AcceptorIndex(2), &refused, NOW);
     assert!(!claim.is_contested() && !claim.is_hopeless());
 }
 
 /// A vote counts from the departure of its probe, and an older vote does not shorten a newer one.
 // docs/design/leases.md#rule-1
 #[test]
-fn a_vote_counts_from_when_its_probe_left() {
+fn vote_counts_from_when_its_probe_left() {
     let mut claim = owner(3, [0, 1]);
     let later = NOW.after(Duration::from_millis(10));
     for left in [later, NOW] {
@@ -346,7 +351,7 @@ fn a_vote_counts_from_when_its_probe_left() {
 }
 
 #[test]
-fn a_promise_to_another_request_does_not_count() {
+fn promise_to_another_request_does_not_count() {
     let mut claim = proposer(3);
     let earlier = claim.prepare().expect("a ballot");
     claim.abandon();
@@ -360,7 +365,7 @@ fn a_promise_to_another_request_does_not_count() {
     for (operation, ballot) in others {
         for acceptor in 0..3 {
             let granted = vote(operation, Vote::Granted, ballot, 0);
-            claim.count(Seat(acceptor), &granted, NOW);
+            claim.count(AcceptorIndex(acceptor), &granted, NOW);
         }
         assert!(claim.is_preparing(), "{operation:?} {ballot:?}");
     }
@@ -398,7 +403,7 @@ fn obstacles_of_one_kind_about_one_node_are_alike() {
 
 /// An owner that renewed before it owns the lease would raise its ballot at a mere promise.
 #[test]
-fn a_claim_asks_to_accept_until_a_majority_has_granted_it() {
+fn claim_asks_to_accept_until_a_majority_has_granted_it() {
     let mut claim = proposer(5);
     claim.prepare();
     for acceptor in 0..3 {
@@ -414,7 +419,7 @@ fn a_claim_asks_to_accept_until_a_majority_has_granted_it() {
 }
 
 #[test]
-fn a_promise_to_a_ballot_whose_lease_was_released_is_an_obstacle() {
+fn promise_to_a_ballot_whose_lease_was_released_is_an_obstacle() {
     let theirs = Ballot::new(99, OTHER);
     let mut claim = proposer(3);
     claim.prepare();
@@ -424,16 +429,16 @@ fn a_promise_to_a_ballot_whose_lease_was_released_is_an_obstacle() {
         to: OTHER,
         ballot: theirs,
     };
-    assert_eq!(claim.count(Seat(1), &refused, NOW), Some(promise));
+    assert_eq!(claim.count(AcceptorIndex(1), &refused, NOW), Some(promise));
     assert!(claim.is_contested());
 }
 
 #[test]
-fn a_vote_ends_at_its_end() {
+fn vote_ends_at_its_end() {
     let claim = owner(3, [0, 1]);
     let end = NOW.after(TERM.counted);
     let before = Boottime::from_nanos(end.as_nanos() - 1);
     assert_eq!((claim.votes(before), claim.votes(end)), (2, 0));
-    assert!(claim.has_vote_of(Seat(1), before));
-    assert!(!claim.has_vote_of(Seat(1), end));
+    assert!(claim.has_vote_of(AcceptorIndex(1), before));
+    assert!(!claim.has_vote_of(AcceptorIndex(1), end));
 }

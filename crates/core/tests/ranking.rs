@@ -222,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_view_ranks_the_same_in_whatever_order_it_comes(
+    fn same_view_ranks_the_same_in_whatever_order_it_comes(
         case in case(),
         swaps in prop::collection::vec((any::<Index>(), any::<Index>()), 0..8),
     ) {
@@ -255,7 +255,7 @@ proptest! {
     }
 
     #[test]
-    fn who_is_able_breaks_no_rule(case in case()) {
+    fn eligible_node_breaks_no_rule(case in case()) {
         for group in case.owners.indices() {
             let plan = &case.layout.groups[group];
             let ranking = case.rank(group);
@@ -302,7 +302,7 @@ proptest! {
     }
 
     #[test]
-    fn what_settles_has_settled(case in case()) {
+    fn rebalancing_ends_in_a_state_that_it_keeps(case in case()) {
         let situation = Situation {
             layout: &case.layout,
             nodes: &case.nodes,

@@ -12,7 +12,7 @@ use heartbeat_core::{
     index::GroupIndex,
     placement::{Colocation, Ineligibility, Score},
     reach::RECOVERY,
-    report::{GroupReport, Report},
+    report::{GroupReport, GroupReports},
     resource::GroupState,
 };
 use support::{
@@ -59,13 +59,13 @@ fn stops(world: &World, node: u16, since: u64) -> Vec<Reason> {
 /// broken.
 fn report_broken(world: &mut World, machine: usize) {
     let node = NodeId(world.machines[machine].id);
-    let report = Report {
+    let report = GroupReports {
         groups: [GroupReport {
             broken: true,
             ..GroupReport::default()
         }]
         .into(),
-        ..Report::default()
+        ..GroupReports::default()
     };
     for other in world.machines.iter_mut().filter(|other| other.id != node.0) {
         let agent = other.agent.as_mut().expect("it runs");
@@ -90,7 +90,7 @@ fn gap_until(world: &mut World, server: usize, patience: u64) -> u64 {
 }
 
 #[test]
-fn an_owner_without_carrier_hands_over_in_order() {
+fn owner_without_carrier_hands_over_in_order() {
     let mut world = served_on_the_front();
     let since = world.now;
     world.unplug(0, FRONT, true);
@@ -103,7 +103,7 @@ fn an_owner_without_carrier_hands_over_in_order() {
 }
 
 #[test]
-fn an_owner_that_hears_nobody_where_others_hear_each_other_hands_over_in_order() {
+fn owner_that_hears_nobody_where_others_hear_each_other_hands_over_in_order() {
     let mut world = served_on_the_front();
     let since = world.now;
     world.unplug(0, FRONT, false);
@@ -113,7 +113,7 @@ fn an_owner_that_hears_nobody_where_others_hear_each_other_hands_over_in_order()
 }
 
 #[test]
-fn a_group_stays_where_all_have_lost_the_network() {
+fn group_stays_where_all_have_lost_the_network() {
     for carrier_goes in [false, true] {
         let mut world = served_on_the_front();
         let since = world.now;
@@ -132,7 +132,7 @@ fn a_group_stays_where_all_have_lost_the_network() {
 }
 
 #[test]
-fn a_group_comes_to_rest_where_nodes_wrongly_believe_each_other_well() {
+fn group_comes_to_rest_where_nodes_wrongly_believe_each_other_well() {
     let mut world = served_on_the_front();
     let since = world.now;
     // No report says that the others have no carrier either.
@@ -144,7 +144,7 @@ fn a_group_comes_to_rest_where_nodes_wrongly_believe_each_other_well() {
 }
 
 #[test]
-fn a_group_stays_where_its_addresses_are_not_on_the_link_that_failed() {
+fn group_stays_where_its_addresses_are_not_on_the_link_that_failed() {
     for (links, failed) in [
         (LinkSet::default(), FRONT),
         (LinkSet::of(FRONT), OTHER),
@@ -160,7 +160,7 @@ fn a_group_stays_where_its_addresses_are_not_on_the_link_that_failed() {
 }
 
 #[test]
-fn an_owner_that_hears_nobody_at_all_keeps_its_lease_to_the_end() {
+fn owner_without_any_reply_keeps_its_lease_to_the_end() {
     let mut world = served_on_the_front();
     let since = world.now;
     for link in [OTHER, FRONT] {
@@ -172,7 +172,7 @@ fn an_owner_that_hears_nobody_at_all_keeps_its_lease_to_the_end() {
 }
 
 #[test]
-fn a_group_leaves_where_any_of_its_interfaces_fails() {
+fn group_leaves_where_any_of_its_interfaces_fails() {
     for failed in [OTHER, FRONT] {
         let both = LinkSet::of(OTHER).and(LinkSet::of(FRONT));
         let mut world = served(|world| world.groups[0].links = both);
@@ -182,7 +182,7 @@ fn a_group_leaves_where_any_of_its_interfaces_fails() {
 }
 
 #[test]
-fn a_port_that_flaps_moves_the_group_once() {
+fn port_that_flaps_moves_the_group_once() {
     let mut world = served_on_the_front();
     world.auto_failback = true;
     let since = world.now;
@@ -207,7 +207,7 @@ fn a_port_that_flaps_moves_the_group_once() {
 }
 
 #[test]
-fn a_fault_that_is_shorter_than_a_lease_moves_nothing() {
+fn fault_that_is_shorter_than_a_lease_moves_nothing() {
     for lease in [LEASE, 200 * MS] {
         for carrier_goes in [true, false] {
             let mut world = served(|world| {
@@ -228,7 +228,7 @@ fn a_fault_that_is_shorter_than_a_lease_moves_nothing() {
 }
 
 #[test]
-fn a_node_that_is_cut_off_takes_nothing_that_another_can_take() {
+fn node_that_is_cut_off_takes_nothing_that_another_can_take() {
     let mut world = served_on_the_front();
     world.unplug(1, FRONT, true);
     world.run_for(300 * MS);
@@ -249,7 +249,7 @@ fn a_node_that_is_cut_off_takes_nothing_that_another_can_take() {
 }
 
 #[test]
-fn a_node_that_is_cut_off_takes_what_nobody_else_can_take() {
+fn node_that_is_cut_off_takes_what_nobody_else_can_take() {
     let mut world = served(|world| {
         world.groups[0].links = LinkSet::of(FRONT);
         world.groups[0].ranked = vec![NodeId(1), NodeId(2)];
@@ -279,7 +279,7 @@ fn of_two_nodes_the_one_with_a_carrier_is_chosen() {
 }
 
 #[test]
-fn a_group_whose_interface_carries_no_heartbeats_leaves_where_that_is_broken() {
+fn group_whose_interface_carries_no_heartbeats_leaves_where_that_is_broken() {
     let mut world = served(|world| world.groups[0].beside_links = true);
     let since = world.now;
     let note = |world: &mut World, broken| {
@@ -300,7 +300,7 @@ fn a_group_whose_interface_carries_no_heartbeats_leaves_where_that_is_broken() {
 }
 
 #[test]
-fn a_group_without_addresses_comes_along_with_the_one_that_it_must_follow() {
+fn group_without_addresses_comes_along_with_the_one_that_it_must_follow() {
     let mut world = served(|world| {
         // The follower has the address.
         world.groups.push(GroupPlan {

@@ -18,7 +18,7 @@ use heartbeat_core::{
     membership::Membership,
     placement::Layout,
     record::{DecodeError, Decoder, Encoder, End, Entry, Input, Outcome, Replay, VERSION, header},
-    report::{GroupReport, Report},
+    report::{GroupReport, GroupReports},
 };
 use support::{MS, story::recorded_cluster, world::World};
 
@@ -87,7 +87,7 @@ fn story() -> Vec<u8> {
         groups: world.groups.clone().into(),
         ..Layout::default()
     };
-    let report = Report {
+    let report = GroupReports {
         number: 1,
         incarnation: 1,
         groups: [GroupReport::default()].into(),
@@ -135,7 +135,10 @@ fn story() -> Vec<u8> {
     assert_eq!(world.servers(0), [0]);
     world.crash(1);
     world.run_for(100 * MS);
-    tell(&mut world, Input::Part(Duration::from_millis(60)));
+    tell(
+        &mut world,
+        Input::GracefulRestart(Duration::from_millis(60)),
+    );
     world.run_for(20 * MS);
     let agent = world.machines[0].agent.as_ref().expect("it lives");
     let mut record = agent.record.as_ref().expect("it is recorded").bytes.clone();
@@ -164,7 +167,7 @@ fn kind(input: &Input) -> usize {
         Input::Health(_) => 7,
         Input::Load(_) => 8,
         Input::Intend(_) => 9,
-        Input::Part(_) => 10,
+        Input::GracefulRestart(_) => 10,
         Input::Reform { .. } => 11,
         Input::Replan(_) => 12,
         Input::AutoFailback(_) => 13,
@@ -180,8 +183,8 @@ fn golden_record_is_read_to_the_byte_and_decided_as_recorded() {
             panic!("the record is of version {found}, and this is {VERSION}: {REMEDY}")
         }
         Err(why) => panic!(
-            "a type that is part of records has changed ({why:?}): raise record::VERSION, and then, \
-             {REMEDY}"
+            "a type that is part of records has changed ({why:?}): raise record::VERSION, and \
+             then, {REMEDY}"
         ),
     };
     let inputs = entries.iter().filter_map(|entry| match entry {

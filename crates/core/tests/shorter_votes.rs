@@ -9,7 +9,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry, NodeId},
 };
 use heartbeat_core::{
-    index::Seat,
+    index::AcceptorIndex,
     proposer::{MajorityConfig, Proposer, Term},
 };
 
@@ -28,7 +28,11 @@ fn promised() -> (Proposer, Ballot) {
     let mut claim = Proposer::new(A, MajorityConfig::of_all(3), 7, TERM);
     let ballot = claim.prepare().expect("a higher ballot");
     for acceptor in 0..3 {
-        claim.count(Seat(acceptor), &granted(Operation::Prepare, ballot, 0), NOW);
+        claim.count(
+            AcceptorIndex(acceptor),
+            &granted(Operation::Prepare, ballot, 0),
+            NOW,
+        );
     }
     assert_eq!(
         claim.ask().map(|ask| ask.operation),
@@ -48,27 +52,35 @@ fn granted(operation: Operation, ballot: Ballot, micros: u32) -> LeaseEntry {
 }
 
 #[test]
-fn a_vote_for_a_shorter_lease_counts_for_nothing() {
+fn vote_for_a_shorter_lease_counts_for_nothing() {
     for micros in [1, 1_000, MICROS - 1] {
         let (mut claim, ballot) = promised();
         for acceptor in 0..3 {
             claim.count(
-                Seat(acceptor),
+                AcceptorIndex(acceptor),
                 &granted(Operation::Accept, ballot, micros),
                 NOW,
             );
         }
         assert_eq!(claim.lease_end(), Boottime::default(), "{micros} us");
         // Among good votes, the short one is missing.
-        claim.count(Seat(0), &granted(Operation::Accept, ballot, MICROS), NOW);
+        claim.count(
+            AcceptorIndex(0),
+            &granted(Operation::Accept, ballot, MICROS),
+            NOW,
+        );
         assert_eq!(claim.lease_end(), Boottime::default(), "{micros} us");
-        claim.count(Seat(1), &granted(Operation::Accept, ballot, MICROS), NOW);
+        claim.count(
+            AcceptorIndex(1),
+            &granted(Operation::Accept, ballot, MICROS),
+            NOW,
+        );
         assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
         // A short vote neither removes nor prolongs another vote.
         let later = NOW.after(TERM.counted / 2);
         for acceptor in 0..3 {
             claim.count(
-                Seat(acceptor),
+                AcceptorIndex(acceptor),
                 &granted(Operation::Renew, ballot, micros),
                 later,
             );
@@ -78,13 +90,13 @@ fn a_vote_for_a_shorter_lease_counts_for_nothing() {
 }
 
 #[test]
-fn a_vote_for_as_long_a_lease_as_was_asked_for_counts() {
+fn vote_for_as_long_a_lease_as_was_asked_for_counts() {
     // An acceptor of an earlier release sends no length.
     for micros in [0, MICROS, MICROS + 1, u32::MAX] {
         let (mut claim, ballot) = promised();
         for acceptor in 0..2 {
             claim.count(
-                Seat(acceptor),
+                AcceptorIndex(acceptor),
                 &granted(Operation::Accept, ballot, micros),
                 NOW,
             );
@@ -94,7 +106,7 @@ fn a_vote_for_as_long_a_lease_as_was_asked_for_counts() {
 }
 
 #[test]
-fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
+fn vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
     const LONG: Term = Term {
         asked: Duration::from_millis(600),
         counted: Duration::from_millis(590),
@@ -102,17 +114,17 @@ fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
     let (mut claim, ballot) = promised();
     for acceptor in 0..3 {
         claim.count(
-            Seat(acceptor),
+            AcceptorIndex(acceptor),
             &granted(Operation::Accept, ballot, MICROS),
             NOW,
         );
     }
-    claim.part(LONG);
+    claim.prepare_restart(LONG);
     let higher = claim.ask().expect("a renewal").ballot;
     assert!(higher > ballot);
     for acceptor in 0..3 {
         claim.count(
-            Seat(acceptor),
+            AcceptorIndex(acceptor),
             &granted(Operation::Renew, higher, MICROS),
             NOW,
         );
@@ -120,13 +132,13 @@ fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     for acceptor in 0..3 {
         let vote = granted(Operation::Renew, higher, 10 * MICROS);
-        claim.count(Seat(acceptor), &vote, NOW);
+        claim.count(AcceptorIndex(acceptor), &vote, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(LONG.counted));
 }
 
 #[test]
-fn an_acceptor_s_answer_to_what_is_asked_counts() {
+fn acceptor_s_answer_to_what_is_asked_counts() {
     let (mut claim, _) = promised();
     for acceptor in 0..2 {
         let ask = claim.ask().expect("there is a claim");
@@ -145,7 +157,7 @@ fn an_acceptor_s_answer_to_what_is_asked_counts() {
             ..entry
         };
         assert_eq!(vote.micros, MICROS);
-        claim.count(Seat(acceptor), &vote, NOW);
+        claim.count(AcceptorIndex(acceptor), &vote, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
 }

@@ -35,14 +35,23 @@ fn machines_crash_and_come_back() {
 fn agents_part_and_others_follow() {
     story(
         "agents_part_and_others_follow",
-        &[Part, Part, Move, Move, Partition, Heal, KillAgent, Boot],
+        &[
+            GracefulRestart,
+            GracefulRestart,
+            Move,
+            Move,
+            Partition,
+            Heal,
+            KillAgent,
+            Boot,
+        ],
     );
 }
 
 #[test]
-fn the_network_falls_apart_and_heals() {
+fn network_falls_apart_and_heals() {
     story(
-        "the_network_falls_apart_and_heals",
+        "network_falls_apart_and_heals",
         &[Partition, OneWay, CutLink, Heal],
     );
 }
@@ -74,9 +83,9 @@ fn whole_clusters_are_suspended() {
 }
 
 #[test]
-fn the_operator_moves_groups_about() {
+fn operator_moves_groups_about() {
     story(
-        "the_operator_moves_groups_about",
+        "operator_moves_groups_about",
         &[Move, Move, Move, Standby, Online, RestartAgent, Boot],
     );
 }
@@ -176,8 +185,8 @@ fn story_of(name: &str, faults: &[Fault], seeds: u64, kind: fn(Run) -> Run) {
             Err(_) => "panicked, see above".to_owned(),
         };
         panic!(
-            "seed {seed}: {violation}\nto see it alone: \
-             HEARTBEAT_SIM_SEED={seed} cargo test -p heartbeat-core --test simulation {name} -- --nocapture"
+            "seed {seed}: {violation}\nto see it alone: HEARTBEAT_SIM_SEED={seed} cargo test -p \
+             heartbeat-core --test simulation {name} -- --nocapture"
         );
     }
 }

@@ -35,7 +35,7 @@ fn pauses(timeout: u64) -> [u64; 7] {
 }
 
 #[test]
-fn a_machine_that_stood_still_does_not_blame_a_peer_that_answers() {
+fn machine_that_stood_still_does_not_blame_a_peer_that_answers() {
     for (interval, timeout) in TIMINGS {
         for rtt in [
             interval * MS / 100,
@@ -49,7 +49,8 @@ fn a_machine_that_stood_still_does_not_blame_a_peer_that_answers() {
                     link.pause_for(pause, false);
                     link.run_for(3 * timeout * MS);
                     let story = format!(
-                        "{interval} ms, {timeout} ms, round trip {rtt} ns, {pause} ns from {phase} % on"
+                        "{interval} ms, {timeout} ms, round trip {rtt} ns, {pause} ns from {phase} \
+                         % on"
                     );
                     assert_eq!(link.downs(), [], "{story}");
                     assert_eq!(link.state(), LinkState::Up, "{story}");
@@ -60,7 +61,7 @@ fn a_machine_that_stood_still_does_not_blame_a_peer_that_answers() {
 }
 
 #[test]
-fn an_agent_that_wakes_before_its_kernel_has_seen_the_waiting_replies_calls_it_a_stall() {
+fn agent_that_wakes_before_its_kernel_has_seen_the_waiting_replies_calls_it_a_stall() {
     for (interval, timeout) in TIMINGS {
         let mut link = acquainted(interval, timeout, interval * MS / 10);
         // A few unanswered probes come first, so that on return the deadline has passed.
@@ -74,7 +75,7 @@ fn an_agent_that_wakes_before_its_kernel_has_seen_the_waiting_replies_calls_it_a
 }
 
 #[test]
-fn a_peer_that_died_while_the_machine_stood_still_is_down_soon_after_its_return() {
+fn peer_that_died_while_the_machine_stood_still_is_down_soon_after_its_return() {
     for (interval, timeout) in TIMINGS {
         for pause in pauses(timeout * MS) {
             for phase in PHASES {
@@ -119,7 +120,7 @@ fn silence_counts_for_nothing_while_no_probe_leaves() {
 }
 
 #[test]
-fn an_agent_kept_from_the_cpu_does_not_blame_a_peer_that_answers_its_kernel() {
+fn agent_kept_from_the_cpu_does_not_blame_a_peer_that_answers_its_kernel() {
     for (interval, timeout) in TIMINGS {
         for rtt in [interval * MS / 100, interval * MS * 9 / 10] {
             for stall in pauses(timeout * MS) {
@@ -141,7 +142,7 @@ fn an_agent_kept_from_the_cpu_does_not_blame_a_peer_that_answers_its_kernel() {
 }
 
 #[test]
-fn a_lost_reply_a_late_tick_and_a_slow_answer_are_no_death() {
+fn lost_reply_a_late_tick_and_a_slow_answer_are_no_death() {
     let mut link = acquainted(10, 30, MS);
     let last = link.kernel.row(0).last_probe_seq;
     link.peer_answers(move |n| if n == last + 1 { vec![] } else { vec![7 * MS] });
@@ -152,7 +153,7 @@ fn a_lost_reply_a_late_tick_and_a_slow_answer_are_no_death() {
 }
 
 #[test]
-fn a_late_tick_gives_slow_answers_the_time_that_they_would_have_had() {
+fn late_tick_gives_slow_answers_the_time_that_they_would_have_had() {
     let mut link = acquainted(10, 30, MS);
     link.peer_answers_after(15 * MS);
     link.run_for(4 * MS);
@@ -162,7 +163,7 @@ fn a_late_tick_gives_slow_answers_the_time_that_they_would_have_had() {
 }
 
 #[test]
-fn a_machine_that_stood_still_waits_for_answers_that_take_longer_than_an_interval() {
+fn machine_that_stood_still_waits_for_answers_that_take_longer_than_an_interval() {
     for phase in PHASES {
         for pause in pauses(30 * MS) {
             let mut link = acquainted(10, 30, 13 * MS);
@@ -176,7 +177,7 @@ fn a_machine_that_stood_still_waits_for_answers_that_take_longer_than_an_interva
 
 /// A silence that the kernel's timer found on time is trusted, however late the agent checks.
 #[test]
-fn the_kernel_s_timer_vouches_for_a_look_that_comes_late() {
+fn kernel_s_timer_vouches_for_a_look_that_comes_late() {
     for mut link in every_timing() {
         let (interval, timeout) = (ns(link.timing.interval), ns(link.timing.timeout));
         link.peer_dies();
@@ -196,7 +197,7 @@ fn the_kernel_s_timer_vouches_for_a_look_that_comes_late() {
 /// The same holds if the last probes left a little late, which delays this node's deadline but not
 /// the timer's.
 #[test]
-fn the_timer_vouches_too_when_the_probes_left_a_little_late() {
+fn timer_vouches_too_when_the_probes_left_a_little_late() {
     for mut link in every_timing() {
         let (interval, timeout) = (ns(link.timing.interval), ns(link.timing.timeout));
         let little = ns(link.timing.slack()) / 5;
@@ -291,7 +292,7 @@ proptest! {
 }
 
 #[test]
-fn an_agent_that_is_always_late_finds_the_dead_after_a_few_excuses() {
+fn agent_that_is_always_late_finds_the_dead_after_a_few_excuses() {
     for (interval, timeout) in TIMINGS {
         let timing = timing(interval, timeout);
         let mut detector = LinkDetector::default();

@@ -19,16 +19,16 @@ fn list(version: u16, nodes: &[u16]) -> Voters {
     }
 }
 
-/// A node with `list`, whose claims use `counted`. All clocks agree.
-fn membership(list: &Voters, counted: Option<&Voters>) -> Membership {
-    Membership::new(LOCAL, list.clone(), counted.cloned(), MAX_LEASE, 0)
+/// A node with `list`, whose claims use `claiming`. All clocks agree.
+fn membership(list: &Voters, claiming: Option<&Voters>) -> Membership {
+    Membership::new(LOCAL, list.clone(), claiming.cloned(), MAX_LEASE, 0)
 }
 
-/// The voter set of a node with `list`, whose claims use the list with the number `counted`.
-fn said(list: &Voters, counted: u16) -> VoterSet {
+/// The voter set of a node with `list`, whose claims use the list with the number `claiming`.
+fn voter_set(list: &Voters, claiming: u16) -> VoterSet {
     VoterSet {
         version: list.version,
-        counted,
+        claiming,
         voters: list.digest(),
     }
 }
@@ -84,9 +84,9 @@ fn difference_has_the_nodes_of_one_list_only() {
 #[test]
 fn heartbeats_carry_the_list_and_the_list_of_the_claims() {
     let (old, new) = (list(1, &[1, 2, 3]), list(2, &[1, 2, 3, 4]));
-    assert_eq!(membership(&new, Some(&old)).voter_set(), said(&new, 1));
-    assert_eq!(membership(&new, Some(&new)).voter_set(), said(&new, 2));
-    assert_eq!(membership(&new, None).voter_set(), said(&new, 0));
+    assert_eq!(membership(&new, Some(&old)).voter_set(), voter_set(&new, 1));
+    assert_eq!(membership(&new, Some(&new)).voter_set(), voter_set(&new, 2));
+    assert_eq!(membership(&new, None).voter_set(), voter_set(&new, 0));
 }
 
 #[test]
@@ -94,10 +94,10 @@ fn settled_claims_use_the_list_of_the_acceptor() {
     let (old, new) = (list(1, &[1, 2, 3]), list(2, &[1, 2, 3, 4]));
     let mut claims = membership(&new, Some(&old));
     assert!(!claims.is_settled());
-    assert_eq!((claims.list(), claims.counted()), (&new, Some(&old)));
+    assert_eq!((claims.list(), claims.claiming()), (&new, Some(&old)));
     claims.settle();
     assert!(claims.is_settled());
-    assert_eq!(claims.counted(), Some(&new));
+    assert_eq!(claims.claiming(), Some(&new));
     assert!(!claims.may_settle(SINCE.after(MAX_LEASE * 2)));
     assert!(!membership(&new, None).is_settled());
     assert!(Membership::fixed(LOCAL, new.nodes.clone()).is_settled());
@@ -108,18 +108,18 @@ fn settled_claims_use_the_list_of_the_acceptor() {
 fn list_in_use_elsewhere_is_used_at_once() {
     let (old, new) = (list(1, &[1, 2, 3]), list(2, &[1, 2, 3, 4]));
     let twin = list(2, &[1, 2, 3, 5]);
-    for (heard, in_use) in [
-        (said(&new, 2), true),
-        (said(&new, 1), false),
-        (said(&twin, 2), false),
-        (said(&old, 1), false),
-        (said(&list(3, &[1, 2, 3, 4]), 3), false),
+    for (seen, in_use) in [
+        (voter_set(&new, 2), true),
+        (voter_set(&new, 1), false),
+        (voter_set(&twin, 2), false),
+        (voter_set(&old, 1), false),
+        (voter_set(&list(3, &[1, 2, 3, 4]), 3), false),
     ] {
-        for counted in [Some(&old), None] {
-            let mut claims = membership(&new, counted);
-            claims.hear(NodeId(2), heard, SINCE);
-            assert_eq!(claims.is_in_use(), in_use, "{heard:?}");
-            assert_eq!(claims.may_settle(SINCE), in_use, "{heard:?}");
+        for claiming in [Some(&old), None] {
+            let mut claims = membership(&new, claiming);
+            claims.observe(NodeId(2), seen, SINCE);
+            assert_eq!(claims.is_in_use(), in_use, "{seen:?}");
+            assert_eq!(claims.may_settle(SINCE), in_use, "{seen:?}");
         }
     }
 }
@@ -131,9 +131,9 @@ fn node_with_another_list_of_the_same_number_does_not_count() {
     let twin = list(2, &[1, 2, 3, 5]);
     let mut claims = membership(&new, Some(&old));
     claims.may_settle(SINCE);
-    claims.hear(NodeId(2), said(&twin, 1), SINCE);
+    claims.observe(NodeId(2), voter_set(&twin, 1), SINCE);
     assert!(!claims.may_settle(SINCE.after(MAX_LEASE)));
-    claims.hear(NodeId(3), said(&new, 1), SINCE);
+    claims.observe(NodeId(3), voter_set(&new, 1), SINCE);
     assert!(claims.may_settle(SINCE.after(MAX_LEASE)));
 }
 
@@ -144,7 +144,7 @@ fn node_that_repeats_its_list_is_known_since_the_first_time() {
     let mut claims = membership(&new, Some(&old));
     claims.may_settle(SINCE);
     for after in [Duration::ZERO, MAX_LEASE / 2, MAX_LEASE] {
-        claims.hear(NodeId(2), said(&new, 1), SINCE.after(after));
+        claims.observe(NodeId(2), voter_set(&new, 1), SINCE.after(after));
     }
     assert!(!claims.may_settle(SINCE.after(MAX_LEASE - Duration::from_nanos(1))));
     assert!(claims.may_settle(SINCE.after(MAX_LEASE)));
@@ -156,8 +156,8 @@ fn node_without_a_list_of_its_claims_waits_for_all_nodes() {
     let new = list(2, &[1, 2, 3]);
     let mut claims = membership(&new, None);
     claims.may_settle(SINCE);
-    claims.hear(NodeId(2), said(&new, 0), SINCE);
+    claims.observe(NodeId(2), voter_set(&new, 0), SINCE);
     assert!(!claims.may_settle(SINCE.after(MAX_LEASE)));
-    claims.hear(NodeId(3), said(&new, 0), SINCE);
+    claims.observe(NodeId(3), voter_set(&new, 0), SINCE);
     assert!(claims.may_settle(SINCE.after(MAX_LEASE)));
 }

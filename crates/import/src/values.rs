@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_keeps_what_it_can() {
+    fn name_keeps_what_it_can() {
         assert_eq!(usable_name("web-1.x_y"), "web-1.x_y");
         assert_eq!(usable_name("wéb 1"), "w_b_1");
         assert_eq!(usable_name(""), "_");

@@ -179,6 +179,7 @@ mod tests {
             failing: vec!["api".to_owned()],
             pulse_age_us: None,
             control_age_us: None,
+            reason_age_us: None,
             links: Vec::new(),
         }
     }

@@ -7,14 +7,14 @@ use heartbeat_common::time::Boottime;
 use heartbeat_core::{Command, group::GroupEvent, report};
 
 use crate::{
-    messages::{Report, ResourceCommand},
+    messages::{ResourceCommand, ThreadEvent},
     pulse::{Sink, mailbox::Post},
 };
 
 /// Passes the core's commands to the resource manager and the control task.
 pub(super) struct Channels {
     commands: Outbox<ResourceCommand>,
-    reports: Outbox<Report>,
+    reports: Outbox<ThreadEvent>,
 }
 
 /// Messages that the pulse has not delivered yet, and the mailbox for them.
@@ -37,7 +37,7 @@ impl<T> Outbox<T> {
 }
 
 impl Channels {
-    pub(super) fn new(commands: Post<ResourceCommand>, reports: Post<Report>) -> Self {
+    pub(super) fn new(commands: Post<ResourceCommand>, reports: Post<ThreadEvent>) -> Self {
         Self {
             commands: Outbox::new(commands),
             reports: Outbox::new(reports),
@@ -80,18 +80,18 @@ impl Sink for Channels {
             } => self.commands.push(ResourceCommand::Reassert),
             _ => {}
         }
-        self.reports.push(Report::Command(at, command));
+        self.reports.push(ThreadEvent::Command(at, command));
     }
 
-    fn spent(&mut self, report: report::Report) {
-        self.reports.push(Report::Spent(report));
+    fn spent(&mut self, report: report::GroupReports) {
+        self.reports.push(ThreadEvent::Spent(report));
     }
 
     fn send_failed(&mut self, error: Option<nix::Error>, errors: u64) {
-        self.reports.push(Report::SendFailed { errors, error });
+        self.reports.push(ThreadEvent::SendFailed { errors, error });
     }
 
     fn own_vote_failed(&mut self, error: anyhow::Error) {
-        self.reports.push(Report::OwnVoteFailed { error });
+        self.reports.push(ThreadEvent::OwnVoteFailed { error });
     }
 }

@@ -148,9 +148,10 @@ impl Exchange {
                     let (name, port) = (self.config.node(node), self.config.port);
                     let name = name.map_or("", |node| &node.name);
                     log::warn!(
-                        "no status report from node {name} (id {}), whose heartbeats arrive: TCP port {port} is \
-                         closed (agent not running, or a firewall between the nodes); commands do not reach it, and \
-                         the state of its resources is unknown: {error:#}",
+                        "no status report from node {name} (id {}), whose heartbeats arrive: TCP \
+                         port {port} is closed (agent not running, or a firewall between the \
+                         nodes); commands do not reach it, and the state of its resources is \
+                         unknown: {error:#}",
                         node.0
                     );
                 }

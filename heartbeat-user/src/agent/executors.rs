@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     config::{Resource, ResourceKind},
-    messages::{ActionRequest, Part, ResourceCommand},
+    messages::{ActionRequest, ResourceCommand, ResourceRef},
     pulse::mailbox::Post,
     resource_manager::address_plan,
     resources::Agents,
@@ -52,8 +52,8 @@ struct Executors {
     /// Sending fails only after the end of the resource manager.
     commands: Post<ResourceCommand>,
     tasks: JoinSet<()>,
-    acts: HashMap<Part, Act>,
-    watches: HashMap<Part, AbortHandle>,
+    acts: HashMap<ResourceRef, Act>,
+    watches: HashMap<ResourceRef, AbortHandle>,
 }
 
 /// An action in progress.
@@ -77,7 +77,7 @@ impl Executors {
                 });
             }
             ActionRequest::Act {
-                part,
+                reference,
                 number,
                 resource,
                 action,
@@ -87,7 +87,7 @@ impl Executors {
                     let done = agents.act(&resource, action, timeout).await;
                     let tell = |outcome, message| {
                         commands.send(ResourceCommand::Done {
-                            part,
+                            reference,
                             number,
                             action,
                             outcome,
@@ -109,24 +109,27 @@ impl Executors {
                     action,
                     task,
                 };
-                self.acts.insert(part, act);
+                self.acts.insert(reference, act);
             }
             // The processes of the action end with the task.
-            ActionRequest::Cancel { part } => {
-                if let Some(act) = self.acts.remove(&part) {
+            ActionRequest::Cancel { reference } => {
+                if let Some(act) = self.acts.remove(&reference) {
                     act.task.abort();
                 }
             }
-            ActionRequest::Watch { part, resource } => {
-                if let Some(old) = self.watches.remove(&part) {
+            ActionRequest::Watch {
+                reference,
+                resource,
+            } => {
+                if let Some(old) = self.watches.remove(&reference) {
                     old.abort();
                 }
                 if let Some(resource) = resource {
                     let watch = self.tasks.spawn(async move {
                         let message = agents.ended(&resource).await;
-                        commands.send(ResourceCommand::Ended { part, message });
+                        commands.send(ResourceCommand::Ended { reference, message });
                     });
-                    self.watches.insert(part, watch);
+                    self.watches.insert(reference, watch);
                 }
             }
         }
@@ -134,18 +137,18 @@ impl Executors {
 
     fn ended(&mut self, ended: Result<Id, JoinError>) {
         let task = ended.as_ref().map_or_else(JoinError::id, |task| *task);
-        let part = self.acts.iter().find(|(_, act)| act.task.id() == task);
-        let act = part
-            .map(|(part, _)| *part)
-            .and_then(|part| Some((part, self.acts.remove(&part)?)));
+        let reference = self.acts.iter().find(|(_, act)| act.task.id() == task);
+        let act = reference
+            .map(|(reference, _)| *reference)
+            .and_then(|reference| Some((reference, self.acts.remove(&reference)?)));
         let Some(error) = ended.err().filter(JoinError::is_panic) else {
             return;
         };
         log::error!("a task that handles a resource panicked: {error}");
         // The resource manager waits for a result.
-        if let Some((part, act)) = act {
+        if let Some((reference, act)) = act {
             self.commands.send(ResourceCommand::Done {
-                part,
+                reference,
                 number: act.number,
                 action: act.action,
                 outcome: Outcome::NotStarted,

@@ -68,15 +68,19 @@ impl Departure {
 
 impl Threads {
     /// Begins the last phase: the pulse acquires leases of this length, and ends.
-    pub(super) fn part(&self, lease: Duration) -> Departure {
-        self.pulse.directives().send(Directive::Part(lease));
+    pub(super) fn prepare_restart(&self, lease: Duration) -> Departure {
+        self.pulse
+            .directives()
+            .send(Directive::GracefulRestart(lease));
         Departure::GracefulRestart
     }
 
     /// Returns the next state of a departure, if it advances without a request.
     pub(super) fn next(&self, departure: Departure, lease: Duration) -> Departure {
         match departure {
-            Departure::Waiting if self.pulse.stats.stopping().next().is_none() => self.part(lease),
+            Departure::Waiting if self.pulse.stats.stopping().next().is_none() => {
+                self.prepare_restart(lease)
+            }
             other => other,
         }
     }
@@ -120,8 +124,9 @@ pub(super) fn log_deadline(threads: &Threads, began: Boottime, verified: bool) {
         );
     } else {
         log::warn!(
-            "leases last another {left} ms without an agent; this one took {took} ms to start{how}: another node \
-             takes over meanwhile. Set `max_lease` to {} ms or more on all nodes",
+            "leases last another {left} ms without an agent; this one took {took} ms to \
+             start{how}: another node takes over meanwhile. Set `max_lease` to {} ms or more on \
+             all nodes",
             2 * took
         );
     }
@@ -132,14 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_that_comes_while_the_agent_waits_to_part_drains() {
+    fn stop_while_the_agent_waits_for_a_graceful_restart_drains() {
         assert_eq!(Reply::of(None, true), Reply::Wait);
         assert_eq!(Reply::of(Some(Departure::Waiting), false), Reply::Drain);
         assert_eq!(Reply::of(None, false), Reply::Drain);
     }
 
     #[test]
-    fn a_departure_that_cannot_turn_back_refuses_the_other_one() {
+    fn departure_that_cannot_turn_back_refuses_the_other_one() {
         let draining = Some(Departure::Draining(Boottime::default()));
         assert!(matches!(Reply::of(draining, true), Reply::Refused(_)));
         let graceful_restart = Some(Departure::GracefulRestart);

@@ -73,8 +73,8 @@ impl InstanceLock {
             }
             Err((mut file, nix::Error::EWOULDBLOCK)) => {
                 bail!(
-                    "instance `{instance}` is in use by process {}: stop it first, or give this one \
-                     another `instance` in [cluster]",
+                    "instance `{instance}` is in use by process {}: stop it first, or give this \
+                     one another `instance` in [cluster]",
                     read_holder(&mut file)
                 )
             }

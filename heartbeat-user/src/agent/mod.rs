@@ -45,7 +45,7 @@ use crate::{
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
     health::{Checks, Means, Notice},
     helper, interface_monitor, logging, membership_store,
-    messages::{ActionRequest, Directive, Report, ResourceCommand},
+    messages::{ActionRequest, Directive, ResourceCommand, ThreadEvent},
     privileges,
     pulse::{
         Directives, Identity, Pulse, StartState,
@@ -167,8 +167,8 @@ fn run_locked(
     let none = vec![None; config.served().len()];
     if let Err(error) = resource_manager::sweep(&config, &none, &[], false) {
         log::error!(
-            "could not remove all addresses: {error:#}; the guard stays and drops their traffic; remove \
-             them (`ip address del`), then run `heartbeat unload`"
+            "could not remove all addresses: {error:#}; the guard stays and drops their traffic; \
+             remove them (`ip address del`), then run `heartbeat unload`"
         );
         dataplane.persist();
         return result;
@@ -215,7 +215,7 @@ fn run_loaded(
     let ends = Ends {
         directives: directives.clone(),
         work,
-        report: move |event| drop(resource_reports.send(Report::Resource(event))),
+        report: move |event| drop(resource_reports.send(ThreadEvent::Resource(event))),
     };
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
@@ -265,7 +265,7 @@ fn run_loaded(
     let monitor_ends = interface_monitor::Ends {
         directives: pulse.directives().clone(),
         commands: monitor_commands,
-        report: move |event| drop(interface_reports.send(Report::Interface(event))),
+        report: move |event| drop(interface_reports.send(ThreadEvent::Interface(event))),
     };
     let threads = Threads::with_monitor(config, dataplane, (pulse, manager), monitor_ends)?;
     let task = {

@@ -54,8 +54,8 @@ impl Outdated {
             let first = RowNumber::first_of(index, links);
             let links = (0..).map(LinkId).take(links);
             let mut rows = links.map(|link| rows.row(first.on(link)));
-            let heard = rows.find_map(|row| refused(&row, now))?;
-            Some((peer.id, heard))
+            let received = rows.find_map(|row| refused(&row, now))?;
+            Some((peer.id, received))
         });
         self.take(found.collect())
     }
@@ -63,8 +63,9 @@ impl Outdated {
     /// Records the result of a check.
     fn take(&mut self, found: BTreeMap<NodeId, u64>) -> Option<Vec<NodeId>> {
         let before = std::mem::replace(&mut self.seen, found);
-        let again =
-            |(node, heard): (&NodeId, &u64)| before.contains_key(node).then_some((*node, *heard));
+        let again = |(node, received): (&NodeId, &u64)| {
+            before.contains_key(node).then_some((*node, *received))
+        };
         let refused: BTreeMap<_, _> = self.seen.iter().filter_map(again).collect();
         if refused == self.refused {
             return None;
@@ -78,32 +79,32 @@ impl Outdated {
     pub(super) fn report(&self) -> Vec<RefusedNode> {
         let refused = self.refused.iter();
         refused
-            .map(|(node, heard)| RefusedNode {
+            .map(|(node, received)| RefusedNode {
                 node: node.0,
-                heard: *heard,
+                received: *received,
             })
             .collect()
     }
 
     /// Records a peer's report on this node's heartbeats.
     ///
-    /// `heard` is the incarnation of this node that the peer had received, if it refuses the
+    /// `received` is the incarnation of this node that the peer had received, if it refuses the
     /// present one. Returns whether the refusal is new.
-    pub(super) fn peer_reported(&mut self, peer: NodeId, heard: Option<u64>) -> bool {
+    pub(super) fn peer_reported(&mut self, peer: NodeId, received: Option<u64>) -> bool {
         let known = self.refusing.contains(&peer);
-        match heard {
+        match received {
             Some(_) if !known => self.refusing.push(peer),
             None if known => self.refusing.retain(|other| *other != peer),
             _ => {}
         }
-        heard.is_some() && !known
+        received.is_some() && !known
     }
 }
 
 /// Returns the incarnation that this node's next one has to exceed, if the peer's value is
 /// plausible.
-pub(super) fn to_exceed(own: u64, heard: u64) -> Option<u64> {
-    (own < heard && heard < LATEST).then_some(heard)
+pub(super) fn to_exceed(own: u64, received: u64) -> Option<u64> {
+    (own < received && received < LATEST).then_some(received)
 }
 
 /// Returns the latest incarnation in probes of this row's peer, if its answers carry an older one.
@@ -131,11 +132,11 @@ mod tests {
 
     const NODE: NodeId = NodeId(2);
 
-    fn row(incarnation: u64, heard: u64) -> PeerRow {
+    fn row(incarnation: u64, received: u64) -> PeerRow {
         PeerRow {
             last_reply_at: 5_000_000_000,
             incarnation,
-            asked_incarnation: heard,
+            asked_incarnation: received,
             ..PeerRow::default()
         }
     }
@@ -165,7 +166,13 @@ mod tests {
         assert_eq!(outdated.take(found()), None);
         assert_eq!(outdated.take(found()), Some(vec![NODE]));
         assert_eq!(outdated.take(found()), None);
-        assert_eq!(outdated.report(), [RefusedNode { node: 2, heard: 9 }]);
+        assert_eq!(
+            outdated.report(),
+            [RefusedNode {
+                node: 2,
+                received: 9
+            }]
+        );
         assert_eq!(outdated.take(BTreeMap::new()), Some(Vec::new()));
         assert_eq!(outdated.report(), []);
     }

@@ -34,10 +34,10 @@ impl Overdue {
         for (group, took) in self.due(now, &stopping.collect::<Vec<_>>()) {
             let (name, took) = (name(group), took.as_secs());
             log::error!(
-                "group {name} has been stopping for {took} s, beyond its timeout, and is not reported \
-                 as blocked: a start is still in progress, or the resource manager waits for the \
-                 kernel's network configuration (`cat /proc/<agent>/task/*/stack` shows it). This \
-                 node keeps the lease, so no other node starts the group"
+                "group {name} has been stopping for {took} s, beyond its timeout, and is not \
+                 reported as blocked: a start is still in progress, or the resource manager waits \
+                 for the kernel's network configuration (`cat /proc/<agent>/task/*/stack` shows \
+                 it). This node keeps the lease, so no other node starts the group"
             );
         }
     }

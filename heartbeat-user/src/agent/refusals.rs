@@ -26,7 +26,7 @@ pub(super) struct Refusals {
 /// The counts of the last event about a row, and its time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reported {
-    bad_macs: u64,
+    bad_tags: u64,
     unknown_keys: u64,
     at: Option<Boottime>,
 }
@@ -37,7 +37,7 @@ impl Refusals {
         let so_far = |row: RowNumber| {
             let row = rows.row(row);
             Reported {
-                bad_macs: row.bad_macs,
+                bad_tags: row.bad_tags,
                 unknown_keys: row.unknown_keys,
                 at: None,
             }
@@ -66,13 +66,14 @@ impl Refusals {
             for link in config.links.iter().map(|link| link.id) {
                 let row = RowNumber::first_of(index, links).on(link);
                 let (was, is) = (&mut self.reported[row], self.rows.row(row));
-                let Some((bad_macs, unknown_keys)) = was.due(&is, now) else {
+                let Some((bad_tags, unknown_keys)) = was.due(&is, now) else {
                     continue;
                 };
                 news.push(EventKind::Refused {
                     node: peer.name.clone(),
                     link: link.0,
-                    bad_macs,
+                    bad_tags,
+                    bad_macs: bad_tags,
                     unknown_keys,
                     from: ethernet(is.refused_from),
                 });
@@ -83,10 +84,10 @@ impl Refusals {
 }
 
 impl Reported {
-    /// Returns the numbers of bad MACs and unknown keys for a new event, if one is due.
+    /// Returns the numbers of bad tags and unknown keys for a new event, if one is due.
     fn due(&mut self, row: &PeerRow, now: Boottime) -> Option<(u64, u64)> {
         let new = (
-            row.bad_macs - self.bad_macs,
+            row.bad_tags - self.bad_tags,
             row.unknown_keys - self.unknown_keys,
         );
         let lately = self.at.is_some_and(|at| now.since(at) < PAUSE);
@@ -94,7 +95,7 @@ impl Reported {
             return None;
         }
         *self = Self {
-            bad_macs: row.bad_macs,
+            bad_tags: row.bad_tags,
             unknown_keys: row.unknown_keys,
             at: Some(now),
         };
@@ -112,9 +113,9 @@ pub(super) fn ethernet(address: u64) -> String {
 mod tests {
     use super::*;
 
-    fn row(bad_macs: u64, unknown_keys: u64) -> PeerRow {
+    fn row(bad_tags: u64, unknown_keys: u64) -> PeerRow {
         PeerRow {
-            bad_macs,
+            bad_tags,
             unknown_keys,
             ..PeerRow::default()
         }

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_where_nothing_ran_leaves_nothing() {
+    fn node_where_nothing_ran_leaves_nothing() {
         let mut remains = Remains::default();
         assert!(remains.lose(A, at(1), names(&[])).is_empty());
         remains.lose(A, at(5), names(&["db"]));

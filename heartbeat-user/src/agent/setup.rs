@@ -42,7 +42,7 @@ pub(crate) fn of(config: &Config, keys: &Keys) -> Setup {
         voter_set: VoterSet {
             version: config.version,
             // No node claims a lease before an agent runs.
-            counted: 0,
+            claiming: 0,
             voters: config.voters().digest(),
         },
     }

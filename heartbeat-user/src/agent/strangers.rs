@@ -53,8 +53,9 @@ impl Strangers {
 
 fn warning(datagrams: u64) -> String {
     format!(
-        "{datagrams} datagrams in this node's name to the heartbeat port of a peer were dropped: no socket of this agent \
-         sent them, but another process or a container on this host (counter stamp_foreign_socket)"
+        "{datagrams} datagrams in this node's name to the heartbeat port of a peer were dropped: \
+         no socket of this agent sent them, but another process or a container on this host \
+         (counter stamp_foreign_socket)"
     )
 }
 

@@ -69,8 +69,8 @@ impl Supervisor {
             Ok(socket) => Self::new(Some(socket), watchdog.map(Duration::from_micros)),
             Err(error) => {
                 log::warn!(
-                    "could not connect to the service manager at {} (NOTIFY_SOCKET): {error}; it may \
-                     treat this agent as not started",
+                    "could not connect to the service manager at {} (NOTIFY_SOCKET): {error}; it \
+                     may treat this agent as not started",
                     address.display()
                 );
                 Self::new(None, None)
@@ -177,13 +177,13 @@ mod tests {
         (manager, Supervisor::new(Some(socket), watchdog))
     }
 
-    fn heard(manager: &UnixDatagram) -> Vec<String> {
-        let mut heard = Vec::new();
+    fn received(manager: &UnixDatagram) -> Vec<String> {
+        let mut received = Vec::new();
         let mut buffer = [0; 1024];
         while let Ok(length) = manager.recv(&mut buffer) {
-            heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            received.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
-        heard
+        received
     }
 
     fn at(millis: u64) -> Boottime {
@@ -199,29 +199,29 @@ mod tests {
         let (manager, mut supervisor) = pair("ready", None);
         supervisor.reloading();
         supervisor.beat(at(0), 0, well);
-        assert_eq!(heard(&manager), [""; 0]);
+        assert_eq!(received(&manager), [""; 0]);
         supervisor.beat(at(1), 1, well);
-        assert_eq!(heard(&manager), ["STATUS=well", "READY=1"]);
+        assert_eq!(received(&manager), ["STATUS=well", "READY=1"]);
         supervisor.beat(at(2), 2, well);
-        assert_eq!(heard(&manager), [""; 0]);
+        assert_eq!(received(&manager), [""; 0]);
         supervisor.beat(at(3), 3, || "ill".to_owned());
         supervisor.stopping();
-        assert_eq!(heard(&manager), ["STATUS=ill", "STOPPING=1"]);
+        assert_eq!(received(&manager), ["STATUS=ill", "STOPPING=1"]);
     }
 
     #[test]
-    fn a_reload_has_a_begin_and_an_end() {
+    fn reload_has_a_begin_and_an_end() {
         let (manager, mut supervisor) = pair("reload", None);
         supervisor.beat(at(0), 1, well);
-        heard(&manager);
+        received(&manager);
         supervisor.reloading();
         supervisor.reloaded();
-        let heard = heard(&manager);
+        let received = received(&manager);
         assert!(
-            heard[0].starts_with("RELOADING=1\nMONOTONIC_USEC="),
-            "{heard:?}"
+            received[0].starts_with("RELOADING=1\nMONOTONIC_USEC="),
+            "{received:?}"
         );
-        assert_eq!(heard[1..], ["READY=1"]);
+        assert_eq!(received[1..], ["READY=1"]);
     }
 
     #[test]
@@ -229,17 +229,17 @@ mod tests {
         let limit = Duration::from_millis(400);
         let (manager, mut supervisor) = pair("watchdog", Some(limit));
         supervisor.beat(at(0), 1, well);
-        assert_eq!(heard(&manager), ["STATUS=well", "READY=1", "WATCHDOG=1"]);
+        assert_eq!(received(&manager), ["STATUS=well", "READY=1", "WATCHDOG=1"]);
         supervisor.beat(at(50), 2, well);
-        assert_eq!(heard(&manager), [""; 0], "too early");
+        assert_eq!(received(&manager), [""; 0], "too early");
         supervisor.beat(at(100), 3, well);
-        assert_eq!(heard(&manager), ["WATCHDOG=1"]);
+        assert_eq!(received(&manager), ["WATCHDOG=1"]);
         for millis in (150..=1_000).step_by(50) {
             supervisor.beat(at(millis), 3, well);
         }
-        assert_eq!(heard(&manager), [""; 0]);
+        assert_eq!(received(&manager), [""; 0]);
         supervisor.beat(at(1_050), 4, well);
-        assert_eq!(heard(&manager), ["WATCHDOG=1"]);
+        assert_eq!(received(&manager), ["WATCHDOG=1"]);
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         let socket = connect(path.as_os_str());
         std::fs::remove_file(&path).unwrap();
         Supervisor::new(Some(socket.unwrap()), None).stopping();
-        assert_eq!(heard(&manager), ["STOPPING=1"]);
+        assert_eq!(received(&manager), ["STOPPING=1"]);
         assert!(connect(OsStr::new("vsock:2:1")).is_err());
         assert!(connect(OsStr::new("/nonexistent/notify")).is_err());
     }

@@ -75,8 +75,9 @@ pub(super) fn check(config: &Config) -> Result<()> {
             let at = Duration::from_nanos(clock::wall()) + left;
             let at = std::time::UNIX_EPOCH + at;
             bail!(
-                "max_lease {} ms is shorter than before, and leases of {} ms that this node granted may still live\n  it is \
-                 accepted in {} ms, from {} on: start the agent then",
+                "max_lease {} ms is shorter than before, and leases of {} ms that this node \
+                 granted may still live\n  it is accepted in {} ms, from {} on: start the agent \
+                 then",
                 config.max_lease.as_millis(),
                 Duration::from_nanos(new.longest_ns).as_millis(),
                 left.as_millis().max(1),

@@ -72,7 +72,8 @@ pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
     let name = voters.iter().find(|voter| voter.node == leaving);
     let name = name.map_or("this node", |voter| voter.name.as_str());
     let mut text = format!(
-        "without {name} {then} of {} nodes would vote, {needed} are needed, and nothing would be served",
+        "without {name} {then} of {} nodes would vote, {needed} are needed, and nothing would be \
+         served",
         voters.len()
     );
     for voter in left.filter(|voter| !voter.votes()) {
@@ -81,7 +82,8 @@ pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
     let enough = (needed + 1).min(voters.len());
     let _ = write!(
         text,
-        "\n  wait for the others: `heartbeat wait --votes {enough}`; or do it all the same, with --force"
+        "\n  wait for the others: `heartbeat wait --votes {enough}`; or do it all the same, with \
+         --force"
     );
     Some(text)
 }
@@ -151,8 +153,9 @@ mod tests {
     fn refusal_names_who_does_not_vote_and_how_to_go_on() {
         assert_eq!(
             loss(&voters("vvvda"), NodeId(1)).unwrap(),
-            "without n1 2 of 5 nodes would vote, 3 are needed, and nothing would be served; n4 is down; n5 abstains \
-             for 800 ms yet\n  wait for the others: `heartbeat wait --votes 4`; or do it all the same, with --force"
+            "without n1 2 of 5 nodes would vote, 3 are needed, and nothing would be served; n4 is \
+             down; n5 abstains for 800 ms yet\n  wait for the others: `heartbeat wait --votes 4`; \
+             or do it all the same, with --force"
         );
         let said = loss(&voters("vvm"), NodeId(2)).unwrap();
         assert!(said.contains("n3 may abstain for 800 ms yet"), "{said}");

@@ -145,7 +145,8 @@ fn render(found: &Explanation, status: &Status) -> String {
     if !status.quorum.quorate {
         let _ = writeln!(
             text,
-            "  this node has no quorum ({} of {} nodes alive, {} needed): it serves nothing, and its information on other nodes may be old",
+            "  this node has no quorum ({} of {} nodes alive, {} needed): it serves nothing, and \
+             its information on other nodes may be old",
             status.quorum.alive, status.quorum.configured, status.quorum.needed
         );
     }

@@ -26,8 +26,8 @@ pub fn keygen(output: &Path, force: bool) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let said = writeln!(
         out,
-        "new key written to {}\n  copy it to the same place on the other nodes, mode 0600, through a \
-         channel that keeps it secret",
+        "new key written to {}\n  copy it to the same place on the other nodes, mode 0600, through \
+         a channel that keeps it secret",
         output.display()
     );
     // The key file exists even if no process reads the output.
@@ -91,7 +91,8 @@ pub(super) fn fresh_key() -> anyhow::Result<SipKey> {
 fn explain(error: &io::Error, what: &str, path: &Path) -> anyhow::Error {
     let remedy = match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            "all nodes need the same key: copy this one to the others, or make a new one with --force"
+            "all nodes need the same key: copy this one to the others, or make a new one with \
+             --force"
         }
         io::ErrorKind::PermissionDenied => "run as root, or name another file with --output",
         _ => "name another file with --output",

@@ -39,8 +39,8 @@ pub fn load(
     let absent = path == Path::new(config::DEFAULT_PATH) && !path.exists();
     let (mut setup, lock_path) = if absent {
         log::warn!(
-            "no configuration at {}: the responder knows no peer and will answer no node; write one \
-             (`heartbeat check` helps) and load again",
+            "no configuration at {}: the responder knows no peer and will answer no node; write \
+             one (`heartbeat check` helps) and load again",
             path.display()
         );
         (
@@ -192,8 +192,8 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
     // The guard goes last: it still protects an address that could not be removed.
     resource_manager::remove_guarded(&dataplane::guarded(&pins)).with_context(|| {
         format!(
-            "an address of instance `{instance}` could not be removed, so its guard stays: remove it \
-             (`ip address del`), then unload"
+            "an address of instance `{instance}` could not be removed, so its guard stays: remove \
+             it (`ip address del`), then unload"
         )
     })?;
     let text = if claim.is_some() && pins.remove()? {

@@ -37,7 +37,8 @@ pub fn rotate(config: &Config, force: bool) -> Result<()> {
     let step = next(&keys)?;
     if !force {
         let status = status::ask(&config.socket()).context(
-            "cannot tell whether all nodes have the present key file; --force takes the next step all the same",
+            "cannot tell whether all nodes have the present key file; --force takes the next step \
+             all the same",
         )?;
         let unready = unready(&keys, &status);
         if !unready.is_empty() {
@@ -60,8 +61,9 @@ fn next(keys: &Keys) -> Result<Step> {
         [first, second] if second == first.wrapping_add(1) => Ok(Step::Use),
         [first, second] if first == second.wrapping_add(1) => Ok(Step::Remove),
         _ => bail!(
-            "the key file has keys with the ids {:?}, and neither follows the other: which one is new?\n  \
-             put the new one first, reload all nodes, then remove the old one and reload again",
+            "the key file has keys with the ids {:?}, and neither follows the other: which one is \
+             new?\n  put the new one first, reload all nodes, then remove the old one and reload \
+             again",
             keys.ids()
         ),
     }
@@ -154,13 +156,13 @@ mod tests {
         for id in [0, 1, 254, 255] {
             let mut now = keys(&[id]);
             let new = id.wrapping_add(1);
-            let course = [
+            let steps = [
                 (Step::Add, vec![id, new]),
                 (Step::Use, vec![new, id]),
                 (Step::Remove, vec![new]),
             ];
             let old = now.active;
-            for (step, ids) in course {
+            for (step, ids) in steps {
                 assert_eq!(next(&now).unwrap(), step);
                 let text = file_text(&taken(step, &now).unwrap());
                 now = Keys::parse(&text, Path::new("/k")).unwrap();
@@ -194,7 +196,7 @@ mod tests {
             "quorum": { "quorate": true, "alive": 3, "needed": 2, "configured": 3 },
             "pulse": {
                 "realtime_priority": 1, "memory_locked": true, "ticks": 1, "missed_ticks": 0, "max_lateness_ns": 0,
-                "deaf": false, "deaf_count": 0, "send_errors": 0,
+                "local_stall": false, "local_stall_count": 0, "send_errors": 0,
             },
             "keys": { "seals": own.active.0, "takes": own.ids(), "mark": own.mark() },
             "nodes": [node("a", true, (Some(true), None)), node("b", false, b), node("c", false, c)],

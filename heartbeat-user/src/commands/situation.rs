@@ -38,7 +38,7 @@ impl<'a> Seen<'a> {
             let node = config.node_named(&shown.name)?;
             let view = NodeView::new(node.id, layout.capacity(node.id));
             let health = Health(shown.health);
-            let stalled = shown.local && status.pulse.deaf;
+            let stalled = shown.local && status.pulse.local_stalls.local_stall;
             let ineligibility =
                 Ineligibility::of_peer(state(&shown.state), node_state(&shown.agent), health);
             Some(NodeView {

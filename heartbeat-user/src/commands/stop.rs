@@ -42,7 +42,10 @@ async fn blocked(client: &mut Client) -> String {
 fn agent(client: &Client) -> Result<Process> {
     let pid = client.agent()?;
     Process::find(pid).with_context(|| {
-        format!("the agent, process {pid}, is not visible from here: run this in the PID namespace of the agent")
+        format!(
+            "the agent, process {pid}, is not visible from here: run this in the PID namespace \
+             of the agent"
+        )
     })
 }
 
@@ -62,8 +65,8 @@ fn is_pinned(pins: &Pins) -> Result<bool> {
 fn without_agent(config: &Config, keep: bool) -> Result<()> {
     if let Some(holder) = InstanceLock::holder(&config.lock()) {
         bail!(
-            "instance `{}` is in use by process {holder}, which does not answer: an agent that starts or ends; \
-             try again",
+            "instance `{}` is in use by process {holder}, which does not answer: an agent that \
+             starts or ends; try again",
             config.instance
         );
     }
@@ -72,13 +75,13 @@ fn without_agent(config: &Config, keep: bool) -> Result<()> {
         (false, false) => "already stopped: no agent runs\n",
         (true, true) => "already ended: no agent runs, and all is left in place for the next one\n",
         (true, false) => bail!(
-            "no agent of instance `{}` runs, and no earlier one left anything to keep: start it with \
-             `heartbeat run`",
+            "no agent of instance `{}` runs, and no earlier one left anything to keep: start it \
+             with `heartbeat run`",
             config.instance
         ),
         (false, true) => bail!(
-            "no agent of instance `{}` runs, but the programs of the last one are still pinned at {}: remove \
-             them with `heartbeat unload`, or start the agent again",
+            "no agent of instance `{}` runs, but the programs of the last one are still pinned at \
+             {}: remove them with `heartbeat unload`, or start the agent again",
             config.instance,
             pins.dir().display()
         ),
@@ -113,27 +116,30 @@ pub fn run(config: &Config, keep: bool, force: bool) -> Result<()> {
     let ended = match ended {
         Ok(ended) => ended,
         Err(group) => bail!(
-            "the agent, process {pid}, keeps running: group {group} could not be stopped here and may still run. \
-             No other node starts the group while the agent keeps its lease. Stop it by hand, then run `heartbeat \
-             cleanup {group}`: the agent then ends. `kill -9 {pid}` releases the lease regardless"
+            "the agent, process {pid}, keeps running: group {group} could not be stopped here and \
+             may still run. No other node starts the group while the agent keeps its lease. Stop \
+             it by hand, then run `heartbeat cleanup {group}`: the agent then ends. `kill -9 \
+             {pid}` releases the lease regardless"
         ),
     };
     match ended {
         Ok(ended) => ended.with_context(|| format!("could not wait for process {pid} to end"))?,
         Err(_) => bail!(
-            "the agent, process {pid}, has not ended within {} s: see its log, and `heartbeat status` for the \
-             resources that do not stop",
+            "the agent, process {pid}, has not ended within {} s: see its log, and `heartbeat \
+             status` for the resources that do not stop",
             PATIENCE.as_secs()
         ),
     }
     let pins = Pins::of(&config.instance);
     match (keep, is_pinned(&pins)?) {
         (true, false) => bail!(
-            "the agent has ended, but nothing is pinned at {}: it made a full stop instead of a restart; see its log",
+            "the agent has ended, but nothing is pinned at {}: it made a full stop instead of a \
+             restart; see its log",
             pins.dir().display()
         ),
         (false, true) => bail!(
-            "the agent has ended, but left what is pinned at {}: see its log, and remove it with `heartbeat unload`",
+            "the agent has ended, but left what is pinned at {}: see its log, and remove it with \
+             `heartbeat unload`",
             pins.dir().display()
         ),
         (true, true) => output::print("ended; all is left in place for the next agent\n").map(drop),

@@ -291,7 +291,7 @@ mod tests {
             "quorum": {"quorate": c["quorate"] != false, "alive": 2, "needed": 2, "configured": 3},
             "pulse": {
                 "realtime_priority": 0, "memory_locked": true, "ticks": 0, "missed_ticks": 0,
-                "max_lateness_ns": 0, "deaf": false, "deaf_count": 0, "send_errors": 0,
+                "max_lateness_ns": 0, "local_stall": false, "local_stall_count": 0, "send_errors": 0,
             },
             "nodes": [node("a", 1, &none), node("b", 2, &none), node("c", 3, c)],
             "vips": [], "groups": [group], "counters": {},

@@ -99,7 +99,8 @@ impl Witness {
         for (NodeId(id), address) in &self.peer {
             ensure!(
                 *id != self.id,
-                "--peer {id}={address}: {id} is this witness's own id: leave it out, or correct --id"
+                "--peer {id}={address}: {id} is this witness's own id: leave it out, or correct \
+                 --id"
             );
             if let Some(other) = nodes.insert(*id, *address) {
                 bail!(
@@ -185,7 +186,7 @@ impl Witness {
         Setup {
             voter_set: VoterSet {
                 version: voters.version,
-                counted: 0,
+                claiming: 0,
                 voters: voters.digest(),
             },
             instance: self.instance.clone(),

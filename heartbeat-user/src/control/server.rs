@@ -69,7 +69,10 @@ pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
             }
             Err(error) => {
                 rate_limit.warn((), || {
-                    format!("could not accept a control client: {error}; it waits until that is possible again")
+                    format!(
+                        "could not accept a control client: {error}; it waits until that is \
+                         possible again"
+                    )
                 });
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

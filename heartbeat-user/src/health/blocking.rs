@@ -135,40 +135,40 @@ mod tests {
 
     #[tokio::test]
     async fn hanging_question_blocks_only_its_own_thread() {
-        let (aside, other) = (
+        let (worker, other) = (
             BlockingThread::new("a".into()),
             BlockingThread::new("b".into()),
         );
         let (go, wait) = mpsc::channel::<()>();
-        let hangs = aside.ask(move || wait.recv().is_ok());
-        let behind = aside.ask(thread::current);
+        let hangs = worker.ask(move || wait.recv().is_ok());
+        let behind = worker.ask(thread::current);
         let other = other.ask(|| thread::current().name().map(str::to_owned));
         assert_eq!(other.await, Ok(Some("b".to_owned())));
-        assert!(aside.is_busy());
+        assert!(worker.is_busy());
         go.send(()).unwrap();
         assert_eq!(hangs.await, Ok(true));
         assert_eq!(behind.await.unwrap().name(), Some("a"));
-        assert!(!aside.is_busy());
+        assert!(!worker.is_busy());
     }
 
     #[tokio::test]
     async fn panicking_question_alone_has_no_answer() {
-        let aside = BlockingThread::new("c".into());
-        let panics = aside.sample(|| panic!("as the test wants it"));
+        let worker = BlockingThread::new("c".into());
+        let panics = worker.sample(|| panic!("as the test wants it"));
         assert!(panics.await.unwrap_err().contains("panicked"));
-        assert_eq!(aside.ask(|| 7).await, Ok(7));
-        assert!(!aside.is_busy());
+        assert_eq!(worker.ask(|| 7).await, Ok(7));
+        assert!(!worker.is_busy());
     }
 
     #[tokio::test]
     async fn questions_behind_a_hanging_one_are_limited() {
-        let aside = BlockingThread::new("d".into());
+        let worker = BlockingThread::new("d".into());
         let (go, wait) = mpsc::channel::<()>();
-        let hangs = aside.ask(move || wait.recv().is_ok());
+        let hangs = worker.ask(move || wait.recv().is_ok());
         let mut refused = 0;
         let mut last = None;
         for _ in 0..3 * MOST_OPEN {
-            let asked = aside.ask(|| 7);
+            let asked = worker.ask(|| 7);
             let asked = tokio::time::timeout(std::time::Duration::ZERO, asked).await;
             refused += usize::from(matches!(asked, Ok(Err(_))));
             last = Some(asked);
@@ -178,6 +178,6 @@ mod tests {
         assert!(complaint.contains("still hangs"), "{complaint}");
         go.send(()).unwrap();
         assert_eq!(hangs.await, Ok(true));
-        assert_eq!(aside.ask(|| 7).await, Ok(7));
+        assert_eq!(worker.ask(|| 7).await, Ok(7));
     }
 }

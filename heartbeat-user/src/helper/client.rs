@@ -266,8 +266,8 @@ impl Client {
             None => return ending(),
             Some(_) => log::error!(
                 "the helper process, which runs resource agents and hooks, has ended: it was \
-                  killed, or failed as the log above says. Without it nothing can be monitored: this \
-                  agent ends at once and leaves everything in place; start it again"
+                 killed, or failed as the log above says. Without it nothing can be monitored: \
+                 this agent ends at once and leaves everything in place; start it again"
             ),
         }
         logging::finish();

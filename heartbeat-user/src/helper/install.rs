@@ -36,8 +36,8 @@ pub(super) fn may_install(path: &Path) -> Result<PathBuf, String> {
     let directory = path.parent().unwrap_or(&path);
     access(directory, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
         format!(
-            "files in {} cannot be replaced: {error}\n  is it mounted read-only, or does the unit of the \
-             service say so (ProtectSystem=)? Copy the file there by hand instead",
+            "files in {} cannot be replaced: {error}\n  is it mounted read-only, or does the unit \
+             of the service say so (ProtectSystem=)? Copy the file there by hand instead",
             directory.display()
         )
     })?;

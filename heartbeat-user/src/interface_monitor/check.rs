@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_count_of_another_card_begins_anew() {
+    fn count_of_another_card_begins_anew() {
         let other = [(100, 0), (120, 0), (140, 0), (0, 0), (20, 0), (40, 0)];
         assert_eq!(after(&other), Finding::Unknown);
         assert_eq!(
@@ -112,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_sees_anything_runs() {
+    fn program_that_sees_anything_runs() {
         assert_eq!(after(&[(1_000, 5), (1_000, 6)]), Finding::Runs);
         assert_eq!(after(&[(0, 0), (9, 0), (18, 0), (19, 1)]), Finding::Runs);
     }
 
     #[test]
-    fn a_program_that_never_sees_what_comes_does_not_run() {
+    fn program_that_never_sees_what_comes_does_not_run() {
         let samples = [(0, 7), (20, 7), (40, 7), (60, 7)];
         assert_eq!(after(&samples[..3]), Finding::Unknown);
         assert_eq!(after(&samples), Finding::DoesNotRun);

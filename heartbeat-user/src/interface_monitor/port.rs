@@ -221,8 +221,8 @@ impl Port {
             }
         };
         let what = format!(
-            "it is another (index {}), and cannot be used: {why}, so the guard stays there; see the log, and \
-             remove it (`ip address del`)",
+            "it is another (index {}), and cannot be used: {why}, so the guard stays there; see \
+             the log, and remove it (`ip address del`)",
             found.index
         );
         let news = self.report(InterfaceChange::Failed, what)?;
@@ -337,7 +337,8 @@ impl Port {
             .as_ref()
             .map_or(Attached::Native, |now| now.how);
         let what = format!(
-            "the XDP program is attached in {} mode and DOES NOT RUN: frames arrive, and it sees none",
+            "the XDP program is attached in {} mode and DOES NOT RUN: frames arrive, and it sees \
+             none",
             mode.name()
         );
         let fixed = matches!(

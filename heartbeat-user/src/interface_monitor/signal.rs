@@ -44,10 +44,12 @@ impl Signal {
         match self {
             Self::Up => "link up: it is switched on and has a carrier",
             Self::NoCarrier => {
-                "NO CARRIER: nothing is sent, received or served there; see the cable and the switch port"
+                "NO CARRIER: nothing is sent, received or served there; see the cable and the \
+                 switch port"
             }
             Self::Down => {
-                "DOWN: it is switched off, so nothing is sent, received or served there; `ip link set up`"
+                "DOWN: it is switched off, so nothing is sent, received or served there; `ip link \
+                 set up`"
             }
             Self::Missing => "MISSING: there is no such interface",
         }

@@ -152,8 +152,9 @@ mod tests {
     fn stat(name: &str, ticks: [u64; 2], priority: u32, policy: i32) -> String {
         let [user, system] = ticks;
         format!(
-            "77 ({name}) R 1 77 77 0 -1 4194304 90 0 0 0 {user} {system} 0 0 -51 0 1 0 5000 2375680 \
-             200 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 {priority} {policy} 0 0 0\n"
+            "77 ({name}) R 1 77 77 0 -1 4194304 90 0 0 0 {user} {system} 0 0 -51 0 1 0 5000 \
+             2375680 200 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 {priority} {policy} 0 0 \
+             0\n"
         )
     }
 

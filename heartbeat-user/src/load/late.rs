@@ -226,8 +226,8 @@ mod tests {
         assert_eq!(said(0, None, 0, 1), "one tick was missed");
         assert_eq!(
             said(80, Some(725), 41, 4),
-            "the hypervisor took 80 ms of the last second (steal), CPU pressure 72 %, the timer fired 41 ms \
-             late, 4 ticks were missed"
+            "the hypervisor took 80 ms of the last second (steal), CPU pressure 72 %, the timer \
+             fired 41 ms late, 4 ticks were missed"
         );
     }
 

@@ -122,8 +122,8 @@ impl Meter {
                 Ok(Sample::Is { raw, parts }) => self.take(raw, &parts, Instant::now()),
                 Ok(Sample::Nowhere) => {
                     log::warn!(
-                        "load: this kernel has no pressure stall information (CONFIG_PSI, psi=1): using the \
-                         length of the run queue"
+                        "load: this kernel has no pressure stall information (CONFIG_PSI, psi=1): \
+                         using the length of the run queue"
                     );
                     self.sampler.fall_back();
                     self.samples.at_once(self.sampler.begin());
@@ -162,7 +162,8 @@ impl Meter {
         if !self.failing {
             let meanwhile = match self.updated {
                 Some(_) => format!("it stays at {} per mille", self.last.load),
-                None => "until it can be read, the last reported load applies, or the node counts as full"
+                None => "until it can be read, the last reported load applies, or the node counts \
+                         as full"
                     .to_owned(),
             };
             log::warn!("load: {}: {error}; {meanwhile}", self.sampler);

@@ -179,7 +179,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsed_pressure_stays_within_the_scale(text in "(some|full) avg10=[0-9.e-]{1,9} total=[0-9]{1,20}") {
+        fn parsed_pressure_stays_within_the_scale(text in "(some|full) avg10=[0-9.e-]{1,9} \
+            total=[0-9]{1,20}") {
             if let Some(pressure) = parse(&text) {
                 prop_assert!(pressure.some <= 1_000 && pressure.full <= 1_000);
             }

@@ -152,14 +152,15 @@ async fn greet(
         }
         Ok(Err(error)) => {
             return Err(format!(
-                "could not connect to TCP port {}: {error}: is the link down, or does a firewall reject it?",
+                "could not connect to TCP port {}: {error}: is the link down, or does a firewall \
+                 reject it?",
                 address.port()
             ));
         }
         Err(_) => {
             return Err(format!(
-                "no connection within {waited}: if `heartbeat status` shows its heartbeats, a firewall drops TCP port \
-                 {}; else the node or the link is down",
+                "no connection within {waited}: if `heartbeat status` shows its heartbeats, a \
+                 firewall drops TCP port {}; else the node or the link is down",
                 address.port()
             ));
         }
@@ -167,7 +168,8 @@ async fn greet(
     match timeout(patience, Hello::read(&mut stream)).await {
         Ok(Ok(hello)) => Ok((stream, hello)),
         Ok(Err(FrameError::Io(error))) => Err(format!(
-            "it closed the connection at once ({error}): it is busy, or its configuration lacks our address; see its log"
+            "it closed the connection at once ({error}): it is busy, or its configuration lacks \
+             our address; see its log"
         )),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!(
@@ -210,8 +212,8 @@ impl Asking<'_> {
                 format!("the connection ended without an answer ({error})"),
                 match self.kind.is_secret() {
                     true => {
-                        "do the keys and configurations differ, or is its release older? its log says \
-                         more"
+                        "do the keys and configurations differ, or is its release older? its log \
+                         says more"
                     }
                     false => {
                         "do the keys and configurations differ? its log says more; \

@@ -214,7 +214,8 @@ async fn open(link: &LinkEnd) -> TcpListener {
         // The failure is logged once, and again when its reason changes.
         if logged != Some(error.raw_os_error()) {
             log::warn!(
-                "cannot accept commands from peers on link {}: could not listen on {} ({}): {error}{}; retrying every {} s",
+                "cannot accept commands from peers on link {}: could not listen on {} ({}): \
+                 {error}{}; retrying every {} s",
                 link.id.0,
                 link.address,
                 link.interface,
@@ -251,7 +252,8 @@ impl Connections {
             let Some(oldest) = self.open.iter().position(unproven) else {
                 server.rate_limit.warn(About::Ourselves, || {
                     format!(
-                        "rejected a connection from node {}: {MAX_CONNECTIONS} requests of peers are waiting already",
+                        "rejected a connection from node {}: {MAX_CONNECTIONS} requests of peers \
+                         are waiting already",
                         peer.name
                     )
                 });

@@ -11,7 +11,7 @@ use heartbeat_core::{
     cluster::Plan,
     index::PeerIndex,
     record::{Entry, Input},
-    report::Report,
+    report::GroupReports,
 };
 
 use crate::record::Tap;
@@ -42,7 +42,7 @@ impl Driver {
     }
 
     /// Passes an input to the core: see [`Cluster::apply`].
-    pub(super) fn apply(&mut self, input: Input) -> Option<Report> {
+    pub(super) fn apply(&mut self, input: Input) -> Option<GroupReports> {
         if let Some(tap) = &mut self.tap {
             tap.entry(&Entry::Input(Cow::Borrowed(&input)));
         }

@@ -48,7 +48,7 @@ pub trait Sink: Send + 'static {
     fn command(&mut self, at: Boottime, command: Command);
     /// Takes a peer's report that is no longer used. Another thread must free it, because freeing
     /// memory of another thread may take a lock.
-    fn spent(&mut self, report: report::Report);
+    fn spent(&mut self, report: report::GroupReports);
     /// Reports that a round of probes had `errors`, and the round before had none.
     fn send_failed(&mut self, error: Option<nix::Error>, errors: u64);
     /// Reports that this node's own acceptor did not answer, and had answered the time before.

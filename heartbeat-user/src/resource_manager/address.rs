@@ -231,8 +231,8 @@ impl Held {
         })?;
         let prefix = self.prefix.with_context(|| {
             format!(
-                "{} has no prefix length, and {} has no network that holds it: it is added when one \
-                 appears; give the node an address of that network, or write the length",
+                "{} has no prefix length, and {} has no network that holds it: it is added when \
+                 one appears; give the node an address of that network, or write the length",
                 self.vip.address, self.vip.interface
             )
         })?;
@@ -476,8 +476,8 @@ impl Held {
         };
         match error.downcast_ref() {
             Some(nix::Error::ENOBUFS) => log::warn!(
-                "vip {vip}: {what} for {address} dropped: by the guard, since this node no longer holds \
-                 the lease, or by a full queue of {}",
+                "vip {vip}: {what} for {address} dropped: by the guard, since this node no longer \
+                 holds the lease, or by a full queue of {}",
                 self.vip.interface
             ),
             _ => log::warn!("vip {vip}: {what} for {address} not sent: {error:#}"),

@@ -152,11 +152,11 @@ impl Body {
             self.commands.send(ResourceCommand::Changed(changes));
         }
         if let (true, Some(claims)) = (ready.claims, &self.claims) {
-            let mut heard = claims.heard(BATCH);
+            let mut received = claims.received(BATCH);
             // One claim of several says all.
-            heard.sort_by_key(|claim| (claim.address, claim.interface));
-            heard.dedup_by_key(|claim| (claim.address, claim.interface));
-            for claim in heard {
+            received.sort_by_key(|claim| (claim.address, claim.interface));
+            received.dedup_by_key(|claim| (claim.address, claim.interface));
+            for claim in received {
                 self.commands.send(ResourceCommand::Claimed(claim));
             }
             std::thread::sleep(PAUSE);

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_losses_are_undone_at_once_and_many_at_a_bounded_rate() {
+    fn few_losses_are_undone_at_once_and_many_at_a_bounded_rate() {
         let mut backoff = Backoff::default();
         let mut now = Boottime::from_nanos(1);
         let start = now;
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_after_a_quiet_while_is_the_first() {
+    fn loss_after_a_quiet_while_is_the_first() {
         let mut backoff = Backoff::default();
         let mut now = Boottime::from_nanos(1);
         for _ in 0..20 {

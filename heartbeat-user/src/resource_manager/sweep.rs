@@ -81,9 +81,10 @@ impl Origin {
                 format!("removed {prefix} from {interface}, where an earlier run had left it")
             }
             Self::Host => format!(
-                "removed {prefix} from {interface}, where it was before the agent came: it is a VIP, and is \
-                 there only while this node serves it; take it out of the host's network configuration \
-                 (netplan, NetworkManager, ifcfg, a script), which adds it at each boot"
+                "removed {prefix} from {interface}, where it was before the agent came: it is a \
+                 VIP, and is there only while this node serves it; take it out of the host's \
+                 network configuration (netplan, NetworkManager, ifcfg, a script), which adds it \
+                 at each boot"
             ),
         }
     }
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_goes_from_every_interface_but_where_it_is_kept() {
+    fn address_goes_from_every_interface_but_where_it_is_kept() {
         let (vip, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let unwanted = [(5, vip)];
         let goes = |found, kept: &[Place]| must_go(found, &unwanted, kept, 1);
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_on_loopback_goes_only_where_it_is_served_there() {
+    fn address_on_loopback_goes_only_where_it_is_served_there() {
         let vip = IpAddr::from([10, 0, 0, 1]);
         assert!(!must_go((1, vip), &[(5, vip)], &[], 1));
         assert!(must_go((1, vip), &[(1, vip)], &[], 1));

@@ -12,7 +12,8 @@ async fn dummy_starts_and_stops() {
     if !std::path::Path::new("/usr/lib/ocf/resource.d/heartbeat/Dummy").exists() {
         let _ = writeln!(
             std::io::stderr(),
-            "SKIP dummy_starts_and_stops: there is no ocf:heartbeat:Dummy; run `cargo xtask setup --test`"
+            "SKIP dummy_starts_and_stops: there is no ocf:heartbeat:Dummy; run `cargo xtask setup \
+             --test`"
         );
         return;
     }

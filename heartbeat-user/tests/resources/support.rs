@@ -92,7 +92,8 @@ impl Host {
     /// Makes an executable file, and returns its path.
     pub(crate) fn script(&self, name: &str, script: &str) -> String {
         let text = format!(
-            "#!/bin/sh\nD={}\nnote() {{ echo $2 > $D/$1.new; mv $D/$1.new $D/$1.pid; }}\n{script}\n",
+            "#!/bin/sh\nD={}\nnote() {{ echo $2 > $D/$1.new; mv $D/$1.new $D/$1.pid; }}\n\
+             {script}\n",
             self.dir.display()
         );
         let path = self.path(name);

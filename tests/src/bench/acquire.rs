@@ -19,7 +19,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry},
 };
 use heartbeat_core::{
-    index::{PeerIndex, Seat},
+    index::{AcceptorIndex, PeerIndex},
     proposer::{Ask, MajorityConfig, Proposer, Term},
 };
 use heartbeat_user::dataplane::{LeaseSlots, OwnVote};
@@ -52,8 +52,8 @@ const TERM: Term = Term {
     counted: Duration::from_nanos(59_880_000),
 };
 const VOTERS: usize = 3;
-const OWN: Seat = Seat::OWN;
-const FAR: Seat = Seat::of_peer(PeerIndex(0));
+const OWN: AcceptorIndex = AcceptorIndex::OWN;
+const FAR: AcceptorIndex = AcceptorIndex::of_peer(PeerIndex(0));
 /// Lease and round trip take turns.
 const PERIOD: Duration = Duration::from_millis(1);
 /// A longer time counts as lost.
@@ -252,7 +252,7 @@ impl Candidate {
     }
 }
 
-fn count(proposer: &mut Proposer, acceptor: Seat, event: &VoteEvent) {
+fn count(proposer: &mut Proposer, acceptor: AcceptorIndex, event: &VoteEvent) {
     for vote in event.entries.iter().take(event.count as usize) {
         if vote.group == GROUP.0 {
             proposer.count(acceptor, vote, left(event));

@@ -70,13 +70,13 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Exits> {
     let start = Instant::now();
     while start.elapsed() < phase {
         interrupt::check()?;
-        for (role, books) in [(Role::Stay, &mut small), (Role::StayLarge, &mut large)] {
-            let heard = hear(&runtime, &mut kernel, role)?;
-            books.rounds += 1;
-            books.seen.extend(heard.map(|heard| heard.seen));
-            books.told.extend(heard.map(|heard| heard.told));
-            let heard = hear(&runtime, &mut pidfds, role)?;
-            books.pidfd.extend(heard.map(|heard| heard.told));
+        for (role, samples) in [(Role::Stay, &mut small), (Role::StayLarge, &mut large)] {
+            let received = receive(&runtime, &mut kernel, role)?;
+            samples.rounds += 1;
+            samples.seen.extend(received.map(|received| received.seen));
+            samples.told.extend(received.map(|received| received.told));
+            let received = receive(&runtime, &mut pidfds, role)?;
+            samples.pidfd.extend(received.map(|received| received.told));
         }
     }
     Ok(Exits {
@@ -89,7 +89,7 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Exits> {
 
 /// Nanoseconds since the kill.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
+struct Received {
     seen: u64,
     told: u64,
 }
@@ -131,7 +131,7 @@ fn hear(runtime: &Runtime, exits: &mut ProcessExits, role: Role) -> Result<Optio
         let exit = tokio::time::timeout(PATIENCE, exits.next()).await;
         let told = boottime().since(killed).as_nanos() as u64;
         exits.unwatch(process.pid());
-        Ok(exit.ok().map(|exit| Heard {
+        Ok(exit.ok().map(|exit| Received {
             seen: exit.at.since(killed).as_nanos() as u64,
             told,
         }))

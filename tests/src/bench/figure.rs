@@ -33,7 +33,7 @@ pub enum Figure {
     StampRenew8,
     JunkBadMagic,
     JunkUnknownPeer,
-    JunkBadMac,
+    JunkBadTag,
     PassOtherTraffic,
     StampOtherTraffic,
     /// While a guarded address is on that link.
@@ -77,7 +77,7 @@ impl Figure {
         Self::StampRenew8,
         Self::JunkBadMagic,
         Self::JunkUnknownPeer,
-        Self::JunkBadMac,
+        Self::JunkBadTag,
         Self::PassOtherTraffic,
         Self::StampOtherTraffic,
         Self::PassOtherTrafficGuarded,
@@ -96,7 +96,7 @@ impl Figure {
     ];
 
     pub(super) fn source(self) -> Source {
-        use Frames::{BadMac, BadMagic, Leases, Ordinary, Probes, UnknownPeer};
+        use Frames::{BadMagic, BadTag, Leases, Ordinary, Probes, UnknownPeer};
         use Verdict::{Answered, OtherPort, Recorded, Stamped};
         use Watched::{
             Baseline, FarResponder, GuardEgress, GuardIngress, GuardedLink, NearResponder,
@@ -119,7 +119,7 @@ impl Figure {
             Self::StampRenew8 => (Leases(Granted, 8), NearStamp, Some(Stamped)),
             Self::JunkBadMagic => (BadMagic, FarResponder, Some(Verdict::BadMagic)),
             Self::JunkUnknownPeer => (UnknownPeer, FarResponder, Some(Verdict::UnknownPeer)),
-            Self::JunkBadMac => (BadMac, FarResponder, Some(Verdict::BadMac)),
+            Self::JunkBadTag => (BadTag, FarResponder, Some(Verdict::BadTag)),
             Self::PassOtherTraffic => (Ordinary(Way::Link), FarResponder, Some(OtherPort)),
             Self::StampOtherTraffic => (Ordinary(Way::Link), NearStamp, None),
             Self::PassOtherTrafficGuarded => (
@@ -181,7 +181,7 @@ impl Figure {
             Self::StampRenew8 => "probe stamped, 8 lease entries",
             Self::JunkBadMagic => "junk: bad magic",
             Self::JunkUnknownPeer => "junk: unknown peer",
-            Self::JunkBadMac => "junk: known peer, bad MAC",
+            Self::JunkBadTag => "junk: known peer, bad tag",
             Self::PassOtherTraffic => "other traffic coming in",
             Self::StampOtherTraffic => "other traffic going out",
             Self::PassOtherTrafficGuarded => "other traffic coming in, link with a VIP",

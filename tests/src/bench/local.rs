@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exchange_is_compared_with_that_of_its_own_round() {
+    fn exchange_is_compared_with_that_of_its_own_round() {
         let round = |slow: f64| {
             Local::ALL.map(|local| Window {
                 exchanges: 10,

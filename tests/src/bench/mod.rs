@@ -34,7 +34,7 @@ use std::{fs, num::NonZero, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-pub use report::Report;
+pub use report::BenchReport;
 
 use crate::{interrupt, wait::observe};
 use acquire::Acquisitions;
@@ -57,7 +57,7 @@ pub struct Options {
 }
 
 /// Measures everything, one phase after the other.
-pub fn run(options: Options) -> Result<Report> {
+pub fn run(options: Options) -> Result<BenchReport> {
     interrupt::install();
     let progress = Progress::new();
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -100,7 +100,7 @@ pub fn run(options: Options) -> Result<Report> {
         timed
     };
     progress.done();
-    Ok(Report::new(
+    Ok(BenchReport::new(
         (kernel()?, cores),
         phase,
         cost,

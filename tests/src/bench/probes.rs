@@ -79,7 +79,7 @@ impl Prober {
     pub(super) fn own_vote(&self, pair: &Pair) -> Result<OwnVote> {
         let near = pair.near_plane();
         let mut own = near.own_vote(pair.key(), self.incarnation, self.nonce)?;
-        own.claim_by(VOTER_SET.counted);
+        own.claim_by(VOTER_SET.claiming);
         Ok(own)
     }
 
@@ -141,7 +141,7 @@ fn send(batch: &mut ProbeBatch, socket: &ProbeSocket, rows: &PeerRows) -> Result
 /// Of all nodes here, whose list never changes.
 pub(super) const VOTER_SET: VoterSet = VoterSet {
     version: 1,
-    counted: 1,
+    claiming: 1,
     voters: 0,
 };
 

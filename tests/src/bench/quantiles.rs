@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_longer_than_anything() {
+    fn lost_answer_is_longer_than_any_other() {
         let half = Quantiles::new(vec![2_000, 1_000], 4);
         assert_eq!((half.lost, half.p50, half.p99), (2, Some(2.0), None));
         assert_eq!(half.max, Some(2.0));

@@ -34,16 +34,19 @@ const TRAFFIC_METHOD: [&str; 3] = [
     "one thread sends to a socket without a reader; both stacks and the programs run on its own \
      CPU",
     "median of short windows that take turns; ratios are within each round",
-    "veth itself does more for any arriving XDP program: the ratio to one that only passes leaves that out",
+    "veth itself does more for any arriving XDP program: the ratio to one that only passes leaves \
+     that out",
 ];
 const LOCAL_METHOD: [&str; 3] = [
-    "one thread plays ping-pong over lo: two packets, each of them judged where it is sent and received",
+    "one thread plays ping-pong over lo: two packets, each of them judged where it is sent and \
+     received",
     "median of short windows that take turns; ratios and differences are within each round",
     "no VIP, another address, the VIP: what the guard at the sockets finds",
 ];
 const ACQUIRE_METHOD: [&str; 3] = [
     "one of three voters contends once per 2 ms; its own kernel and the far one are the majority",
-    "from a free lease until both granted it: prepare, accept, and the system calls of an agent's pulse",
+    "from a free lease until both granted it: prepare, accept, and the system calls of an agent's \
+     pulse",
     "kernel: a probe without leases, in turns with it; from TC egress to XDP ingress",
 ];
 const EXITS_METHOD: [&str; 3] = [
@@ -52,13 +55,15 @@ const EXITS_METHOD: [&str; 3] = [
     "pidfd: ready once the process is wholly gone, its memory freed; processes and ways take turns",
 ];
 const RTT_METHOD: [&str; 3] = [
-    "each responder is asked once per ms, in turns, over one veth pair; stamped by the asking kernel",
+    "each responder is asked once per ms, in turns, over one veth pair; stamped by the asking \
+     kernel",
     "kernel: from TC egress to XDP ingress, the responder's own time included",
-    "userspace: from driver transmit to stack receive (SO_TIMESTAMPING); lost counts as the longest",
+    "userspace: from driver transmit to stack receive (SO_TIMESTAMPING); lost counts as the \
+     longest",
 ];
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct BenchReport {
     pub kernel: String,
     pub cores: usize,
     /// Of each phase.
@@ -148,7 +153,7 @@ pub struct Budget {
     pub met: bool,
 }
 
-impl Report {
+impl BenchReport {
     pub(super) fn new(
         (kernel, cores): (String, usize),
         phase: Duration,
@@ -269,7 +274,7 @@ fn budgets(costs: &Costs, rtt: &Rtt) -> Vec<Budget> {
         nanos("xdp_probe_to_reply", 500.0, Figure::ProbeToReply),
         nanos("drop_junk_bad_magic", 50.0, Figure::JunkBadMagic),
         nanos("drop_junk_unknown_peer", 50.0, Figure::JunkUnknownPeer),
-        nanos("drop_junk_bad_mac", 50.0, Figure::JunkBadMac),
+        nanos("drop_junk_bad_mac", 50.0, Figure::JunkBadTag),
         Budget::new("kernel_rtt_loaded_p999_to_idle_p50", 10.0, "times", stretch),
     ]
 }
@@ -291,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_without_a_figure_is_not_met() {
+    fn budget_without_a_figure_is_not_met() {
         assert!(Budget::new("a", 50.0, "ns", Some(50.0)).met);
         assert!(!Budget::new("a", 50.0, "ns", Some(50.1)).met);
         assert!(!Budget::new("a", 50.0, "ns", None).met);

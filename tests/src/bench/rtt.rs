@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_trip_contains_the_responder() {
+    fn round_trip_contains_the_responder() {
         let mut row = PeerRow {
             last_reply_seq: 20,
             last_reply_at: 1_500,

@@ -3,14 +3,14 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::report::{
-    Acquire, Budget, CpuUse, Ends, Exits, Figure, LeaseEntry, Local, Passage, Quantiles, Ratios,
-    Report, RoundTrips, Rtt,
+    Acquire, BenchReport, Budget, CpuUse, Ends, Exits, Figure, LeaseEntry, Local, Passage,
+    Quantiles, Ratios, RoundTrips, Rtt,
 };
 
 /// More than this, and the machine did more than measure.
 const IDLE_PERCENT: f64 = 50.0;
 
-impl Display for Report {
+impl Display for BenchReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let Self {
             kernel,
@@ -37,7 +37,7 @@ impl Display for Report {
     }
 }
 
-impl Report {
+impl BenchReport {
     fn costs(&self, f: &mut Formatter<'_>) -> Result {
         writeln!(
             f,

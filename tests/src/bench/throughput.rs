@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ratio_compares_windows_of_one_round() {
+    fn ratio_compares_windows_of_one_round() {
         // The machine is twice as slow in the second round and ten times in the third.
         let round = |slow: f64| {
             Passage::ALL.map(|passage| {

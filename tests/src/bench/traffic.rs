@@ -35,7 +35,7 @@ pub(super) enum Frames {
     /// A heartbeat from an address that is on no allow-list.
     UnknownPeer,
     /// A heartbeat from a peer's address whose tag is wrong.
-    BadMac,
+    BadTag,
     /// Other datagrams, to another port.
     Ordinary(Way),
 }
@@ -162,7 +162,7 @@ impl Traffic {
             Frames::Probes | Frames::Leases(..) => None,
             Frames::BadMagic => Some(&self.bad_magic),
             Frames::UnknownPeer => Some(&self.unknown_peer),
-            Frames::BadMac => Some(&self.bad_mac),
+            Frames::BadTag => Some(&self.bad_mac),
             Frames::Ordinary(way) => Some(self.ordinary.datagrams(way)),
         }
     }

@@ -64,7 +64,7 @@ impl Rival {
             entries: requests(REFUSED_FROM, FAR, MAX_LEASES),
             event: VoteEvent::zeroed(),
         };
-        rival.own.claim_by(VOTER_SET.counted);
+        rival.own.claim_by(VOTER_SET.claiming);
         wait_until(MAX_LEASE * 5, "the far acceptor votes", || rival.hold())?;
         Ok(rival)
     }
@@ -116,7 +116,7 @@ impl AsFd for Votes {
 /// Whether the votes of a window were those that were to be measured.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    heard: u64,
+    received: u64,
     as_meant: u64,
 }
 
@@ -128,7 +128,7 @@ impl Tally {
                 continue;
             }
             for entry in event.entries.iter().take(event.count as usize) {
-                self.heard += 1;
+                self.received += 1;
                 self.as_meant += u64::from(entry.vote == meant as u8);
             }
         }
@@ -136,10 +136,10 @@ impl Tally {
 
     /// Fails if there were none, or other ones.
     pub(super) fn check(&self, meant: Vote) -> Result<()> {
-        let Self { heard, as_meant } = *self;
+        let Self { received, as_meant } = *self;
         ensure!(
-            heard > 0 && as_meant as f64 >= heard as f64 * AS_MEANT,
-            "only {as_meant} of {heard} votes were {meant:?}"
+            received > 0 && as_meant as f64 >= received as f64 * AS_MEANT,
+            "only {as_meant} of {received} votes were {meant:?}"
         );
         Ok(())
     }

@@ -148,8 +148,8 @@ impl Daemons for Members {
             return Ok(false);
         }
         // Each member answers only if it reaches a majority.
-        let check = "etcdctl endpoint health --endpoints=http://127.0.0.1:2379 --command-timeout=1s \
-                     >/dev/null 2>&1 && echo well || echo ill";
+        let check = "etcdctl endpoint health --endpoints=http://127.0.0.1:2379 \
+                     --command-timeout=1s >/dev/null 2>&1 && echo well || echo ill";
         for machine in &self.machines {
             if machine.run(world, check)?.trim() != "well" {
                 return Ok(false);

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_lies_between_the_old_and_the_new_owner() {
+    fn gap_lies_between_the_old_and_the_new_owner() {
         let records = [
             record(0, Some((5, "b"))),
             record(10, Some((11, "a"))),

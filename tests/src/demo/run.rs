@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Ou
     if arguments.keep_logs {
         out.line(&format!("logs stay in {}", cluster.dir().display()));
     }
-    let mut scene = Scene {
+    let mut trial = Trial {
         cluster: &mut cluster,
         victim: &victim,
         fault: arguments.fault,
@@ -66,11 +66,11 @@ pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Ou
         fault_at: None,
         client: None,
     };
-    let result = scene.play(arguments);
-    let false_downs = scene.false_downs();
-    let acquisitions = scene.acquisitions();
-    let overlaps = scene.overlaps(&acquisitions);
-    let fault_at = scene.fault_at;
+    let result = trial.play(arguments);
+    let false_downs = trial.false_downs();
+    let acquisitions = trial.acquisitions();
+    let overlaps = trial.overlaps(&acquisitions);
+    let fault_at = trial.fault_at;
     let false_takeovers = false_takeovers(acquisitions, &victim, fault_at);
     let result = match result {
         Ok(takeover) => Ok(takeover),
@@ -99,7 +99,7 @@ fn phase(arguments: &Arguments) -> Duration {
     Duration::from_nanos(random % span.max(1))
 }
 
-struct Scene<'a> {
+struct Trial<'a> {
     cluster: &'a mut Cluster,
     victim: &'a str,
     fault: Fault,
@@ -112,7 +112,7 @@ struct Scene<'a> {
     client: Option<Client>,
 }
 
-impl Scene<'_> {
+impl Trial<'_> {
     fn play(&mut self, arguments: &Arguments) -> Result<Takeover> {
         let victim = self.victim;
         self.cluster.start_agents()?;

@@ -105,11 +105,12 @@ impl Summary {
             ..
         } = self;
         out.line(&out.bold(&format!(
-            "{runs} x {fault}, heartbeat {interval_ms} ms, deadline {deadline_ms} ms, lease {lease_ms} ms"
+            "{runs} x {fault}, heartbeat {interval_ms} ms, deadline {deadline_ms} ms, lease \
+             {lease_ms} ms"
         )));
         let counts = format!(
-            "  {takeovers} takeovers, {false_downs} false alarms, {false_takeovers} false takeovers, \
-             {overlap_packets} answers beside the owner's"
+            "  {takeovers} takeovers, {false_downs} false alarms, {false_takeovers} false \
+             takeovers, {overlap_packets} answers beside the owner's"
         );
         let fine =
             takeovers == runs && [*false_downs, *false_takeovers, *overlap_packets] == [0; 3];

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_run_must_not_be_started() {
+    fn resource_that_may_run_must_not_be_started() {
         let start = |node, process| {
             [
                 format!("{node} one start {process} begins"),

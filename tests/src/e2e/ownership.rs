@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_is_no_overlap() {
+    fn move_is_no_overlap() {
         let answers = [("a", 10), ("a", 99), ("b", 101), ("b", 500)];
         assert_eq!(wrong(&answers, &[("b", 100)]), []);
         assert_eq!(wrong(&answers, &[("a", 5), ("b", 100)]), []);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_owner_must_not_answer_from_the_instant_of_the_majority_on() {
+    fn old_owner_must_not_answer_from_the_instant_of_the_majority_on() {
         let answers = [("a", 99), ("a", 100), ("b", 100), ("b", 101), ("a", 102)];
         let expected = [("a", 100), ("a", 102)];
         assert_eq!(wrong(&answers, &[("b", 100)]), expected);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn who_acquires_it_again_may_answer_again() {
+    fn node_that_acquires_a_group_again_may_answer_again() {
         let list = [("b", 100), ("a", 200), ("c", 300), ("a", 300)];
         assert_eq!(wrong(&[("a", 150)], &list), [("a", 150)]);
         assert_eq!(wrong(&[("a", 200), ("a", 299)], &list), []);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_never_acquired_it_overlaps_with_everybody() {
+    fn node_that_never_acquired_it_overlaps_with_everybody() {
         assert_eq!(wrong(&[("c", 50), ("c", 150)], &[("b", 100)]), [("c", 150)]);
     }
 

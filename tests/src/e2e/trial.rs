@@ -188,8 +188,8 @@ impl Trial {
         let most = promised + address + stood;
         ensure!(
             gap <= most,
-            "nobody served for {gap:?}, and at most {most:?} are right: the address took {address:?}, the \
-             machine stood still for {stood:?}"
+            "nobody served for {gap:?}, and at most {most:?} are right: the address took \
+             {address:?}, the machine stood still for {stood:?}"
         );
         Ok(())
     }

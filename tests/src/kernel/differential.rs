@@ -329,8 +329,8 @@ fn clock_readings(outcome: &Outcome, old_rows: &[PeerRow]) -> Result<Vec<u64>> {
     };
     match outcome.verdict {
         // On the way out nothing is booked for an unknown key.
-        Some(Verdict::BadMac | Verdict::UnknownKey) => {
-            let row = changed(|row| row.bad_macs).or_else(|| changed(|row| row.unknown_keys));
+        Some(Verdict::BadTag | Verdict::UnknownKey) => {
+            let row = changed(|row| row.bad_tags).or_else(|| changed(|row| row.unknown_keys));
             Ok(row.map(|row| row.refused_at).into_iter().collect())
         }
         Some(Verdict::Answered) => Ok(vec![at(offset::T2)?, at(offset::T3)?]),

@@ -100,7 +100,7 @@ impl FrameSpec {
                 liveness: Liveness {
                     voter_set: VoterSet {
                         version: 1,
-                        counted: 1,
+                        claiming: 1,
                         voters: 0,
                     },
                     ..Liveness::default()

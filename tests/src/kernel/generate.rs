@@ -307,7 +307,7 @@ fn voter_set(rng: &mut Rng) -> VoterSet {
     let few = |rng: &mut Rng| rng.pick(&[1, 1, 1, 1, 1, 1, 0, 2, 3, u16::MAX]);
     VoterSet {
         version: few(rng),
-        counted: few(rng),
+        claiming: few(rng),
         voters: rng.bits() as u32,
     }
 }

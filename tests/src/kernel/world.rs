@@ -72,7 +72,7 @@ impl World {
             key_id: KEY_ID,
             voters: 0x5eed_0123,
             config_version: 1,
-            counted_version: 1,
+            claiming_version: 1,
             ..Local::default()
         };
         let mut world = Self::of(config, local);

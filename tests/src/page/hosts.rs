@@ -72,16 +72,12 @@ fn heartbeat(node: &Node, binary: &Path) -> String {
         binary.display(),
     );
     format!(
-        "#!/bin/sh\n\
-         file=/etc/heartbeat/heartbeat.toml\n\
-         if [ -e $file ]; then\n\
-         \tsed '/^\\[cluster\\]/a node = \"{name}\"\\ninstance = \"{instance}\"' $file > {fitted}.$$\n\
-         \tprintf '\\n[paths]\\nrun = \"{dir}/run\"\\nstate = \"{dir}/state\"\\n' >> {fitted}.$$\n\
-         \tmv {fitted}.$$ {fitted}\n\
-         \texport HEARTBEAT_CONFIG={fitted}\n\
-         fi\n\
-         [ \"$1\" != witness ] || set -- \"$@\" --instance {instance}\n\
-         exec {binary} \"$@\"\n"
+        "#!/bin/sh\nfile=/etc/heartbeat/heartbeat.toml\n\
+         if [ -e $file ]; then\n\tsed '/^\\[cluster\\]/a node = \"{name}\"\\ninstance = \
+         \"{instance}\"' $file > {fitted}.$$\n\tprintf '\\n[paths]\\nrun = \"{dir}/run\"\\nstate = \
+         \"{dir}/state\"\\n' >> {fitted}.$$\n\tmv {fitted}.$$ {fitted}\n\texport \
+         HEARTBEAT_CONFIG={fitted}\nfi\n\
+         [ \"$1\" != witness ] || set -- \"$@\" --instance {instance}\nexec {binary} \"$@\"\n"
     )
 }
 

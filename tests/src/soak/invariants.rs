@@ -47,7 +47,7 @@ impl Watch {
     }
 
     /// Checks that all agents run that should.
-    pub(super) fn look(&self, cluster: &mut Cluster) -> Result<()> {
+    pub(super) fn check(&self, cluster: &mut Cluster) -> Result<()> {
         cluster.check_agents()
     }
 

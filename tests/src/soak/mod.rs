@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub use report::Report;
+pub use report::SoakReport;
 
 use crate::{
     Cluster, Options,
@@ -52,9 +52,9 @@ fn options(keep: bool) -> Options {
 
 /// Runs a soak. Fails only after an interrupt of the user, or if no cluster could be built. The
 /// report has the violated invariants.
-pub fn run(plan: &Plan) -> Result<Report> {
+pub fn run(plan: &Plan) -> Result<SoakReport> {
     let namespaces = leftovers::open_namespaces()?;
-    let mut report = Report::new(plan);
+    let mut report = SoakReport::new(plan);
     {
         let mut cluster = Cluster::new(options(plan.keep_logs))?;
         if plan.keep_logs {
@@ -84,7 +84,7 @@ pub fn run(plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-fn run_steps(plan: &Plan, cluster: &mut Cluster, report: &mut Report) -> Result<()> {
+fn run_steps(plan: &Plan, cluster: &mut Cluster, report: &mut SoakReport) -> Result<()> {
     let mut progress = Progress::new(plan);
     progress.say(0, "the cluster starts");
     cluster.start_agents()?;
@@ -119,13 +119,13 @@ fn play_step(
     step: &Step,
     cluster: &mut Cluster,
     watch: &mut Watch,
-    report: &mut Report,
+    report: &mut SoakReport,
 ) -> Result<()> {
-    observe(step.quiet, || watch.look(cluster))?;
+    observe(step.quiet, || watch.check(cluster))?;
     report.quiet(watch.quiet_gap());
     let began = watch.strike(cluster)?;
     let trouble = step.trouble.begin(cluster)?;
-    observe(step.lasts, || watch.look(cluster))?;
+    observe(step.lasts, || watch.check(cluster))?;
     step.trouble.end(cluster, trouble)?;
     watch.settle(cluster, step)?;
     report.step(step.trouble.kind(), watch.gap_since(began));

@@ -19,7 +19,7 @@ struct Kind {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct SoakReport {
     seed: u64,
     seconds: f64,
     faults: BTreeMap<&'static str, Kind>,
@@ -34,7 +34,7 @@ pub struct Report {
     began: Instant,
 }
 
-impl Report {
+impl SoakReport {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             seed: plan.seed,
@@ -92,7 +92,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for SoakReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             seed,

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_gives_the_same_run_again_and_another_seed_another() {
+    fn seed_gives_the_same_run_again_and_another_seed_another() {
         assert_eq!(steps(7), steps(7));
         assert_ne!(steps(7), steps(8));
     }

@@ -102,7 +102,8 @@ impl fmt::Display for Outcome {
             Self::Failed(error) => write!(f, "FAILED: {error:#}"),
             Self::Expected(error, reason) => write!(f, "expected failure: {error:#} ({reason})"),
             Self::Unexpected => f.write_str(
-                "FAILED: it passes, though it is in the table of expected failures; remove it there",
+                "FAILED: it passes, though it is in the table of expected failures; remove it \
+                 there",
             ),
         }
     }

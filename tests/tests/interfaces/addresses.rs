@@ -109,9 +109,9 @@ fn answers(cluster: &Cluster) -> Result<Vec<[u8; 6]>> {
             announcer.probe(vip, link_local)?;
             // More than one interface may answer, so no condition ends the wait.
             thread::sleep(ANSWERS);
-            let heard = claims.heard(64);
+            let received = claims.received(64);
             macs.extend(
-                heard
+                received
                     .iter()
                     .filter(|one| one.address == vip)
                     .map(|one| one.mac),

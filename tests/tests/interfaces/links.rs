@@ -213,8 +213,8 @@ fn address_on_loopback_is_refused_and_stops_nothing() -> Result<()> {
     needs!(Cluster);
     with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
-        let shared = "[[vip]]\nname = \"anycast\"\naddress = \"10.9.9.9/32\"\ninterface = \"lo\"\n\n[[vip]]\n\
-                      name = \"service\"";
+        let shared = "[[vip]]\nname = \"anycast\"\naddress = \"10.9.9.9/32\"\n\
+                      interface = \"lo\"\n\n[[vip]]\nname = \"service\"";
         a.reconfigure("[[vip]]\nname = \"service\"", shared)?;
         for command in ["check", "reload"] {
             let ended = a.heartbeat(&[command])?;

@@ -268,8 +268,8 @@ fn btf_names_every_field_at_its_offset() {
             report,
             voters,
             config_version,
-            counted_version,
-            bad_macs,
+            claiming_version,
+            bad_tags,
             unknown_keys,
             refused_at,
             refused_from,
@@ -311,7 +311,7 @@ fn btf_names_every_field_at_its_offset() {
             reserved,
             voters,
             config_version,
-            counted_version,
+            claiming_version,
         })
     );
     assert_eq!(

@@ -52,7 +52,12 @@ fn kernel_with(timeout: Duration) -> Result<(Kernel, World)> {
 ///
 /// One reply suffices, unless the kernel has no memory for a timer at hand, or the test was slow
 /// and the reply late.
-fn hear(kernel: &mut Kernel, world: &World, (node, link): (u16, u8), sequence: u64) -> Result<u64> {
+fn receive(
+    kernel: &mut Kernel,
+    world: &World,
+    (node, link): (u16, u8),
+    sequence: u64,
+) -> Result<u64> {
     let number = world.row_number(node, link);
     let deadlines = kernel.row(number)?.deadlines;
     for sequence in (1_000 * sequence..).take(1_000) {
@@ -72,16 +77,16 @@ fn hear(kernel: &mut Kernel, world: &World, (node, link): (u16, u8), sequence: u
     bail!("a thousand replies armed no timer");
 }
 
-/// Reads the next event, which must be about `row` and the reply at `heard_at`.
-fn expect_event(kernel: &mut Kernel, row: u32, heard_at: u64) -> Result<DeadlineEvent> {
+/// Reads the next event, which must be about `row` and the reply at `received_at`.
+fn expect_event(kernel: &mut Kernel, row: u32, received_at: u64) -> Result<DeadlineEvent> {
     let event = kernel
         .wait_event(PATIENCE)?
         .context("no deadline event came")?;
     let expected = DeadlineEvent {
         row,
         reserved: 0,
-        last_reply_at: heard_at,
-        deadline_at: heard_at + TIMEOUT_NS,
+        last_reply_at: received_at,
+        deadline_at: received_at + TIMEOUT_NS,
         fired_at: event.fired_at,
     };
     assert_eq!(event, expected);
@@ -103,8 +108,8 @@ fn silence_is_reported_once_at_its_deadline() -> Result<()> {
         "an event before any reply"
     );
 
-    let heard_at = hear(&mut kernel, &world, (PEER, LINK), 1)?;
-    let event = expect_event(&mut kernel, 0, heard_at)?;
+    let received_at = receive(&mut kernel, &world, (PEER, LINK), 1)?;
+    let event = expect_event(&mut kernel, 0, received_at)?;
     assert!(event.fired_at <= boottime().as_nanos());
     assert_eq!(
         kernel.wait_event(5 * TIMEOUT)?,
@@ -123,8 +128,8 @@ fn reply_after_silence_arms_the_timer_again() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
     for sequence in 1..=5 {
-        let heard_at = hear(&mut kernel, &world, (PEER, LINK), sequence)?;
-        expect_event(&mut kernel, 0, heard_at)?;
+        let received_at = receive(&mut kernel, &world, (PEER, LINK), sequence)?;
+        expect_event(&mut kernel, 0, received_at)?;
         assert_eq!(kernel.row(0)?.deadlines, sequence);
     }
     Ok(())
@@ -134,9 +139,9 @@ fn reply_after_silence_arms_the_timer_again() -> Result<()> {
 fn replies_move_the_deadline() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for sequence in 1..=60 {
-        heard.push(hear(&mut kernel, &world, (PEER, LINK), sequence)?);
+        received.push(receive(&mut kernel, &world, (PEER, LINK), sequence)?);
         thread::sleep(TIMEOUT / 5);
     }
     let mut events = Vec::new();
@@ -144,11 +149,11 @@ fn replies_move_the_deadline() -> Result<()> {
         events.push(event);
     }
     // There was a real silence where the machine held the test up, and nowhere else.
-    let silences: Vec<u64> = heard
+    let silences: Vec<u64> = received
         .windows(2)
         .filter(|pair| pair[1] - pair[0] > TIMEOUT_NS)
         .map(|pair| pair[0])
-        .chain(heard.last().copied())
+        .chain(received.last().copied())
         .collect();
     for event in &events {
         assert!(
@@ -160,7 +165,7 @@ fn replies_move_the_deadline() -> Result<()> {
     }
     assert_eq!(
         events.last().map(|event| event.last_reply_at),
-        heard.last().copied()
+        received.last().copied()
     );
     assert_eq!(kernel.row(0)?.deadlines, events.len() as u64);
     Ok(())
@@ -174,11 +179,11 @@ fn event_comes_at_the_deadline_of_the_last_reply_and_not_a_timeout_later() -> Re
     const LONG: Duration = Duration::from_millis(500);
     needs!(Kernel);
     let (mut kernel, world) = kernel_with(LONG)?;
-    let first = hear(&mut kernel, &world, (PEER, LINK), 1)?;
+    let first = receive(&mut kernel, &world, (PEER, LINK), 1)?;
     let mut last = first;
     for sequence in 2..=6 {
         thread::sleep(Duration::from_millis(4));
-        last = hear(&mut kernel, &world, (PEER, LINK), sequence)?;
+        last = receive(&mut kernel, &world, (PEER, LINK), sequence)?;
     }
     let deadline = last + LONG.as_nanos() as u64;
     let event = kernel
@@ -199,13 +204,13 @@ fn each_peer_and_link_has_its_own_deadline() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
     let rows = [(2, 0), (2, 1), (3, 0), (3, 1)];
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for (number, at) in (0..).zip(rows) {
-        heard.push((number, hear(&mut kernel, &world, at, 1)?));
+        received.push((number, receive(&mut kernel, &world, at, 1)?));
         thread::sleep(Duration::from_millis(2));
     }
-    for (row, heard_at) in heard {
-        expect_event(&mut kernel, row, heard_at)?;
+    for (row, received_at) in received {
+        expect_event(&mut kernel, row, received_at)?;
     }
     for row in 0..4 {
         assert_eq!(kernel.row(row)?.deadlines, 1);
@@ -217,7 +222,7 @@ fn each_peer_and_link_has_its_own_deadline() -> Result<()> {
 fn frames_without_evidence_move_no_deadline() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
-    let heard_at = hear(&mut kernel, &world, (PEER, LINK), 1)?;
+    let received_at = receive(&mut kernel, &world, (PEER, LINK), 1)?;
     let long_ago = boottime().as_nanos() - 3 * TIMEOUT_NS;
     let late = FrameSpec::reply(&world, PEER, LINK, 5_000, long_ago);
     let replayed = FrameSpec::reply(&world, PEER, LINK, 5_000, long_ago);
@@ -226,7 +231,7 @@ fn frames_without_evidence_move_no_deadline() -> Result<()> {
     let others = [
         (late, Verdict::LateReply),
         (replayed, Verdict::ReplayedReply),
-        (forged, Verdict::BadMac),
+        (forged, Verdict::BadTag),
         (probe, Verdict::Answered),
     ];
     for (spec, verdict) in others {
@@ -235,7 +240,7 @@ fn frames_without_evidence_move_no_deadline() -> Result<()> {
             Some(verdict)
         );
     }
-    expect_event(&mut kernel, 0, heard_at)?;
+    expect_event(&mut kernel, 0, received_at)?;
     Ok(())
 }
 
@@ -243,7 +248,7 @@ fn frames_without_evidence_move_no_deadline() -> Result<()> {
 fn timer_without_configuration_is_armed_again() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, mut world) = kernel()?;
-    hear(&mut kernel, &world, (PEER, LINK), 1)?;
+    receive(&mut kernel, &world, (PEER, LINK), 1)?;
     world.rows[0] = kernel.row(0)?;
     world.config.timeout_ns = 0;
     kernel.install(&world)?;
@@ -251,10 +256,10 @@ fn timer_without_configuration_is_armed_again() -> Result<()> {
 
     world.config.timeout_ns = TIMEOUT_NS;
     kernel.install(&world)?;
-    let heard_at = hear(&mut kernel, &world, (PEER, LINK), 2)?;
+    let received_at = receive(&mut kernel, &world, (PEER, LINK), 2)?;
     while let Some(event) = kernel.wait_event(PATIENCE)? {
         // The first silence is reported only if the test was held up.
-        if event.last_reply_at == heard_at {
+        if event.last_reply_at == received_at {
             return Ok(());
         }
     }
@@ -293,7 +298,7 @@ fn events_beyond_the_ring_are_counted() -> Result<()> {
     kernel.install(&world)?;
 
     for node in 2..2 + PEERS {
-        hear(&mut kernel, &world, (node, LINK), 1)?;
+        receive(&mut kernel, &world, (node, LINK), 1)?;
     }
     let total = |kernel: &Kernel, field: fn(&PeerRow) -> u64| -> Result<u64> {
         (0..PEERS.into())
@@ -313,7 +318,7 @@ fn events_beyond_the_ring_are_counted() -> Result<()> {
     assert!(seen > 0 && lost > 0, "{seen} seen, {lost} lost");
 
     // The ring has room again.
-    let heard_at = hear(&mut kernel, &world, (PEER, LINK), 2)?;
-    expect_event(&mut kernel, 0, heard_at)?;
+    let received_at = receive(&mut kernel, &world, (PEER, LINK), 2)?;
+    expect_event(&mut kernel, 0, received_at)?;
     Ok(())
 }

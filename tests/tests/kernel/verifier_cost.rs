@@ -92,7 +92,8 @@ fn version(release: &str) -> Result<Version> {
 
 #[test]
 fn kernel_without_a_column_is_held_to_the_column_before() {
-    let table = "text\n\n| program | 6.1 | 6.12 |\n| --- | --- | --- |\n| a | 10 | 20 |\n| c | – | 7 |\n\n| b |";
+    let table = "text\n\n| program | 6.1 | 6.12 |\n| --- | --- | --- |\n| a | 10 | 20 |\n\
+                 | c | – | 7 |\n\n| b |";
     for (release, expected) in [
         ("5.15.0", 10),
         ("6.1.0-56-cloud", 10),

@@ -115,7 +115,7 @@ fn wait_agreed(cluster: &Cluster, version: u16, members: &[&str]) -> Result<()> 
             let up = |name: &&str| {
                 node_in(status, name).is_ok_and(|node| node.local || node.state == "up")
             };
-            status.counted_version == Some(version)
+            status.claiming_version == Some(version)
                 && status.quorum.configured == members.len()
                 && status.quorum.alive == members.len()
                 && status.nodes.len() == members.len()
@@ -231,7 +231,8 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
     has_lines(
         &output_of(cluster, "a", &["status"])?,
         &[
-            "  * Config version: 2, not in force yet: leases are claimed by version 1; b has 1, c has 1",
+            "  * Config version: 2, not in force yet: leases are claimed by version 1; b has 1, c \
+             has 1",
         ],
     )?;
     // The next step needs the old file. The acceptor's version stays.
@@ -259,7 +260,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             for node in running.iter().chain([&comes]) {
                 let what = format!("config_version {version} in force");
                 wait_status(cluster.node(node)?, &what, |status| {
-                    status.counted_version == Some(version)
+                    status.claiming_version == Some(version)
                 })?;
             }
         }
@@ -298,7 +299,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             "{done}"
         );
         wait_status(cluster.node("c")?, "c goes by config_version 3", |status| {
-            status.counted_version == Some(3) && status.state == "active"
+            status.claiming_version == Some(3) && status.state == "active"
         })?;
         // A node never goes back to an older version.
         ensure!(cluster.node_mut("c")?.stop()?);

@@ -126,7 +126,8 @@ fn witness_starts_from_flags_alone() -> Result<()> {
         has_lines(
             &said,
             &[
-                "hb0: witness 3 of cluster rig loaded on 10.77.0.3 in native mode, answers 2 peers, *",
+                "hb0: witness 3 of cluster rig loaded on 10.77.0.3 in native mode, answers 2 \
+                 peers, *",
             ],
         )?;
         for member in ["a", "b"] {

@@ -233,7 +233,7 @@ fn failed_resource_is_restarted_in_place_until_the_threshold() -> Result<()> {
                 ],
             )?;
             result_of(cluster, asked, &["move", "web", "a"])?.refusal(&[
-                "web is banned from a after failures there",
+                "web is barred from a after failures there",
                 "`heartbeat cleanup`",
             ])?;
         }

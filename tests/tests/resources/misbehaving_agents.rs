@@ -67,7 +67,7 @@ fn all_were_well(
         let pulse = cluster.node(node)?.control.status()?.pulse;
         let stood = machine.since(since);
         ensure!(
-            pulse.deaf_count == 0 || stood > Duration::ZERO,
+            pulse.local_stalls.local_stall_count == 0 || stood > Duration::ZERO,
             "{node} stood still: {pulse:?}"
         );
     }
@@ -164,7 +164,8 @@ fn misbehaving_resource_agents_disturb_no_heartbeat() -> Result<()> {
             ("lies", "finish 0", ""),
             (
                 "shouts",
-                "head -c 8000000 /dev/zero | tr '\\0' x; head -c 8000000 /dev/zero | tr '\\0' '\\n' >&2; because loud; finish 1",
+                "head -c 8000000 /dev/zero | tr '\\0' x; head -c 8000000 /dev/zero | tr '\\0' \
+                 '\\n' >&2; because loud; finish 1",
                 "error (1)",
             ),
             (

@@ -176,8 +176,9 @@ fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
     let [pressed, _b, _c] = cgroups;
     let pressed = pressed?;
     let settings = format!(
-        "\n[load]\nsource = \"cgroup\"\ncgroup = \"{pattern}\"\ninterval = \"200ms\"\nhalf_life = \"500ms\"\n\
-         \n[rebalance]\nhigh = 400\nlow = 200\nhold = \"1s\"\ncooldown = \"2s\"\n"
+        "\n[load]\nsource = \"cgroup\"\ncgroup = \"{pattern}\"\ninterval = \"200ms\"\n\
+         half_life = \"500ms\"\n\n[rebalance]\nhigh = 400\nlow = 200\nhold = \"1s\"\n\
+         cooldown = \"2s\"\n"
     );
     with_cluster(&settings, |cluster| {
         let clients = clients(cluster)?;
@@ -233,9 +234,10 @@ fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
 #[test]
 fn node_with_the_least_load_takes_over() -> Result<()> {
     needs!(Cluster);
-    let settings = "\n[placement]\nstrategy = \"least-loaded\"\n\
-                    \n[load]\nsource = \"command\"\ninterval = \"100ms\"\nhalf_life = \"0ms\"\n\
-                    command = [\"/bin/sh\", \"-c\", \"case %NODE% in a) echo 0;; b) echo 700;; *) echo 100;; esac\"]\n";
+    let settings = "\n[placement]\nstrategy = \"least-loaded\"\n\n[load]\nsource = \"command\"\n\
+                    interval = \"100ms\"\nhalf_life = \"0ms\"\n\
+                    command = [\"/bin/sh\", \"-c\", \"case %NODE% in a) echo 0;; b) echo 700;; *) \
+                    echo 100;; esac\"]\n";
     with_cluster(settings, |cluster| {
         wait_status(cluster.node("c")?, "loads are known", |status| {
             let load = |name| node_in(status, name).ok().and_then(|node| node.load);

@@ -319,8 +319,8 @@ fn private_bpf_file_system_is_refused() -> Result<()> {
                     .with_context(|| format!("{command} after {found}, {more:?}"))?;
             }
             let script = format!(
-                "{OWN_FILES}{found}\"$HEARTBEAT_BIN\" load --iface hb0 --config {config} || stat -f -c %T \
-                 /sys/fs/bpf"
+                "{OWN_FILES}{found}\"$HEARTBEAT_BIN\" load --iface hb0 --config {config} || stat \
+                 -f -c %T /sys/fs/bpf"
             );
             let left = Program::run(Some(&a.ns), place.in_private(more, &script), SOON)?;
             let is_bpf = left.out.contains("bpf");

@@ -110,7 +110,7 @@ fn maps_have_named_fields_with_sane_values() -> Result<()> {
                 && (
                     &local["state"],
                     &local["config_version"],
-                    &local["counted_version"]
+                    &local["claiming_version"]
                 ) == (&2.into(), &1.into(), &1.into()),
             "{local:#}"
         );

@@ -66,8 +66,8 @@ type Kind = (&'static str, Vec<Vec<u8>>, &'static str);
 fn kinds(cluster: &Cluster) -> Result<Vec<Kind>> {
     let junk = |number: u64| forged(number).frame_around(&[number as u8; 104]);
     let junk = (0..VARIANTS).map(junk).collect::<Result<_>>()?;
-    let bad_macs = (0..VARIANTS).map(|number| forged(number).frame());
-    let bad_macs = bad_macs.collect::<Result<_>>()?;
+    let bad_tags = (0..VARIANTS).map(|number| forged(number).frame());
+    let bad_tags = bad_tags.collect::<Result<_>>()?;
     let port = format!("{SOURCE}-{}", interface(0));
     let ends = [2, 1].map(|host| match Family::V4.address(0, host) {
         IpAddr::V4(address) => address.octets(),
@@ -81,7 +81,7 @@ fn kinds(cluster: &Cluster) -> Result<Vec<Kind>> {
     let replays = record(wire, &port, VARIANTS as usize, SOON, probe)?;
     Ok(vec![
         ("junk", junk, "drop_bad_magic"),
-        ("bad MACs from a peer's address", bad_macs, "drop_bad_mac"),
+        ("bad tags from a peer's address", bad_tags, "drop_bad_mac"),
         ("replayed probes", replays, "drop_replayed_probe"),
     ])
 }
@@ -155,8 +155,8 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
         })?;
         let now = runs(cluster)?;
         eprintln!(
-            "{kind}: {:.0} frames a second, {counted} of {} judged in {} ns each; {VICTIM} called dead {late:?} \
-                 after its deadline",
+            "{kind}: {:.0} frames a second, {counted} of {} judged in {} ns each; {VICTIM} called \
+             dead {late:?} after its deadline",
             sent.rate(),
             sent.frames,
             (now.1 - ran.1) / (now.0 - ran.0).max(1)
@@ -201,7 +201,7 @@ fn told_of_the_forger(cluster: &Cluster, all: &EventLog) -> Result<()> {
     let link = link.context("no row")?;
     let from = mac(2).map(|byte| format!("{byte:02x}")).join(":");
     ensure!(
-        link.bad_macs == status.counters["drop_bad_mac"] && link.bad_macs > 0,
+        link.bad_tags == status.counters["drop_bad_mac"] && link.bad_tags > 0,
         "{link:?}"
     );
     ensure!(link.refused_from.as_deref() == Some(&from), "{link:?}");

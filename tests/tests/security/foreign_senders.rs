@@ -32,7 +32,7 @@ const NOBODYS: u32 = 4_242;
 const ROW: u32 = 0;
 /// Verdicts that the peer must not count against the node: forgeries with its address, and junk.
 const BLAMED: [Verdict; 7] = [
-    Verdict::BadMac,
+    Verdict::BadTag,
     Verdict::UnknownKey,
     Verdict::ReplayedProbe,
     Verdict::UnsolicitedReply,

@@ -250,7 +250,8 @@ fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> 
         event_log.no_down_reports()?;
         let gap = longest_silence(&client, at);
         eprintln!(
-            "key replaced in {:?}: 0 of {sent} probes missed, {suspicions} overdue for a moment, the client waited for {gap:?} at most",
+            "key replaced in {:?}: 0 of {sent} probes missed, {suspicions} overdue for a moment, \
+             the client waited for {gap:?} at most",
             boottime().since(at)
         );
         let most = fast().lease + machine.since(at);

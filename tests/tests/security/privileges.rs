@@ -40,8 +40,9 @@ fn extra(actors: &Actors) -> String {
     let serve = format!(
         "\n[[group.resource]]\nname = \"serve\"\ntype = \"exec\"\nrun = [\"{serve}\", \"%NODE%\"]\n"
     );
-    let checks = "\n[[health]]\nname = \"disk\"\ntype = \"disk\"\npath = \"%DIR%/private\"\n\
-                  \n[[health]]\nname = \"pidfile\"\ntype = \"process\"\npidfile = \"%DIR%/private/pid\"\n";
+    let checks = "\n[[health]]\nname = \"disk\"\ntype = \"disk\"\npath = \"%DIR%/private\"\n\n\
+                  [[health]]\nname = \"pidfile\"\ntype = \"process\"\n\
+                  pidfile = \"%DIR%/private/pid\"\n";
     let hook = format!("\n[[hook]]\non = [\"takeover\"]\nexec = [\"{hook}\", \"%NODE%\"]\n");
     let web = [vip("webip", 101), actor("one", QUICK, ""), serve];
     format!("{}{checks}{hook}{ADDED}\n", group("web", "", &web))
@@ -95,7 +96,8 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
     let script = |text: &str| format!("#!/bin/sh\nD={}\n{text}\n", actors.path("").display());
     actors.program("hook", &script(&status("hook-$1")))?;
     let serve = format!(
-        "echo $$ >$D/pids/serve-$1\nexec setpriv --reuid {OTHER} --regid {OTHER} --clear-groups sleep 600"
+        "echo $$ >$D/pids/serve-$1\nexec setpriv --reuid {OTHER} --regid {OTHER} --clear-groups \
+         sleep 600"
     );
     actors.program("serve", &script(&serve))?;
     actors.script(

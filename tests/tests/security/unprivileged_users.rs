@@ -34,8 +34,8 @@ impl Files {
             format!("[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"192.0.2.{id}\"]\n")
         });
         let text = format!(
-            "[cluster]\nname = \"web\"\nnode = \"n1\"\nkey = \"{dir}/key\"\n[paths]\nrun = \"{dir}/run\"\n\
-             state = \"{dir}/state\"\n[[link]]\ninterface = \"lo\"\n{}",
+            "[cluster]\nname = \"web\"\nnode = \"n1\"\nkey = \"{dir}/key\"\n[paths]\n\
+             run = \"{dir}/run\"\nstate = \"{dir}/state\"\n[[link]]\ninterface = \"lo\"\n{}",
             nodes.collect::<String>()
         );
         files.write("private.toml", &text, 0o600)?;

@@ -109,9 +109,9 @@ fn stalled_agent_is_seen_by_all_and_gets_no_group_until_it_is_well() -> Result<(
 #[test]
 fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<()> {
     needs!(Cluster);
-    let checks = "\n[[health]]\nname = \"worker\"\ntype = \"process\"\npidfile = \"%DIR%/worker.pid\"\n\
-                  interval = \"200ms\"\nrise = 1\nfailure = \"degraded\"\n\
-                  \n[[health]]\nname = \"polled\"\ntype = \"exec\"\n\
+    let checks = "\n[[health]]\nname = \"worker\"\ntype = \"process\"\n\
+                  pidfile = \"%DIR%/worker.pid\"\ninterval = \"200ms\"\nrise = 1\n\
+                  failure = \"degraded\"\n\n[[health]]\nname = \"polled\"\ntype = \"exec\"\n\
                   exec = [\"/bin/sh\", \"-c\", \"kill -0 $(cat %DIR%/worker.pid)\"]\n\
                   interval = \"1s\"\nrise = 1\nfall = 1\nfailure = \"degraded\"\n";
     let options = Options {
@@ -165,7 +165,8 @@ fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<(
         let show = |name: &str, times: &[Duration]| {
             let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
             eprintln!(
-                "process killed, {name}: a peer knew after p50/p99/max = {:.1?}/{:.1?}/{:.1?} in {} runs",
+                "process killed, {name}: a peer knew after p50/p99/max = {:.1?}/{:.1?}/{:.1?} in \
+                 {} runs",
                 at(50),
                 at(99),
                 at(100),

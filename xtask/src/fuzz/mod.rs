@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{cargo, cli::FuzzOptions, process, workspace::Workspace};
-use report::Report;
+use report::FuzzReport;
 
 const VERSION: &str = "0.13.2";
 /// The targets in `fuzz/Cargo.toml`. The first inputs of each are in `fuzz/seeds/`, in a directory
@@ -111,7 +111,7 @@ fn program(workspace: &Workspace, target: &str) -> Result<Command> {
     Ok(command)
 }
 
-fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<Report> {
+fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<FuzzReport> {
     let made = |kind: &str| {
         let directory = workspace.fuzz().join(kind).join(target);
         fs::create_dir_all(&directory)
@@ -134,7 +134,7 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<Report> {
 
 /// Runs a target to its end. A terminal shows its output at once; a pipe shows only the last lines
 /// before a failure.
-fn follow(run: &mut Command) -> Result<Report> {
+fn follow(run: &mut Command) -> Result<FuzzReport> {
     let mut child = run
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -142,7 +142,7 @@ fn follow(run: &mut Command) -> Result<Report> {
         .spawn()
         .with_context(|| format!("could not run {}", run.get_program().display()))?;
     let said = child.stderr.take().context("a target without its pipe")?;
-    let mut report = Report::default();
+    let mut report = FuzzReport::default();
     let mut said = BufReader::new(said);
     let mut line = Vec::new();
     while said.read_until(b'\n', &mut line)? != 0 {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_fails_is_told_with_its_input_and_its_words() {
+    fn target_that_fails_is_told_with_its_input_and_its_words() {
         let script = "echo 'thread panicked at x.rs: oh' >&2; \
             echo \"artifact_prefix='/a/'; Test unit written to /a/crash-1\" >&2; exit 77";
         let report = follow(Command::new("sh").args(["-c", script])).expect("sh runs");

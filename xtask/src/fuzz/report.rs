@@ -6,7 +6,7 @@ use std::{collections::VecDeque, fmt, process::ExitStatus};
 const LINES: usize = 60;
 
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct FuzzReport {
     /// Edges and features that the first inputs reached, those of earlier runs among them.
     first: Option<Coverage>,
     /// Edges and features that all inputs reached.
@@ -25,7 +25,7 @@ struct Coverage {
     inputs: u64,
 }
 
-impl Report {
+impl FuzzReport {
     /// Reads a line.
     pub(super) fn read(&mut self, line: &str) {
         if let Some((word, coverage)) = coverage(line) {
@@ -62,7 +62,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for FuzzReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.failed() {
             write!(f, "FAILED")?;
@@ -109,8 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn report(lines: &[&str], status: i32) -> Report {
-        let mut report = Report::default();
+    fn report(lines: &[&str], status: i32) -> FuzzReport {
+        let mut report = FuzzReport::default();
         for line in lines {
             report.read(line);
         }
@@ -119,12 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn a_good_run_is_told_by_its_figures() {
+    fn good_run_is_told_by_its_figures() {
         let said = report(
             &[
                 "INFO: seed corpus: files: 8",
                 "#9\tINITED cov: 2100 ft: 2300 corp: 8/12Kb exec/s: 0 rss: 50Mb",
-                "#4096\tNEW    cov: 2101 ft: 2302 corp: 9/12Kb lim: 4096 exec/s: 2000 rss: 61Mb L: 4/9 MS: 1",
+                "#4096\tNEW    cov: 2101 ft: 2302 corp: 9/12Kb lim: 4096 exec/s: 2000 rss: 61Mb L: \
+                 4/9 MS: 1",
                 "#40000\tDONE   cov: 2101 ft: 2302 corp: 9/12Kb lim: 4096 exec/s: 2000 rss: 61Mb",
                 "Done 40000 runs in 20 second(s)",
                 "stat::number_of_executed_units: 40000",
@@ -133,13 +134,13 @@ mod tests {
         );
         assert_eq!(
             said.to_string(),
-            "nothing found by 40000 inputs, 2000 a second; 2101 edges covered, 2100 of them by what was there \
-             before; 9 inputs kept"
+            "nothing found by 40000 inputs, 2000 a second; 2101 edges covered, 2100 of them by \
+             what was there before; 9 inputs kept"
         );
     }
 
     #[test]
-    fn a_find_names_its_input() {
+    fn find_names_its_input() {
         let said = report(
             &["artifact_prefix='/t/'; Test unit written to /t/crash-0a"],
             77 << 8,

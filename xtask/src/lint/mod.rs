@@ -25,7 +25,7 @@ use self::{finding::Finding, source::Tree};
 
 use crate::{
     cargo, process,
-    setup::{self, Report},
+    setup::{self, Verbosity},
     workspace::Workspace,
 };
 
@@ -127,7 +127,7 @@ fn clippy_user(workspace: &Workspace) -> Result<()> {
 
 /// Runs clippy with the compiler of the kernel programs, for their target.
 fn clippy_bpf(workspace: &Workspace) -> Result<()> {
-    let toolchain = setup::toolchain(workspace, Report::Changes)?;
+    let toolchain = setup::toolchain(workspace, Verbosity::Changes)?;
     // Clippy is called by its own path: `cargo clippy` would use rustup's, of another release.
     let program = setup::clippy(&toolchain.compiler)?;
     let mut clippy = toolchain.cargo(&program, "clippy", workspace);

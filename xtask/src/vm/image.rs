@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_loads_the_modules_that_it_is_given() {
+    fn machine_loads_the_modules_that_it_is_given() {
         let init = INIT.replace("\\\n    ", "");
         assert!(init.contains(&format!("for module in {}; do", MODULES.join(" "))));
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_builtin_module_is_known_by_its_whole_name() {
+    fn builtin_module_is_known_by_its_whole_name() {
         let list = "kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/virtio/virtio.ko\n";
         assert!(has_module(list, "virtio") && has_module(list, "virtio_pci"));
         assert!(!has_module(list, "pci") && !has_module(list, "virtio_net"));

@@ -20,7 +20,7 @@ use self::packages::Series;
 use crate::{
     cargo::{self, Profile},
     launch::Built,
-    setup::{self, Report},
+    setup::{self, Verbosity},
     tally::Tally,
     workspace::Workspace,
 };
@@ -48,15 +48,15 @@ const KERNELS: [Series; 2] = [packages::OLD, packages::NEW];
 const CLUSTER_KERNELS: [Series; 3] = [packages::OLD, packages::NEW, packages::REAL_TIME];
 
 /// Downloads the missing packages.
-pub(crate) fn setup(workspace: &Workspace, report: Report) -> Result<()> {
-    setup::rig_tools(report)?;
-    packages::provide(workspace, &CLUSTER_KERNELS, report).map(drop)
+pub(crate) fn setup(workspace: &Workspace, verbosity: Verbosity) -> Result<()> {
+    setup::rig_tools(verbosity)?;
+    packages::provide(workspace, &CLUSTER_KERNELS, verbosity).map(drop)
 }
 
 /// Runs the tests under each kernel.
 pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
-    setup::rig_tools(Report::Changes)?;
-    let packages = packages::provide(workspace, &KERNELS, Report::Changes)?;
+    setup::rig_tools(Verbosity::Changes)?;
+    let packages = packages::provide(workspace, &KERNELS, Verbosity::Changes)?;
     let built = Built::new(workspace, Profile::Debug)?;
     let image = image::make(workspace, &packages, &built, &programs(workspace)?)?;
     let mut total = Tally::default();
@@ -69,8 +69,8 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
 
 /// The command that runs the tests of a cluster of virtual machines.
 pub(crate) fn cluster(workspace: &Workspace, options: ClusterOptions<'_>) -> Result<Command> {
-    setup::rig_tools(Report::Changes)?;
-    let packages = packages::provide(workspace, &CLUSTER_KERNELS, Report::Changes)?;
+    setup::rig_tools(Verbosity::Changes)?;
+    let packages = packages::provide(workspace, &CLUSTER_KERNELS, Verbosity::Changes)?;
     cluster::command(workspace, &packages, options)
 }
 

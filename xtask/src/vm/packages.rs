@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     apt::Apt,
     process,
-    setup::Report,
+    setup::Verbosity,
     unpacked::{self, Store},
     workspace::Workspace,
 };
@@ -76,7 +76,7 @@ pub(super) enum Qemu {
 pub(super) fn provide(
     workspace: &Workspace,
     wanted: &[Series],
-    report: Report,
+    verbosity: Verbosity,
 ) -> Result<Packages> {
     let mut store = Store::new(workspace.vm());
     let mut kernels = Vec::new();
@@ -89,7 +89,7 @@ pub(super) fn provide(
         Some(path) => Qemu::Installed(path),
         None => Qemu::Unpacked(store.ensure("qemu", |apt| apt.with_missing(&[QEMU_PACKAGE]))?),
     };
-    if report == Report::Everything {
+    if verbosity == Verbosity::Everything {
         for kernel in &kernels {
             println!("kernel for tests in QEMU: {}", kernel.release);
         }
@@ -187,7 +187,8 @@ fn latest(apt: &mut Apt, series: &Series) -> Result<String> {
         }
     }
     bail!(
-        "this system's package lists have no kernel {name} ({}): the tests in QEMU are for Debian 12",
+        "this system's package lists have no kernel {name} ({}): the tests in QEMU are for Debian \
+         12",
         metapackages.join(", ")
     )
 }

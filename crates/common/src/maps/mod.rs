@@ -141,7 +141,7 @@ pub struct Local {
     /// The three fields of a [`VoterSet`], which share a word.
     pub voters: u32,
     pub config_version: u16,
-    pub counted_version: u16,
+    pub claiming_version: u16,
 }
 
 impl Local {
@@ -157,7 +157,7 @@ impl Local {
     pub const fn voter_set(&self) -> VoterSet {
         VoterSet {
             version: self.config_version,
-            counted: self.counted_version,
+            claiming: self.claiming_version,
             voters: self.voters,
         }
     }
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_has_seen_counts_beside_what_the_agent_says() {
+    fn health_seen_by_the_kernel_counts_beside_that_of_the_agent() {
         let local = Local {
             health: Health::of(0, false).0,
             kernel_health: Health::of(3, true).0.into(),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_not_printed() {
+    fn key_is_not_printed() {
         extern crate std;
         let key = Key::new(
             7,

@@ -90,10 +90,10 @@ pub struct PeerRow {
     /// The three fields of its [`VoterSet`].
     pub voters: u32,
     pub config_version: u16,
-    pub counted_version: u16,
+    pub claiming_version: u16,
 
     /// Frames from this peer's address with a bad tag.
-    pub bad_macs: u64,
+    pub bad_tags: u64,
     /// Frames from this peer's address that named an unknown key.
     pub unknown_keys: u64,
     /// The arrival of the last of either; 0 before the first.
@@ -119,7 +119,7 @@ impl PeerRow {
     pub const fn voter_set(&self) -> VoterSet {
         VoterSet {
             version: self.config_version,
-            counted: self.counted_version,
+            claiming: self.claiming_version,
             voters: self.voters,
         }
     }

@@ -65,7 +65,7 @@ impl Header {
         put(offset::REPORT, &self.liveness.report.to_be_bytes());
         let voter_set = &self.liveness.voter_set;
         put(offset::CONFIG_VERSION, &voter_set.version.to_be_bytes());
-        put(offset::COUNTED_VERSION, &voter_set.counted.to_be_bytes());
+        put(offset::CLAIMING_VERSION, &voter_set.claiming.to_be_bytes());
         put(offset::VOTERS, &voter_set.voters.to_be_bytes());
         put(offset::INCARNATION, &self.incarnation.0.to_be_bytes());
         put(offset::SEQUENCE, &self.sequence.0.to_be_bytes());
@@ -117,7 +117,7 @@ impl Header {
                 control_age_us: u32_at(header, offset::REASON_AGE),
                 voter_set: VoterSet {
                     version: u16_at(header, offset::CONFIG_VERSION),
-                    counted: u16_at(header, offset::COUNTED_VERSION),
+                    claiming: u16_at(header, offset::CLAIMING_VERSION),
                     voters: u32_at(header, offset::VOTERS),
                 },
             },

@@ -140,19 +140,19 @@ pub struct VoterSet {
     /// The number of the list in its configuration, from 1. Its acceptor uses this list.
     pub version: u16,
     /// The number of the list by whose majority the node claims leases; 0 if it claims none.
-    pub counted: u16,
+    pub claiming: u16,
     /// The digest of the list with the number `version`, see `heartbeat_core::membership`.
     pub voters: u32,
 }
 
 impl VoterSet {
-    /// Whether an acceptor with this list votes on claims by a majority of the list `counted`: the
+    /// Whether an acceptor with this list votes on claims by a majority of the list `claiming`: the
     /// list itself, or the one before it.
     ///
     /// The acceptor accepts no other list. The majorities of two lists need not have a node in
     /// common unless one came from the other by a single change.
     #[inline(always)]
-    pub const fn votes_on(&self, counted: u16) -> bool {
-        counted != 0 && (counted == self.version || counted as u32 + 1 == self.version as u32)
+    pub const fn votes_on(&self, claiming: u16) -> bool {
+        claiming != 0 && (claiming == self.version || claiming as u32 + 1 == self.version as u32)
     }
 }

@@ -76,7 +76,7 @@ pub mod offset {
     pub const T3: usize = 80;
     pub const RESPONDER_INCARNATION: usize = 88;
     pub const CONFIG_VERSION: usize = 96;
-    pub const COUNTED_VERSION: usize = 98;
+    pub const CLAIMING_VERSION: usize = 98;
     pub const VOTERS: usize = 100;
     pub const LEASES: usize = super::HEADER_LEN;
 

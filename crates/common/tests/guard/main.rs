@@ -78,7 +78,7 @@ fn is_ip(frame: &[u8]) -> bool {
 }
 
 #[test]
-fn a_closed_address_at_a_socket_neither_hears_nor_speaks() {
+fn closed_address_at_a_socket_neither_receives_nor_sends() {
     for case in cases().iter().filter(|case| is_ip(&case.frame)) {
         for open_until in [0, 1, NOW - 1, NOW] {
             for len in ETHERNET_LEN..=case.frame.len() {
@@ -97,7 +97,7 @@ fn a_closed_address_at_a_socket_neither_hears_nor_speaks() {
 }
 
 #[test]
-fn an_open_address_at_a_socket_is_left_alone() {
+fn open_address_at_a_socket_is_left_alone() {
     for case in cases().iter().filter(|case| is_ip(&case.frame)) {
         let mut guarded = Guarded::until(NOW + 1, &all_vips());
         let judged = guarded.judge_at_socket(case.direction, &case.frame);
@@ -106,7 +106,7 @@ fn an_open_address_at_a_socket_is_left_alone() {
 }
 
 #[test]
-fn a_closed_address_of_another_namespace_is_left_alone() {
+fn closed_address_of_another_namespace_is_left_alone() {
     for case in cases().iter().filter(|case| is_ip(&case.frame)) {
         let mut guarded = Guarded::until(0, &all_vips());
         guarded.elsewhere = true;
@@ -116,7 +116,7 @@ fn a_closed_address_of_another_namespace_is_left_alone() {
 }
 
 #[test]
-fn what_is_no_ip_packet_passes_at_a_socket() {
+fn packet_other_than_ip_passes_at_a_socket() {
     let mut guarded = Guarded::until(0, &all_vips());
     for first in (0..=255_u8).filter(|first| ![4, 6].contains(&(first >> 4))) {
         let mut frame = v4(CLIENT4, VIP4);
@@ -128,7 +128,7 @@ fn what_is_no_ip_packet_passes_at_a_socket() {
 
 // docs/design/leases.md#rule-5
 #[test]
-fn a_closed_address_neither_hears_nor_speaks() {
+fn closed_address_neither_receives_nor_sends() {
     for case in cases() {
         for tags in TAGS {
             // Never granted, long past, just past.
@@ -146,7 +146,7 @@ fn a_closed_address_neither_hears_nor_speaks() {
 }
 
 #[test]
-fn an_open_address_is_left_alone() {
+fn open_address_is_left_alone() {
     for case in cases() {
         for tags in TAGS {
             // The decision is exact to the nanosecond.
@@ -168,7 +168,7 @@ fn never_granted_is_closed_even_at_boot() {
 }
 
 #[test]
-fn an_address_that_is_not_guarded_costs_one_lookup_and_no_clock() {
+fn address_that_is_not_guarded_costs_one_lookup_and_no_clock() {
     for case in cases() {
         let mut guarded = Guarded::until(0, &[]);
         let judged = guarded.judge(case.direction, &case.frame);
@@ -198,7 +198,7 @@ fn an_address_that_is_not_guarded_costs_one_lookup_and_no_clock() {
 }
 
 #[test]
-fn the_clock_is_read_once_for_a_match() {
+fn clock_is_read_once_for_a_match() {
     for case in cases().iter().filter(|case| case.dropped.is_some()) {
         let mut guarded = Guarded::until(0, &all_vips());
         guarded.judge(case.direction, &case.frame);
@@ -226,7 +226,7 @@ fn one_closed_address_of_two_is_enough() {
 
 /// An owner of one address is a plain client of another.
 #[test]
-fn an_open_address_may_ask_for_a_closed_one() {
+fn open_address_may_ask_for_a_closed_one() {
     let mut guarded = Guarded::until(0, &all_vips());
     guarded.rows[2].open_until = NOW + 1;
     let ask = ndp(SECOND6, SOLICITED, SOLICITATION, VIP6);
@@ -236,7 +236,7 @@ fn an_open_address_may_ask_for_a_closed_one() {
 }
 
 #[test]
-fn a_frame_cut_before_the_end_of_its_address_passes() {
+fn frame_cut_before_the_end_of_its_address_passes() {
     for case in cases() {
         for tags in TAGS {
             let frame = tagged(&case.frame, tags);

@@ -124,7 +124,7 @@ impl Node {
             nonce: 0x0101_0101_0101_0101 * u64::from(number),
             state: NodeState::Active as u8,
             config_version: 1,
-            counted_version: 1,
+            claiming_version: 1,
             ..Local::default()
         };
         let mut node = Self {

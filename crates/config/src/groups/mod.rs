@@ -57,7 +57,8 @@ pub(super) fn read<'a>(
         extra.section.problem(
             extra.section.at(),
             format!(
-                "there are {} groups, each [[vip]] being one, but no more than {MAX_GROUPS} can be served",
+                "there are {} groups, each [[vip]] being one, but no more than {MAX_GROUPS} can be \
+                 served",
                 drafts.len()
             ),
             "remove this and those that follow, join some, or serve them from another cluster",

@@ -38,8 +38,8 @@ impl Policy {
             section.problem(
                 section.at_field(&defaults::STICKINESS),
                 format!(
-                    "stickiness {stickiness} contradicts auto_failback = false, which is the same as \
-                     stickiness = \"inf\""
+                    "stickiness {stickiness} contradicts auto_failback = false, which is the same \
+                     as stickiness = \"inf\""
                 ),
                 "keep one of the two",
             );

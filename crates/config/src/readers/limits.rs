@@ -45,8 +45,8 @@ impl Reader for Limits {
                 None => section.problem(
                     value.span().start,
                     format!("limit {name} is neither a whole number from 0 nor \"{UNLIMITED}\""),
-                    "write it as setrlimit(2) has it: bytes, seconds or a count, without quotes and \
-                     without a unit",
+                    "write it as setrlimit(2) has it: bytes, seconds or a count, without quotes \
+                     and without a unit",
                 ),
             }
         }

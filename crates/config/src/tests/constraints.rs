@@ -84,7 +84,7 @@ fn constraints_are_what_the_file_says() {
 }
 
 #[test]
-fn what_can_be_kept_is_not_refused() {
+fn constraints_that_can_be_kept_are_accepted() {
     // Started one after the other, on different nodes.
     let apart = order("db", "web") + &colocation("web", "db", "\"-inf\"");
     assert_eq!(constrained(&apart).warnings, []);
@@ -105,11 +105,12 @@ fn what_can_be_kept_is_not_refused() {
 }
 
 #[test]
-fn a_bad_constraint_is_named_with_its_place_and_remedy() {
+fn bad_constraint_is_named_with_its_place_and_remedy() {
     let cases = [
         (
             location("wbe", "a", "1"),
-            "hb.toml:45:9: location number 1: group \"wbe\": no group has this name\n  did you mean \"web\"?",
+            "hb.toml:45:9: location number 1: group \"wbe\": no group has this name\n  did you \
+             mean \"web\"?",
         ),
         (
             location("web", "x", "1"),
@@ -117,7 +118,8 @@ fn a_bad_constraint_is_named_with_its_place_and_remedy() {
         ),
         (
             location("web", "a", "1.5"),
-            "hb.toml:47:9: location number 1: score 1.5 is no whole number from -1000000 to 1000000",
+            "hb.toml:47:9: location number 1: score 1.5 is no whole number from -1000000 to \
+             1000000",
         ),
         (
             location("web", "a", "-1000001"),
@@ -137,19 +139,23 @@ fn a_bad_constraint_is_named_with_its_place_and_remedy() {
         ),
         (
             location("web", "a", "1") + &location("web", "a", "2"),
-            "hb.toml:48:1: location number 2: the pair of group \"web\" and node \"a\" is already used by location number 1 (line 44)\n  keep one of the two",
+            "hb.toml:48:1: location number 2: the pair of group \"web\" and node \"a\" is already \
+             used by location number 1 (line 44)\n  keep one of the two",
         ),
         (
             colocation("web", "x", "1"),
-            "hb.toml:46:8: colocation number 1: with \"x\": no group has this name\n  known: site, web, db, cache, mail",
+            "hb.toml:46:8: colocation number 1: with \"x\": no group has this name\n  known: site, \
+             web, db, cache, mail",
         ),
         (
             colocation("web", "web", "1"),
-            "hb.toml:46:8: colocation number 1: with \"web\" is its group, too\n  name two different groups",
+            "hb.toml:46:8: colocation number 1: with \"web\" is its group, too\n  name two \
+             different groups",
         ),
         (
             colocation("web", "db", "1") + &colocation("web", "db", "-1"),
-            "hb.toml:48:1: colocation number 2: the pair of group \"web\" and with \"db\" is already used by colocation number 1 (line 44)",
+            "hb.toml:48:1: colocation number 2: the pair of group \"web\" and with \"db\" is \
+             already used by colocation number 1 (line 44)",
         ),
         (
             order("web", "x"),
@@ -161,11 +167,13 @@ fn a_bad_constraint_is_named_with_its_place_and_remedy() {
         ),
         (
             order("web", "db") + &order("web", "db"),
-            "hb.toml:47:1: order number 2: the pair of first \"web\" and then \"db\" is already used by order number 1 (line 44)",
+            "hb.toml:47:1: order number 2: the pair of first \"web\" and then \"db\" is already \
+             used by order number 1 (line 44)",
         ),
         (
             order("web", "db") + "kind = \"optional\"\n",
-            "hb.toml:47:8: order number 1: kind \"optional\" is no kind of order\n  use one of mandatory, advisory",
+            "hb.toml:47:8: order number 1: kind \"optional\" is no kind of order\n  use one of \
+             mandatory, advisory",
         ),
         (
             order("web", "db").replace("then", "than"),
@@ -194,14 +202,14 @@ fn circles_are_named() {
         order("web", "db") + &order("mail", "web") + &order("db", "cache") + &order("cache", "web");
     assert_eq!(
         refused(&round),
-        "hb.toml:53:1: order: web → db → cache → web: each waits for the one before it, so that none \
-         can be the first\n  remove or change one of the orders in lines 44, 50 and 53"
+        "hb.toml:53:1: order: web → db → cache → web: each waits for the one before it, so that \
+         none can be the first\n  remove or change one of the orders in lines 44, 50 and 53"
     );
     let back = colocation("web", "db", "5") + &colocation("db", "web", "-5");
     assert_eq!(
         refused(&back),
-        "hb.toml:48:1: colocation: web → db → web: each looks where the next one is, so that none can \
-         be placed first\n  remove or change one of the colocations in lines 44 and 48"
+        "hb.toml:48:1: colocation: web → db → web: each looks where the next one is, so that none \
+         can be placed first\n  remove or change one of the colocations in lines 44 and 48"
     );
     // Also the circle of those that only matter at times, since it can come to that.
     let advisory = order("web", "db") + "kind = \"advisory\"\n" + &order("db", "web");
@@ -247,13 +255,13 @@ fn groups_both_together_and_apart_are_named() {
 
 #[test]
 fn groups_that_can_be_nowhere_are_named() {
-    let barred = ["a", "b", "c"]
+    let banned = ["a", "b", "c"]
         .map(|node| location("web", node, "-inf"))
         .concat();
     assert_eq!(
-        refused(&barred),
-        "hb.toml:52:1: location: web may be on no node: each member has the score -inf\n  remove or \
-         change one of the locations in lines 44, 48 and 52"
+        refused(&banned),
+        "hb.toml:52:1: location: web may be on no node: each member has the score -inf\n  remove \
+         or change one of the locations in lines 44, 48 and 52"
     );
     let split = location("web", "a", "-inf")
         + &location("db", "b", "-inf")
@@ -262,8 +270,8 @@ fn groups_that_can_be_nowhere_are_named() {
         + &colocation("cache", "db", "inf");
     assert_eq!(
         refused(&split),
-        "hb.toml:52:1: location: web, db and cache must be together, but no node may have them all\n  \
-         remove or change one of the locations in lines 44, 48 and 52"
+        "hb.toml:52:1: location: web, db and cache must be together, but no node may have them \
+         all\n  remove or change one of the locations in lines 44, 48 and 52"
     );
     // Witnesses serve nothing, so the members alone count.
     let witness = with_constraints(&(location("web", "b", "-inf") + &location("web", "c", "-inf")))

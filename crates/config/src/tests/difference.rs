@@ -38,7 +38,7 @@ fn group(settings: bool, resources: &[ResourceChange], reordered: bool) -> [Chan
 }
 
 #[test]
-fn a_file_that_says_the_same_changes_nothing() {
+fn file_that_says_the_same_changes_nothing() {
     assert_eq!(changes("", ""), []);
     assert_eq!(changes("[cluster]", "# a comment\n[cluster]"), []);
     let explicit = "name = \"web\"\nport = 694\nlease = \"60ms\"";
@@ -46,7 +46,7 @@ fn a_file_that_says_the_same_changes_nothing() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named() {
+fn changes_that_need_a_restart_are_named() {
     let cluster = |setting: &str| changes("name = \"web\"", &format!("name = \"web\"\n{setting}"));
     let renamed = restart(&["[cluster] name", "[cluster] id"]);
     assert_eq!(changes("name = \"web\"", "name = \"w\""), renamed);
@@ -101,7 +101,7 @@ fn nodes_that_came_went_or_changed_need_a_restart() {
 }
 
 #[test]
-fn what_a_running_agent_can_take_over_is_told_apart() {
+fn changes_that_a_reload_applies_are_told_apart() {
     let cluster = |setting: &str| changes("name = \"web\"", &format!("name = \"web\"\n{setting}"));
     assert_eq!(cluster("maintenance = true"), [Change::Maintenance]);
     assert_eq!(
@@ -144,7 +144,7 @@ fn health_load_and_placement_need_no_restart() {
 }
 
 #[test]
-fn a_kind_that_is_new_moves_no_amounts() {
+fn kind_that_is_new_moves_no_amounts() {
     let text = |kinds: &str| {
         whole()
             .replace("id = 1\n", &format!("id = 1\ncapacity = {{ {kinds} }}\n"))
@@ -181,7 +181,7 @@ fn groups_that_came_or_went_are_named() {
 }
 
 #[test]
-fn what_changed_in_a_group_is_named() {
+fn changed_settings_of_a_group_are_named() {
     use ResourceChange::{Added, Adjusted, Removed, Replaced};
     let named = |is: fn(String) -> ResourceChange, name: &str| is(name.to_owned());
     let settings = group(true, &[], false);

@@ -48,7 +48,7 @@ fn digest(text: &str) -> u32 {
 }
 
 #[test]
-fn the_same_file_has_the_same_digest_on_all_nodes() {
+fn same_file_has_the_same_digest_on_all_nodes() {
     let text = whole().replace("id = 2\n", "id = 2\ninterfaces = [\"ens3\"]\n");
     let on = |node: &str| {
         let path = format!("/somewhere/{node}");
@@ -68,7 +68,7 @@ fn address_without_a_prefix_length_has_the_same_digest_whatever_its_interface() 
 }
 
 #[test]
-fn what_is_a_nodes_own_affair_does_not_matter() {
+fn settings_of_one_node_do_not_change_the_digest() {
     let text = whole();
     let same = digest(&text);
     let cluster =
@@ -104,7 +104,7 @@ fn what_is_a_nodes_own_affair_does_not_matter() {
 }
 
 #[test]
-fn the_order_in_the_file_does_not_matter_where_it_means_nothing() {
+fn order_in_the_file_does_not_matter_where_it_means_nothing() {
     let (head, node_c) = GOOD.split_at(GOOD.find("[[node]]\nname = \"c\"").unwrap());
     let (node_c, rest) = node_c.split_at(node_c.find("[[vip]]").unwrap());
     let (before, nodes) = head.split_at(head.find("[[node]]").unwrap());
@@ -125,7 +125,7 @@ fn the_order_in_the_file_does_not_matter_where_it_means_nothing() {
 }
 
 #[test]
-fn what_must_be_the_same_matters() {
+fn settings_of_the_cluster_change_the_digest() {
     let text = whole();
     let cluster =
         |setting: &str| text.replacen("name = \"web\"", &format!("name = \"web\"\n{setting}"), 1);

@@ -23,11 +23,13 @@ const FILESYSTEM: &str =
     "type = \"ocf:heartbeat:Filesystem\"\nparams = { device = \"/dev/sdb1\", fstype = \"ext4\" }\n";
 
 #[test]
-fn an_exclusive_resource_is_refused_with_what_can_happen_and_what_to_do() {
+fn exclusive_resource_is_refused_with_what_can_happen_and_what_to_do() {
     let said = complaint(&with("", FILESYSTEM));
     for part in [
-        "hb.toml:43:8: resource \"store\": ocf:heartbeat:Filesystem must never run on two nodes at a time",
-        "until its stop is done (up to stop_timeout), or for ever if its agent is dead or the stop fails",
+        "hb.toml:43:8: resource \"store\": ocf:heartbeat:Filesystem must never run on two nodes at \
+         a time",
+        "until its stop is done (up to stop_timeout), or for ever if its agent is dead or the stop \
+         fails",
         "a file system that two nodes have mounted is destroyed\n  ",
         "a cluster manager that fences nodes",
         "write accept_double_run = true in group \"db\"",
@@ -64,7 +66,7 @@ fn exclusive_resources_of_every_type_are_refused() {
 }
 
 #[test]
-fn a_group_that_says_false_is_refused_as_one_that_says_nothing() {
+fn group_that_says_false_is_refused_as_one_that_says_nothing() {
     let text = |value: bool| with(&format!("accept_double_run = {value}\n"), FILESYSTEM);
     assert!(complaint(&text(false)).contains("must never run on two nodes"));
     assert!(parse(&text(true)).is_ok());
@@ -89,7 +91,7 @@ fn each_exclusive_resource_is_refused_by_itself() {
 }
 
 #[test]
-fn the_file_overrules_the_table_of_agents() {
+fn file_overrules_the_table_of_agents() {
     let nfs = FILESYSTEM.replace("ext4", "nfs");
     for (group, resource) in [
         ("", nfs.clone()),
@@ -112,7 +114,7 @@ fn the_file_overrules_the_table_of_agents() {
 }
 
 #[test]
-fn an_address_is_never_exclusive_since_it_is_guarded() {
+fn address_is_never_exclusive_since_it_is_guarded() {
     let vip = "type = \"vip\"\naddress = \"10.0.0.102/24\"\n";
     assert!(!is_exclusive(
         &parse(&with("exclusive = true\n", vip)).unwrap()
@@ -148,7 +150,7 @@ fn accepting_what_cannot_happen_is_a_warning() {
 }
 
 #[test]
-fn what_is_no_boolean_is_told() {
+fn value_other_than_a_boolean_is_refused() {
     for field in ["accept_double_run", "exclusive"] {
         let said = complaint(&with(
             &format!("{field} = \"yes\"\n"),
@@ -164,7 +166,7 @@ fn what_is_no_boolean_is_told() {
 }
 
 #[test]
-fn a_reload_notices_what_is_accepted_and_what_is_exclusive() {
+fn reload_notices_what_is_accepted_and_what_is_exclusive() {
     let haproxy = "type = \"systemd:haproxy\"\n";
     let changes = |from: &str, to: &str| parse(from).unwrap().difference(&parse(to).unwrap());
     let changed = |settings, resources| {

@@ -63,7 +63,7 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
 }
 
 #[test]
-fn a_file_needs_no_vip_to_have_groups() {
+fn file_needs_no_vip_to_have_groups() {
     let vip = "[[vip]]\nname = \"site\"\naddress = \"10.0.0.100/24\"\nprefer = [\"c\"]\n";
     let config = parse(&(with(vip, "") + GROUPS)).unwrap();
     assert_eq!((config.groups.len(), config.vips.len()), (2, 1));
@@ -74,7 +74,7 @@ fn a_file_needs_no_vip_to_have_groups() {
 }
 
 #[test]
-fn what_a_resource_does_not_say_its_group_says_or_the_defaults_do() {
+fn missing_settings_of_a_resource_come_from_its_group_or_the_defaults() {
     let recovery = |text: &str, name: &str| {
         let config = parse(text).unwrap();
         let mut resources = config.groups.iter().flat_map(|group| &group.resources);
@@ -133,7 +133,7 @@ fn without_failback_groups_stick_unless_they_say_otherwise() {
 }
 
 #[test]
-fn a_resource_can_say_all_that_there_is() {
+fn resource_can_say_all_that_there_is() {
     let resource = |from: &str, more: &str| -> Resource {
         let config = parse(&with_groups(from, &format!("{from}\n{more}"))).unwrap();
         let mut resources = config.groups.into_iter().flat_map(|group| group.resources);
@@ -207,84 +207,152 @@ fn maintenance_is_the_clusters_or_a_groups() {
 #[rustfmt::skip]
 const BAD_GROUPS: &[Case] = &[
     ("name = \"web\"", "", &["hb.toml:24:1: group number 1: `name` is missing"]),
-    ("name = \"web\"", "name = \"web\"\nstickyness = 1", &["hb.toml:26:1: group \"web\": unknown field `stickyness`", "did you mean `stickiness`?"]),
-    ("name = \"web\"", "name = \"web\"\nresources = []", &["unknown field `resources`", "did you mean `resource`?"]),
-    ("name = \"web\"", "name = \"web\"\nstickiness = -1", &["hb.toml:26:14: group \"web\": stickiness -1 is below 0"]),
-    ("name = \"web\"", "name = \"web\"\nstickiness = \"-inf\"", &["stickiness \"-inf\" is below 0"]),
-    ("name = \"web\"", "name = \"web\"\nstickiness = 1000001", &["stickiness 1000001 is no whole number from 0 to 1000000"]),
-    ("name = \"web\"", "name = \"web\"\nstickiness = \"100\"", &["stickiness \"100\" is no whole number", "without quotes"]),
+    ("name = \"web\"", "name = \"web\"\nstickyness = 1",
+     &["hb.toml:26:1: group \"web\": unknown field `stickyness`", "did you mean `stickiness`?"]),
+    ("name = \"web\"", "name = \"web\"\nresources = []",
+     &["unknown field `resources`", "did you mean `resource`?"]),
+    ("name = \"web\"", "name = \"web\"\nstickiness = -1",
+     &["hb.toml:26:14: group \"web\": stickiness -1 is below 0"]),
+    ("name = \"web\"", "name = \"web\"\nstickiness = \"-inf\"",
+     &["stickiness \"-inf\" is below 0"]),
+    ("name = \"web\"", "name = \"web\"\nstickiness = 1000001",
+     &["stickiness 1000001 is no whole number from 0 to 1000000"]),
+    ("name = \"web\"", "name = \"web\"\nstickiness = \"100\"",
+     &["stickiness \"100\" is no whole number", "without quotes"]),
     ("name = \"web\"", "name = \"web\"\nstickiness = nan", &["stickiness nan is no whole number"]),
-    ("name = \"web\"", "name = \"web\"\nstickiness = true", &["stickiness must be a score; got the boolean true"]),
-    ("name = \"web\"", "name = \"web\"\nmigration_threshold = -1", &["migration_threshold -1 is not from 0 to 1000000"]),
-    ("name = \"web\"", "name = \"web\"\nfailure_timeout = \"999ms\"", &["failure_timeout \"999ms\" is below 1s\n  write 1s or more; or \"never\""]),
-    ("name = \"web\"", "name = \"web\"\nfailure_timeout = \"nevr\"", &["failure_timeout \"nevr\" is not a duration", "or \"never\""]),
-    ("name = \"web\"", "name = \"web\"\nmaintenance = 1", &["maintenance must be a boolean; got the integer 1"]),
-    ("prefer = [\"b\"]", "prefer = [\"x\"]", &["hb.toml:26:11: group \"web\": prefer \"x\": no node has this name"]),
-    ("name = \"db\"", "name = \"web\"", &["hb.toml:40:8: group \"web\": name \"web\" is already used by group \"web\" (line 25)"]),
-    ("name = \"db\"", "name = \"site\"", &["hb.toml:40:8: group \"site\": name \"site\" is already used by vip \"site\" (line 18)"]),
-    ("name = \"web\"", "name = \"web38\"\n[[group.resource]]\nname = \"x\"\ntype = \"exec\"\nrun = [\"/x\"]\n[[group]]\nname = \"web76\"", &["group \"web76\": group id 60397, which is made of the name, is already used by group \"web38\" (line 25)"]),
-    ("[[group]]\nname = \"db\"\n[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[[group]]\nname = \"db\"\n", &["hb.toml:39:1: group \"db\": `resource` is missing", "[[group.resource]], below its [[group]]"]),
-    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "resource = []\n", &["group \"db\": `resource` is missing"]),
-    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[group.resource]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", &["group \"db\": resource must be a list of tables; got a table"]),
+    ("name = \"web\"", "name = \"web\"\nstickiness = true",
+     &["stickiness must be a score; got the boolean true"]),
+    ("name = \"web\"", "name = \"web\"\nmigration_threshold = -1",
+     &["migration_threshold -1 is not from 0 to 1000000"]),
+    ("name = \"web\"", "name = \"web\"\nfailure_timeout = \"999ms\"",
+     &["failure_timeout \"999ms\" is below 1s\n  write 1s or more; or \"never\""]),
+    ("name = \"web\"", "name = \"web\"\nfailure_timeout = \"nevr\"",
+     &["failure_timeout \"nevr\" is not a duration", "or \"never\""]),
+    ("name = \"web\"", "name = \"web\"\nmaintenance = 1",
+     &["maintenance must be a boolean; got the integer 1"]),
+    ("prefer = [\"b\"]", "prefer = [\"x\"]",
+     &["hb.toml:26:11: group \"web\": prefer \"x\": no node has this name"]),
+    ("name = \"db\"", "name = \"web\"",
+     &["hb.toml:40:8: group \"web\": name \"web\" is already used by group \"web\" (line 25)"]),
+    ("name = \"db\"", "name = \"site\"",
+     &["hb.toml:40:8: group \"site\": name \"site\" is already used by vip \"site\" (line 18)"]),
+    ("name = \"web\"",
+     "name = \"web38\"\n[[group.resource]]\nname = \"x\"\ntype = \"exec\"\nrun = \
+      [\"/x\"]\n[[group]]\nname = \"web76\"",
+     &["group \"web76\": group id 60397, which is made of the name, is already used by group \
+        \"web38\" (line 25)"]),
+    ("[[group]]\nname = \"db\"\n[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n",
+     "[[group]]\nname = \"db\"\n",
+     &["hb.toml:39:1: group \"db\": `resource` is missing",
+       "[[group.resource]], below its [[group]]"]),
+    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "resource = []\n",
+     &["group \"db\": `resource` is missing"]),
+    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n",
+     "[group.resource]\nname = \"store\"\ntype = \"systemd:haproxy\"\n",
+     &["group \"db\": resource must be a list of tables; got a table"]),
 ];
 
 #[rustfmt::skip]
 const BAD_RESOURCES: &[Case] = &[
-    ("name = \"webip\"", "", &["hb.toml:27:1: resource number 1 of group \"web\": `name` is missing"]),
-    ("name = \"worker\"", "name = \"webip\"", &["hb.toml:36:8: resource \"webip\": name \"webip\" is already used by resource \"webip\" (line 28)", "in the cluster"]),
-    ("name = \"store\"", "name = \"apache\"", &["hb.toml:42:8: resource \"apache\": name \"apache\" is already used by resource \"apache\" (line 32)"]),
-    ("name = \"webip\"", "name = \"site\"", &["hb.toml:28:8: resource \"site\": name \"site\" is already used by vip \"site\" (line 18)"]),
-    ("type = \"vip\"\n", "", &["hb.toml:27:1: resource \"webip\": `type` is missing\n  add it, as in type = \"ocf:heartbeat:apache\""]),
-    ("\"vip\"", "\"vpi\"", &["hb.toml:29:8: resource \"webip\": type \"vpi\" is no type of resource\n  did you mean `vip`?"]),
-    ("\"ocf:heartbeat:apache\"", "\"lsb:apache\"", &["type \"lsb:apache\" is no type of resource", "use vip, ocf:PROVIDER:AGENT, systemd:UNIT or exec"]),
-    ("\"ocf:heartbeat:apache\"", "\"ocf:apache\"", &["type \"ocf:apache\" does not name one OCF agent", "ocf:heartbeat:apache"]),
-    ("\"ocf:heartbeat:apache\"", "\"ocf::heartbeat:apache\"", &["has a colon too many\n  write \"ocf:heartbeat:apache\""]),
+    ("name = \"webip\"", "",
+     &["hb.toml:27:1: resource number 1 of group \"web\": `name` is missing"]),
+    ("name = \"worker\"", "name = \"webip\"",
+     &["hb.toml:36:8: resource \"webip\": name \"webip\" is already used by resource \"webip\" \
+        (line 28)", "in the cluster"]),
+    ("name = \"store\"", "name = \"apache\"",
+     &["hb.toml:42:8: resource \"apache\": name \"apache\" is already used by resource \"apache\" \
+        (line 32)"]),
+    ("name = \"webip\"", "name = \"site\"",
+     &["hb.toml:28:8: resource \"site\": name \"site\" is already used by vip \"site\" (line 18)"]),
+    ("type = \"vip\"\n", "",
+     &["hb.toml:27:1: resource \"webip\": `type` is missing\n  add it, as in type = \
+        \"ocf:heartbeat:apache\""]),
+    ("\"vip\"", "\"vpi\"",
+     &["hb.toml:29:8: resource \"webip\": type \"vpi\" is no type of resource\n  did you mean \
+        `vip`?"]),
+    ("\"ocf:heartbeat:apache\"", "\"lsb:apache\"",
+     &["type \"lsb:apache\" is no type of resource",
+       "use vip, ocf:PROVIDER:AGENT, systemd:UNIT or exec"]),
+    ("\"ocf:heartbeat:apache\"", "\"ocf:apache\"",
+     &["type \"ocf:apache\" does not name one OCF agent", "ocf:heartbeat:apache"]),
+    ("\"ocf:heartbeat:apache\"", "\"ocf::heartbeat:apache\"",
+     &["has a colon too many\n  write \"ocf:heartbeat:apache\""]),
     ("\"ocf:heartbeat:apache\"", "\"ocf:heartbeat:../sh\"", &["is no name of an OCF agent"]),
     ("\"systemd:haproxy\"", "\"systemd\"", &["type \"systemd\" names no unit"]),
     ("\"systemd:haproxy\"", "\"systemd:a/b\"", &["type \"systemd:a/b\" is no name of a unit"]),
-    ("\"systemd:haproxy\"", "\"systemd:getty@.service\"", &["is a template, of which no instance is named", "systemd:getty@main"]),
-    ("address = \"10.0.0.101/24\"\n", "", &["hb.toml:27:1: resource \"webip\": `address` is missing"]),
-    ("10.0.0.101/24", "10.0.0.100/32", &["hb.toml:30:11: resource \"webip\": address \"10.0.0.100\" is already used by vip \"site\" (line 19)"]),
-    ("10.0.0.101/24", "10.0.0.2/24", &["resource \"webip\": address \"10.0.0.2\" is node \"b\"'s own"]),
-    ("address = \"10.0.0.101/24\"", "address = \"10.0.0.101/24\"\nparams = { ip = \"x\" }", &["hb.toml:31:10: resource \"webip\": params belongs to ocf resources, not to one of type vip\n  remove it, or correct type"]),
-    ("address = \"10.0.0.101/24\"", "address = \"10.0.0.101/24\"\npidfile = \"/run/x\"", &["pidfile belongs to ocf and systemd resources, not to one of type vip"]),
-    ("type = \"exec\"", "type = \"exec\"\naddress = \"10.0.0.9/24\"", &["address belongs to vip resources, not to one of type exec"]),
-    ("type = \"exec\"", "type = \"exec\"\ncheck_level = 1", &["check_level belongs to ocf resources"]),
-    ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\nrun = [\"/x\"]", &["run belongs to exec resources, not to one of type systemd"]),
-    ("type = \"exec\"", "type = \"exec\"\nstart_timeout = \"99ms\"", &["start_timeout \"99ms\" is below 100ms"]),
-    ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"61min\"", &["stop_timeout \"61min\" is above 60min"]),
-    ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"never\"", &["stop_timeout \"never\" is not a duration"]),
-    ("type = \"exec\"", "type = \"exec\"\nmonitor_timeout = 20", &["monitor_timeout must be a quoted string; got the integer 20"]),
-    ("type = \"exec\"", "type = \"exec\"\nmonitor_interval = \"1441min\"", &["monitor_interval \"1441min\" is above 1440min\n  write 1440min or less; or \"never\""]),
-    ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\npidfile = \"run/x\"", &["pidfile \"run/x\" is not an absolute path"]),
-    ("run = [\"/bin/sleep\", \"inf\"]", "", &["hb.toml:35:1: resource \"worker\": an exec resource has neither `run` nor `start`, `stop` and `check`"]),
-    ("run = [\"/bin/sleep\", \"inf\"]", "check = [\"/x\"]", &["an exec resource has neither `run` nor"]),
-    ("run = [\"/bin/sleep\", \"inf\"]", "start = [\"/x\"]\ncheck = [\"/x\"]", &["hb.toml:35:1: resource \"worker\": `stop` is missing"]),
-    ("run = [\"/bin/sleep\", \"inf\"]", "run = [\"/x\"]\nstop = [\"/x\"]", &["hb.toml:39:8: resource \"worker\": run and stop exclude each other"]),
-    ("\"/bin/sleep\"", "\"sleep\"", &["hb.toml:38:8: resource \"worker\": run \"sleep\" is not an absolute path", "there is no shell"]),
+    ("\"systemd:haproxy\"", "\"systemd:getty@.service\"",
+     &["is a template, of which no instance is named", "systemd:getty@main"]),
+    ("address = \"10.0.0.101/24\"\n", "",
+     &["hb.toml:27:1: resource \"webip\": `address` is missing"]),
+    ("10.0.0.101/24", "10.0.0.100/32",
+     &["hb.toml:30:11: resource \"webip\": address \"10.0.0.100\" is already used by vip \"site\" \
+        (line 19)"]),
+    ("10.0.0.101/24", "10.0.0.2/24",
+     &["resource \"webip\": address \"10.0.0.2\" is node \"b\"'s own"]),
+    ("address = \"10.0.0.101/24\"", "address = \"10.0.0.101/24\"\nparams = { ip = \"x\" }",
+     &["hb.toml:31:10: resource \"webip\": params belongs to ocf resources, not to one of type \
+        vip\n  remove it, or correct type"]),
+    ("address = \"10.0.0.101/24\"", "address = \"10.0.0.101/24\"\npidfile = \"/run/x\"",
+     &["pidfile belongs to ocf and systemd resources, not to one of type vip"]),
+    ("type = \"exec\"", "type = \"exec\"\naddress = \"10.0.0.9/24\"",
+     &["address belongs to vip resources, not to one of type exec"]),
+    ("type = \"exec\"", "type = \"exec\"\ncheck_level = 1",
+     &["check_level belongs to ocf resources"]),
+    ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\nrun = [\"/x\"]",
+     &["run belongs to exec resources, not to one of type systemd"]),
+    ("type = \"exec\"", "type = \"exec\"\nstart_timeout = \"99ms\"",
+     &["start_timeout \"99ms\" is below 100ms"]),
+    ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"61min\"",
+     &["stop_timeout \"61min\" is above 60min"]),
+    ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"never\"",
+     &["stop_timeout \"never\" is not a duration"]),
+    ("type = \"exec\"", "type = \"exec\"\nmonitor_timeout = 20",
+     &["monitor_timeout must be a quoted string; got the integer 20"]),
+    ("type = \"exec\"", "type = \"exec\"\nmonitor_interval = \"1441min\"",
+     &["monitor_interval \"1441min\" is above 1440min\n  write 1440min or less; or \"never\""]),
+    ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\npidfile = \"run/x\"",
+     &["pidfile \"run/x\" is not an absolute path"]),
+    ("run = [\"/bin/sleep\", \"inf\"]", "",
+     &["hb.toml:35:1: resource \"worker\": an exec resource has neither `run` nor `start`, `stop` \
+        and `check`"]),
+    ("run = [\"/bin/sleep\", \"inf\"]", "check = [\"/x\"]",
+     &["an exec resource has neither `run` nor"]),
+    ("run = [\"/bin/sleep\", \"inf\"]", "start = [\"/x\"]\ncheck = [\"/x\"]",
+     &["hb.toml:35:1: resource \"worker\": `stop` is missing"]),
+    ("run = [\"/bin/sleep\", \"inf\"]", "run = [\"/x\"]\nstop = [\"/x\"]",
+     &["hb.toml:39:8: resource \"worker\": run and stop exclude each other"]),
+    ("\"/bin/sleep\"", "\"sleep\"",
+     &["hb.toml:38:8: resource \"worker\": run \"sleep\" is not an absolute path",
+       "there is no shell"]),
     ("[\"/bin/sleep\", \"inf\"]", "[]", &["hb.toml:38:7: resource \"worker\": run is empty"]),
-    ("[\"/bin/sleep\", \"inf\"]", "\"/bin/sleep inf\"", &["run must be an array of strings; got a string"]),
-    ("port = 80", "port = 8.5", &["hb.toml:34:33: resource \"apache\": parameter \"port\" is a float, not a string, an integer or a boolean\n  write it in quotes"]),
-    ("port = 80", "port = 0o640", &["parameter \"port\" is a number, but not in decimal\n  write it in quotes"]),
-    ("port = 80", "port = 99999999999999999999", &["parameter \"port\" is a number beyond 64 bits"]),
+    ("[\"/bin/sleep\", \"inf\"]", "\"/bin/sleep inf\"",
+     &["run must be an array of strings; got a string"]),
+    ("port = 80", "port = 8.5",
+     &["hb.toml:34:33: resource \"apache\": parameter \"port\" is a float, not a string, an \
+        integer or a boolean\n  write it in quotes"]),
+    ("port = 80", "port = 0o640",
+     &["parameter \"port\" is a number, but not in decimal\n  write it in quotes"]),
+    ("port = 80", "port = 99999999999999999999",
+     &["parameter \"port\" is a number beyond 64 bits"]),
     ("port = 80", "port = [80]", &["parameter \"port\" is an array, not a string"]),
     ("port = 80", "\"po rt\" = 80", &["parameter \"po rt\" is not a usable name"]),
-    ("{ user = \"www\", port = 80, tls = true }", "\"user=www\"", &["hb.toml:34:10: resource \"apache\": parameter must be a table; got a string"]),
+    ("{ user = \"www\", port = 80, tls = true }", "\"user=www\"",
+     &["hb.toml:34:10: resource \"apache\": parameter must be a table; got a string"]),
     ("params", "parms", &["resource \"apache\": unknown field `parms`", "did you mean `params`?"]),
 ];
 
 #[test]
-fn a_bad_group_is_named_with_its_place_and_remedy() {
+fn bad_group_is_named_with_its_place_and_remedy() {
     assert_said(BAD_GROUPS, with_groups);
 }
 
 #[test]
-fn a_bad_resource_is_named_with_its_place_and_remedy() {
+fn bad_resource_is_named_with_its_place_and_remedy() {
     assert_said(BAD_RESOURCES, with_groups);
 }
 
 #[test]
-fn a_mistake_in_a_group_is_said_once() {
+fn mistake_in_a_group_is_reported_once() {
     for (from, to, _) in BAD_GROUPS.iter().chain(BAD_RESOURCES) {
         let said = complaint(&with_groups(from, to));
         assert!(said.lines().count() <= 2, "`{to}`:\n{said}");
@@ -327,17 +395,17 @@ fn no_message_shows_a_parameters_value() {
 }
 
 #[test]
-fn a_group_without_a_group_is_said_so() {
+fn resource_without_a_group_is_reported() {
     let said = complaint(&format!("{GOOD}[[group.resource]]\nname = \"x\"\n"));
     assert_eq!(
         said,
-        "hb.toml:24:3: group must be a list of tables; got a table\n  write it as in [[group]], with two \
-         brackets, above its [[group.resource]]s"
+        "hb.toml:24:3: group must be a list of tables; got a table\n  write it as in [[group]], \
+         with two brackets, above its [[group.resource]]s"
     );
 }
 
 #[test]
-fn an_address_has_a_lease_of_its_own_whatever_its_group_is_called() {
+fn address_has_a_lease_of_its_own_whatever_its_group_is_called() {
     let lease = |text: &str| {
         let vips = parse(text).unwrap().vips;
         let vip = vips
@@ -383,7 +451,7 @@ fn no_two_addresses_of_a_network_share_a_lease() {
 }
 
 #[test]
-fn a_name_that_makes_the_lease_of_an_address_is_refused() {
+fn name_that_makes_the_lease_of_an_address_is_refused() {
     let lease = lease_id("10.0.0.101".parse().unwrap());
     let name = (0..)
         .map(|n| format!("g{n}"))

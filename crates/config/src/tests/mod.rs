@@ -109,7 +109,7 @@ fn with_groups(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn the_example_is_valid_and_means_what_it_says() {
+fn example_is_valid_and_means_what_it_says() {
     let config = Config::parse(EXAMPLE, Path::new("example"), None, "c").unwrap();
     assert_eq!(config.warnings, []);
     assert_eq!(config.cluster, "web");
@@ -161,7 +161,7 @@ fn the_example_is_valid_and_means_what_it_says() {
 
 /// The commented-out lines of the example are the defaults, except the id and the node.
 #[test]
-fn the_examples_commented_settings_are_the_defaults() {
+fn examples_commented_settings_are_the_defaults() {
     let uncommented: String = EXAMPLE
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -184,7 +184,7 @@ fn the_examples_commented_settings_are_the_defaults() {
 }
 
 #[test]
-fn a_short_file_gets_the_defaults() {
+fn short_file_gets_the_defaults() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.local().name, "b");
     assert_eq!((config.port, config.realtime_priority), (694, Some(60)));
@@ -259,7 +259,7 @@ fn times_at_their_limits_are_good() {
 }
 
 #[test]
-fn a_witness_votes_and_ranks_nowhere() {
+fn witness_votes_and_ranks_nowhere() {
     let config = parse(&with("id = 1", "id = 1\nrole = \"witness\"")).unwrap();
     assert_eq!(config.warnings, []);
     let roles: Vec<_> = config.nodes.iter().map(|node| node.role).collect();
@@ -272,7 +272,7 @@ fn a_witness_votes_and_ranks_nowhere() {
 }
 
 #[test]
-fn the_local_node_is_the_flags_then_the_files_then_the_hosts() {
+fn local_node_is_the_flags_then_the_files_then_the_hosts() {
     let named = with("name = \"web\"", "name = \"web\"\nnode = \"a\"");
     let local = |text: &str, node: Option<&str>, host: &str| {
         let config = Config::parse(text, Path::new("hb.toml"), node, host);
@@ -333,7 +333,7 @@ fn all_problems_are_reported_in_the_files_order() {
 }
 
 #[test]
-fn an_empty_file_says_what_is_needed() {
+fn empty_file_says_what_is_needed() {
     let said = complaint("");
     for table in [
         "`cluster` is missing",
@@ -384,9 +384,10 @@ fn unwise_settings_are_warnings() {
 
 #[test]
 fn voters_that_can_do_nothing_are_refused() {
-    let two = "hb.toml:5:1: two nodes vote, and neither can form a majority without the other: when \
-               one fails, the other stops serving too\n  add a witness: a third [[node]] with role = \
-               \"witness\", a small host that only loads the responder with `heartbeat witness`";
+    let two = "hb.toml:5:1: two nodes vote, and neither can form a majority without the other: \
+               when one fails, the other stops serving too\n  add a witness: a third [[node]] with \
+               role = \"witness\", a small host that only loads the responder with `heartbeat \
+               witness`";
     assert_eq!(complaint(&nodes(&["member", "member"])), two);
     assert_eq!(complaint(&nodes(&["witness", "member"])), two);
     let none = "hb.toml:5:1: every node is a witness, so no node can serve\n  remove role = \
@@ -397,7 +398,7 @@ fn voters_that_can_do_nothing_are_refused() {
 }
 
 #[test]
-fn a_file_that_others_may_write_is_refused() {
+fn file_that_others_may_write_is_refused() {
     use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
 
     let path = std::env::temp_dir().join(format!("heartbeat-mode-{}.toml", std::process::id()));

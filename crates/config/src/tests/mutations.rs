@@ -49,7 +49,8 @@ proptest! {
     fn no_mutated_file_panics(
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..40, 0_usize..10), 1..6),
     ) {
-        let pieces = ["", "[", "]", "\"", "=", "\n", "[[node]]\n", "10ms", "[1, {a = 2}]", "a.b = 1\n"];
+        let pieces = ["", "[", "]", "\"", "=", "\n", "[[node]]\n", "10ms", "[1, {a = 2}]", "a.b = \
+            1\n"];
         let mut text: Vec<char> = EXAMPLE.chars().filter(|c| *c != '#').collect();
         for (at, cut, piece) in edits {
             let start = at.index(text.len());
@@ -79,7 +80,8 @@ proptest! {
 
     #[test]
     fn every_rank_holds_every_member_once(prefer in prop::sample::subsequence(vec!["a", "b", "c"], 0..=3).prop_shuffle()) {
-        let witness = "[[node]]\nname = \"w\"\nid = 4\nrole = \"witness\"\naddresses = [\"10.0.0.4\"]\n";
+        let witness = "[[node]]\nname = \"w\"\nid = 4\nrole = \"witness\"\n\
+                       addresses = [\"10.0.0.4\"]\n";
         let text = with("[\"c\"]", &format!("{prefer:?}")) + witness;
         let config = parse(&text).unwrap();
         let rank = &config.groups[GroupIndex(0)].rank;

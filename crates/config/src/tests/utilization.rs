@@ -96,8 +96,8 @@ fn amounts_that_make_no_sense_are_refused() {
             cpu,
             "capacity = { cpu = 6 }",
             "demand = { cpu = 8 }",
-            "hb.toml:44:10: group \"db\": no node that may serve it has room for its demand: cpu = 8, while \
-             node \"b\" has cpu = 6\n  lower the demand, or correct the nodes' capacity",
+            "hb.toml:44:10: group \"db\": no node that may serve it has room for its demand: cpu = \
+             8, while node \"b\" has cpu = 6\n  lower the demand, or correct the nodes' capacity",
         ),
         // Each kind fits somewhere, but not both at one place.
         (

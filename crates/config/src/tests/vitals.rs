@@ -50,7 +50,7 @@ fn checks(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn a_file_without_them_gets_the_defaults() {
+fn file_without_checks_gets_the_defaults() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.health, []);
     assert_eq!(config.load, Load::default());
@@ -70,7 +70,7 @@ fn a_file_without_them_gets_the_defaults() {
 }
 
 #[test]
-fn what_the_file_says_is_taken() {
+fn settings_of_the_file_are_taken() {
     let config = parse(&checks("", "")).unwrap();
     let target = HttpTarget {
         address: "127.0.0.1:8080".parse().unwrap(),
@@ -166,69 +166,124 @@ fn each_source_of_load_has_its_own_field() {
 
 #[rustfmt::skip]
 const BAD: &[Case] = &[
-    ("name = \"db\"", "name = \"api\"", &["hb.toml:29:8: health check \"api\": name \"api\" is already used by health check \"api\" (line 25)"]),
+    ("name = \"db\"", "name = \"api\"",
+     &["hb.toml:29:8: health check \"api\": name \"api\" is already used by health check \"api\" \
+        (line 25)"]),
     ("name = \"db\"", "", &["hb.toml:28:1: health check number 2: `name` is missing"]),
-    ("type = \"http\"", "", &["hb.toml:24:1: health check \"api\": `type` is missing\n  add it, as in type = \"tcp\""]),
-    ("type = \"http\"", "type = \"htpp\"", &["hb.toml:26:8: health check \"api\": type \"htpp\" is no type of health check\n  did you mean \"http\"?"]),
-    ("type = \"http\"", "type = \"snmp\"", &["use one of exec, tcp, http, process, disk, interface"]),
-    ("rise = 1", "raise = 1", &["hb.toml:34:1: health check \"db\": unknown field `raise`\n  did you mean `rise`?"]),
+    ("type = \"http\"", "",
+     &["hb.toml:24:1: health check \"api\": `type` is missing\n  add it, as in type = \"tcp\""]),
+    ("type = \"http\"", "type = \"htpp\"",
+     &["hb.toml:26:8: health check \"api\": type \"htpp\" is no type of health check\n  did you \
+        mean \"http\"?"]),
+    ("type = \"http\"", "type = \"snmp\"",
+     &["use one of exec, tcp, http, process, disk, interface"]),
+    ("rise = 1", "raise = 1",
+     &["hb.toml:34:1: health check \"db\": unknown field `raise`\n  did you mean `rise`?"]),
     ("rise = 1", "rise = 0", &["hb.toml:34:8: health check \"db\": rise 0 is not from 1 to 1000"]),
     ("fall = 1000", "fall = 1001", &["fall 1001 is not from 1 to 1000"]),
-    ("interval = \"100ms\"", "interval = \"99ms\"", &["hb.toml:32:12: health check \"db\": interval \"99ms\" is below 100ms"]),
+    ("interval = \"100ms\"", "interval = \"99ms\"",
+     &["hb.toml:32:12: health check \"db\": interval \"99ms\" is below 100ms"]),
     ("interval = \"100ms\"", "interval = \"61min\"", &["interval \"61min\" is above 60min"]),
-    ("timeout = \"60min\"", "timeout = \"0s\"", &["hb.toml:33:11: health check \"db\": timeout \"0s\" is below 1ms"]),
-    ("timeout = \"60min\"", "timeout = 1", &["timeout must be a quoted string; got the integer 1", "timeout = \"1s\": a number with its unit"]),
-    ("\"degraded\"", "\"degrade\"", &["hb.toml:36:11: health check \"db\": failure \"degrade\" is not what a failure can mean\n  did you mean \"degraded\"?"]),
-    ("unit = \"postgresql\"", "unit = \"postgresql\"\nurl = \"http://localhost/\"", &["hb.toml:32:7: health check \"db\": url belongs to checks of type http, not to one of type process\n  remove it, or correct type"]),
-    ("unit = \"postgresql\"", "unit = \"postgresql@\"", &["is a template, of which no instance is named\n  name one, as in \"postgresql@main\""]),
-    ("unit = \"postgresql\"", "unit = \"data.mount\"", &["hb.toml:31:8: ", "unit \"data.mount\" has no main process: only services do", "name a .service"]),
-    ("unit = \"postgresql\"", "", &["hb.toml:28:1: health check \"db\": a check of type process has neither `pidfile` nor `process` nor `unit`"]),
-    ("unit = \"postgresql\"", "unit = \"postgresql\"\nprocess = \"postgres\"", &["hb.toml:31:8: health check \"db\": process and unit exclude each other\n  keep one"]),
-    ("unit = \"postgresql\"", "process = \"/usr/bin/postgres\"", &["is not a process's name", "/proc/PID/comm"]),
-    ("unit = \"postgresql\"", "process = \"systemd-networkd\"", &["is longer than the 15 bytes", "probably \"systemd-network\""]),
-    ("unit = \"postgresql\"", "pidfile = \"x.pid\"", &["pidfile \"x.pid\" is not an absolute path"]),
-    ("url = \"http://localhost:8080/healthz\"", "", &["hb.toml:24:1: health check \"api\": `url` is missing", "http://127.0.0.1:8080/healthz"]),
-    ("http://localhost", "https://localhost", &["hb.toml:27:7: health check \"api\": url", "asks for TLS"]),
-    ("http://localhost", "http://www.example.org", &["does not name an IP address", "names are not looked up"]),
+    ("timeout = \"60min\"", "timeout = \"0s\"",
+     &["hb.toml:33:11: health check \"db\": timeout \"0s\" is below 1ms"]),
+    ("timeout = \"60min\"", "timeout = 1",
+     &["timeout must be a quoted string; got the integer 1",
+       "timeout = \"1s\": a number with its unit"]),
+    ("\"degraded\"", "\"degrade\"",
+     &["hb.toml:36:11: health check \"db\": failure \"degrade\" is not what a failure can mean\n  \
+        did you mean \"degraded\"?"]),
+    ("unit = \"postgresql\"", "unit = \"postgresql\"\nurl = \"http://localhost/\"",
+     &["hb.toml:32:7: health check \"db\": url belongs to checks of type http, not to one of type \
+        process\n  remove it, or correct type"]),
+    ("unit = \"postgresql\"", "unit = \"postgresql@\"",
+     &["is a template, of which no instance is named\n  name one, as in \"postgresql@main\""]),
+    ("unit = \"postgresql\"", "unit = \"data.mount\"",
+     &["hb.toml:31:8: ", "unit \"data.mount\" has no main process: only services do",
+       "name a .service"]),
+    ("unit = \"postgresql\"", "",
+     &["hb.toml:28:1: health check \"db\": a check of type process has neither `pidfile` nor \
+        `process` nor `unit`"]),
+    ("unit = \"postgresql\"", "unit = \"postgresql\"\nprocess = \"postgres\"",
+     &["hb.toml:31:8: health check \"db\": process and unit exclude each other\n  keep one"]),
+    ("unit = \"postgresql\"", "process = \"/usr/bin/postgres\"",
+     &["is not a process's name", "/proc/PID/comm"]),
+    ("unit = \"postgresql\"", "process = \"systemd-networkd\"",
+     &["is longer than the 15 bytes", "probably \"systemd-network\""]),
+    ("unit = \"postgresql\"", "pidfile = \"x.pid\"",
+     &["pidfile \"x.pid\" is not an absolute path"]),
+    ("url = \"http://localhost:8080/healthz\"", "",
+     &["hb.toml:24:1: health check \"api\": `url` is missing", "http://127.0.0.1:8080/healthz"]),
+    ("http://localhost", "https://localhost",
+     &["hb.toml:27:7: health check \"api\": url", "asks for TLS"]),
+    ("http://localhost", "http://www.example.org",
+     &["does not name an IP address", "names are not looked up"]),
     ("http://localhost", "http://admin@localhost", &["holds a user"]),
     ("8080", "0", &["has no usable port"]),
-    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"", "type = \"tcp\"\naddress = \"10.0.0.1\"", &["address \"10.0.0.1\" has no port"]),
-    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"", "type = \"tcp\"\naddress = \"0.0.0.0:1\"", &["is nobody's address"]),
-    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"", "type = \"exec\"\nexec = [\"true\"]", &["hb.toml:27:9: health check \"api\": exec \"true\" is not an absolute path"]),
-    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"", "type = \"disk\"\npath = \"data\"", &["path \"data\" is not an absolute path"]),
-    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"", "type = \"interface\"\ninterface = \"a b\"", &["interface \"a b\" is not an interface name"]),
+    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"",
+     "type = \"tcp\"\naddress = \"10.0.0.1\"",
+     &["address \"10.0.0.1\" has no port"]),
+    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"",
+     "type = \"tcp\"\naddress = \"0.0.0.0:1\"",
+     &["is nobody's address"]),
+    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"",
+     "type = \"exec\"\nexec = [\"true\"]",
+     &["hb.toml:27:9: health check \"api\": exec \"true\" is not an absolute path"]),
+    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"", "type = \"disk\"\npath = \"data\"",
+     &["path \"data\" is not an absolute path"]),
+    ("type = \"http\"\nurl = \"http://localhost:8080/healthz\"",
+     "type = \"interface\"\ninterface = \"a b\"",
+     &["interface \"a b\" is not an interface name"]),
     ("[[health]]\nname = \"db\"", "[health]\nname = \"db\"", &["duplicate key"]),
     ("[load]", "[[load]]", &["load must be a table; got an array\n  write it as in [load]"]),
-    ("source = \"cgroup\"", "source = \"cgruop\"", &["hb.toml:38:10: [load]: source \"cgruop\" is no source of load\n  did you mean \"cgroup\"?"]),
+    ("source = \"cgroup\"", "source = \"cgruop\"",
+     &["hb.toml:38:10: [load]: source \"cgruop\" is no source of load\n  did you mean \
+        \"cgroup\"?"]),
     ("source = \"cgroup\"", "source = \"snmp\"", &["use one of host, cgroup, run-queue, command"]),
-    ("source = \"cgroup\"", "", &["hb.toml:39:10: [load]: cgroup belongs to source = \"cgroup\", but the source is host\n  write source = \"cgroup\", or remove it"]),
+    ("source = \"cgroup\"", "",
+     &["hb.toml:39:10: [load]: cgroup belongs to source = \"cgroup\", but the source is host\n  \
+        write source = \"cgroup\", or remove it"]),
     ("cgroup = \"/sys/fs/cgroup/web.slice\"", "", &["[load]: `cgroup` is missing"]),
-    ("cgroup = \"/sys/fs/cgroup/web.slice\"", "cgroup = \"web.slice\"", &["cgroup \"web.slice\" is not an absolute path"]),
-    ("source = \"cgroup\"\ncgroup = \"/sys/fs/cgroup/web.slice\"", "source = \"command\"\ncommand = []", &["command is empty"]),
+    ("cgroup = \"/sys/fs/cgroup/web.slice\"", "cgroup = \"web.slice\"",
+     &["cgroup \"web.slice\" is not an absolute path"]),
+    ("source = \"cgroup\"\ncgroup = \"/sys/fs/cgroup/web.slice\"",
+     "source = \"command\"\ncommand = []",
+     &["command is empty"]),
     ("half_life = \"0s\"", "half_life = \"11min\"", &["half_life \"11min\" is above 10min"]),
-    ("\"[::1]:6949\"", "\"localhost:6949\"", &["hb.toml:41:15: [load]: agent_check \"localhost:6949\" is not an IP address with a port\n  write it as in 127.0.0.1:6949 or [::1]:6949"]),
-    ("\"[::1]:6949\"", "\"[::1]:0\"", &["agent_check \"[::1]:0\" is not an IP address with a port"]),
+    ("\"[::1]:6949\"", "\"localhost:6949\"",
+     &["hb.toml:41:15: [load]: agent_check \"localhost:6949\" is not an IP address with a port\n  \
+        write it as in 127.0.0.1:6949 or [::1]:6949"]),
+    ("\"[::1]:6949\"", "\"[::1]:0\"",
+     &["agent_check \"[::1]:0\" is not an IP address with a port"]),
     ("half_life = \"0s\"", "interval = \"2min\"", &["interval \"2min\" is above 1min"]),
-    ("\"least-loaded\"", "\"least-load\"", &["hb.toml:43:12: [placement]: strategy \"least-load\" is no strategy\n  did you mean \"least-loaded\"?"]),
-    ("\"least-loaded\"", "\"random\"", &["use one of preferred, least-loaded, spread, utilization"]),
-    ("degraded_points = 0", "degraded_points = 1000001", &["degraded_points 1000001 is not from 0 to 1000000"]),
-    ("low = 600", "low = 601", &["hb.toml:47:7: [rebalance]: low 601 is not 100 below high 700: a group that moves would soon have to go again\n  write low = 600 or less, or raise high"]),
-    ("high = 700\nlow = 600", "high = 599", &["hb.toml:46:8: [rebalance]: low 500 is not 100 below high 599"]),
+    ("\"least-loaded\"", "\"least-load\"",
+     &["hb.toml:43:12: [placement]: strategy \"least-load\" is no strategy\n  did you mean \
+        \"least-loaded\"?"]),
+    ("\"least-loaded\"", "\"random\"",
+     &["use one of preferred, least-loaded, spread, utilization"]),
+    ("degraded_points = 0", "degraded_points = 1000001",
+     &["degraded_points 1000001 is not from 0 to 1000000"]),
+    ("low = 600", "low = 601",
+     &["hb.toml:47:7: [rebalance]: low 601 is not 100 below high 700: a group that moves would \
+        soon have to go again\n  write low = 600 or less, or raise high"]),
+    ("high = 700\nlow = 600", "high = 599",
+     &["hb.toml:46:8: [rebalance]: low 500 is not 100 below high 599"]),
     ("high = 700", "high = 1001", &["high 1001 is not from 100 to 1000"]),
     ("low = 600", "low = 901", &["low 901 is not from 0 to 900"]),
-    ("hold = \"1s\"", "hold = \"999ms\"", &["hb.toml:48:8: [rebalance]: hold 999ms is below the interval of [load], 1s: a single sample would decide\n  write hold = \"1s\" or more"]),
+    ("hold = \"1s\"", "hold = \"999ms\"",
+     &["hb.toml:48:8: [rebalance]: hold 999ms is below the interval of [load], 1s: a single sample \
+        would decide\n  write hold = \"1s\" or more"]),
     ("hold = \"1s\"", "hold = \"61min\"", &["hold \"61min\" is above 60min"]),
     ("cooldown = \"0s\"", "cooldown = \"1441min\"", &["cooldown \"1441min\" is above 1440min"]),
     ("[rebalance]", "[rebalnce]", &["unknown field `rebalnce`\n  did you mean `rebalance`?"]),
 ];
 
 #[test]
-fn a_bad_one_is_named_with_its_place_and_remedy() {
+fn bad_check_or_setting_is_named_with_its_place_and_remedy() {
     assert_said(BAD, checks);
 }
 
 #[test]
-fn a_mistake_in_one_is_said_once() {
+fn mistake_in_a_check_is_reported_once() {
     let twice = ["high = 1001", "low = 901"];
     for (from, to, _) in BAD.iter().filter(|case| !twice.contains(&case.1)) {
         let said = complaint(&checks(from, to));
@@ -237,7 +292,7 @@ fn a_mistake_in_one_is_said_once() {
 }
 
 #[test]
-fn a_hold_must_see_several_heartbeats() {
+fn hold_must_see_several_heartbeats() {
     let slow = |hold: &str| {
         let text = checks("hold = \"1s\"", hold);
         text.replacen("name = \"web\"", "name = \"web\"\ninterval = \"10s\"", 1)
@@ -263,8 +318,8 @@ fn heartbeats_have_bits_for_fifteen_checks() {
     let said = complaint(&many(17));
     assert!(
         said.starts_with(
-            "hb.toml:84:1: health check \"h16\": there are 17 health checks, but heartbeats have bits \
-             for no more than 15"
+            "hb.toml:84:1: health check \"h16\": there are 17 health checks, but heartbeats have \
+             bits for no more than 15"
         ),
         "{said}"
     );
@@ -272,7 +327,7 @@ fn heartbeats_have_bits_for_fifteen_checks() {
 }
 
 #[test]
-fn the_example_has_all_of_it() {
+fn example_has_checks_load_and_placement() {
     let config = parse(&EXAMPLE.replace("#node = \"a\"", "node = \"a\"")).unwrap();
     let kinds: Vec<_> = config
         .health

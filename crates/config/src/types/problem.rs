@@ -40,8 +40,8 @@ fn read_remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::PermissionDenied => "run as root, or name another file with --config",
         io::ErrorKind::NotFound => {
-            "copy it from another node, or write it (docs/heartbeat.toml.example shows all of it), or \
-             name another file with --config"
+            "copy it from another node, or write it (docs/heartbeat.toml.example shows all of it), \
+             or name another file with --config"
         }
         _ => "name another file with --config",
     }

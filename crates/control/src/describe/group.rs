@@ -81,7 +81,7 @@ fn fmt_state(state: &GroupState<String>, f: &mut fmt::Formatter<'_>) -> fmt::Res
         GroupState::Barred { resource } => {
             return write!(
                 f,
-                "banned from this node after failures of {resource}; `heartbeat cleanup` clears \
+                "barred from this node after failures of {resource}; `heartbeat cleanup` clears \
                  them"
             );
         }
@@ -96,7 +96,7 @@ fn fmt_state(state: &GroupState<String>, f: &mut fmt::Formatter<'_>) -> fmt::Res
         GroupState::Started => "started",
         GroupState::Incomplete => "degraded",
         GroupState::Stopped => "stopped",
-        GroupState::Fit => "no longer banned from this node",
+        GroupState::Fit => "no longer barred from this node",
         GroupState::Unblocked => "no longer blocked",
         GroupState::Broken => "an interface of its addresses is missing, down or without carrier",
         GroupState::Mended => "the interfaces of its addresses are working again",

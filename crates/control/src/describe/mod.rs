@@ -14,7 +14,7 @@ impl fmt::Display for EventKind {
         match self {
             Self::Started => f.write_str("agent started"),
             Self::Stopping => f.write_str("agent stopping"),
-            Self::Parting => f.write_str(
+            Self::GracefulRestart => f.write_str(
                 "agent stopping for a restart: programs, addresses and resources stay in place",
             ),
             Self::Link {
@@ -38,12 +38,15 @@ impl fmt::Display for EventKind {
                 let to = if to == "down" { "DOWN" } else { to };
                 write!(f, "node {node} is {to} (was {from})")
             }
-            Self::Deaf { deaf: true, reason } => write!(
+            Self::LocalStall {
+                began: true,
+                reason,
+            } => write!(
                 f,
                 "local stall: {reason}; no node is declared down until it is over"
             ),
-            Self::Deaf {
-                deaf: false,
+            Self::LocalStall {
+                began: false,
                 reason,
             } => write!(f, "local stall over: {reason}"),
             Self::Starved { pause_ns, reason } => write!(
@@ -111,19 +114,20 @@ impl fmt::Display for EventKind {
             Self::Refused {
                 node,
                 link,
-                bad_macs,
+                bad_tags,
                 unknown_keys,
                 from,
+                ..
             } => write!(
                 f,
                 "node {node}: link {link}: {}: key files differ, or an attacker forges heartbeats",
-                rejected(*bad_macs, *unknown_keys, from)
+                rejected(*bad_tags, *unknown_keys, from)
             ),
             Self::Outdated { node, by } => write!(
                 f,
-                "node {node}: heartbeats rejected by {by} (older incarnation than heard before): \
-                 its clock was set back and its state directory was lost; set the clock and \
-                 restart its agent"
+                "node {node}: heartbeats rejected by {by} (older incarnation than received \
+                 before): its clock was set back and its state directory was lost; set the clock \
+                 and restart its agent"
             ),
             Self::ConfigVersion { version } => write!(
                 f,
@@ -140,9 +144,9 @@ impl fmt::Display for EventKind {
 }
 
 /// The text about heartbeats from a peer's address with a tag that fits no key of this node.
-pub fn rejected(bad_macs: u64, unknown_keys: u64, from: &str) -> String {
+pub fn rejected(bad_tags: u64, unknown_keys: u64, from: &str) -> String {
     format!(
-        "{unknown_keys} heartbeats rejected (unknown key), {bad_macs} rejected (bad authentication \
+        "{unknown_keys} heartbeats rejected (unknown key), {bad_tags} rejected (bad authentication \
          tag); last sender {from}"
     )
 }

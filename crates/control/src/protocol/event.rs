@@ -38,7 +38,8 @@ pub enum EventKind {
     Started,
     Stopping,
     /// The agent ends for a restart: programs, addresses and resources stay in place.
-    Parting,
+    #[serde(rename = "parting")]
+    GracefulRestart,
     /// A link to a peer changed state.
     Link {
         node: String,
@@ -55,8 +56,11 @@ pub enum EventKind {
         trace: Option<DownTrace>,
     },
     /// A local stall begins or ends. During a stall, the silence of peers does not count.
-    Deaf {
-        deaf: bool,
+    #[serde(rename = "deaf")]
+    LocalStall {
+        /// Whether the stall begins.
+        #[serde(rename = "deaf")]
+        began: bool,
         reason: String,
     },
     /// The control task got no CPU for a long time. `reason` names the real-time tasks that ran
@@ -132,6 +136,10 @@ pub enum EventKind {
     Refused {
         node: String,
         link: u8,
+        #[serde(default)]
+        bad_tags: u64,
+        /// The former name of `bad_tags`, until the next release.
+        #[serde(default)]
         bad_macs: u64,
         unknown_keys: u64,
         from: String,

@@ -24,4 +24,6 @@ pub use keys::Keys;
 pub use node::{Abstention, Link, Node, Outage, PeerLink};
 pub use report::{FailedAction, FailingCheck, GroupReport, RefusedNode, Report, ResourceReport};
 pub use request::{Ping, PingLink, Request, Response};
-pub use status::{Check, Confinement, Load, Pulse, Quorum, SocketGuard, Starved, Status};
+pub use status::{
+    Check, Confinement, FormerPulse, Load, LocalStalls, Pulse, Quorum, SocketGuard, Starved, Status,
+};

@@ -61,12 +61,11 @@ pub struct Node {
     /// reply; absent where no agent ever ticked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulse_age_us: Option<u32>,
-    #[serde(
-        rename = "reason_age_us",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_age_us: Option<u32>,
+    /// The former name of `control_age_us`, until the next release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_age_us: Option<u32>,
     pub links: Vec<Link>,
 }
 
@@ -143,6 +142,9 @@ pub struct PeerLink {
     pub answered: u64,
     pub deadlines: u64,
     /// Frames with the peer's address and a wrong tag.
+    #[serde(default)]
+    pub bad_tags: u64,
+    /// The former name of `bad_tags`, until the next release.
     #[serde(default)]
     pub bad_macs: u64,
     /// Frames with the peer's address and the id of a key that this node does not accept.

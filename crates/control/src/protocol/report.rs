@@ -59,16 +59,17 @@ pub struct RefusedNode {
     /// The id of the rejected node.
     pub node: u16,
     /// The greatest incarnation that was received from the node.
-    pub heard: u64,
+    #[serde(rename = "heard")]
+    pub received: u64,
 }
 
 impl Report {
     /// The greatest incarnation received from `node`, if that node's heartbeats are rejected there
     /// now.
-    pub fn heard_of_refused(&self, node: u16) -> Option<u64> {
+    pub fn received_from_refused(&self, node: u16) -> Option<u64> {
         let mut refused = self.refused.iter();
         let found = refused.find(|refused| refused.node == node)?;
-        Some(found.heard)
+        Some(found.received)
     }
 
     /// The state of the group with this name.

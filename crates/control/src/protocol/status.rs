@@ -54,6 +54,9 @@ pub struct Status {
     /// Number of the list by whose majority this node claims leases; absent while the node must not
     /// claim any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claiming_version: Option<u16>,
+    /// The former name of `claiming_version`, until the next release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted_version: Option<u16>,
     /// The cluster's keys as this agent has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,13 +187,10 @@ pub struct Pulse {
     #[serde(default)]
     pub late_ticks: u64,
     pub max_lateness_ns: u64,
-    /// Whether a local stall is the likely cause of the silence of peers at present.
-    pub deaf: bool,
-    /// Number of such stalls.
-    pub deaf_count: u64,
-    /// Duration of all such stalls together.
-    #[serde(default)]
-    pub deaf_ns: u64,
+    #[serde(flatten)]
+    pub local_stalls: LocalStalls,
+    #[serde(flatten)]
+    pub former: FormerPulse,
     /// Probes that the network stack refused to send.
     pub send_errors: u64,
     /// Deadlines and votes for which the ring buffer to the agent had no room. The maps still have
@@ -205,6 +205,41 @@ pub struct Pulse {
     /// The last long pause in which the control task got no CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starved: Option<Starved>,
+}
+
+/// The local stalls since the start of the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalStalls {
+    /// Whether a local stall is the likely cause of the silence of peers at present.
+    #[serde(default)]
+    pub local_stall: bool,
+    /// Number of such stalls.
+    #[serde(default)]
+    pub local_stall_count: u64,
+    /// Duration of all such stalls together.
+    #[serde(default)]
+    pub local_stall_ns: u64,
+}
+
+/// The former names of the fields of [`LocalStalls`], until the next release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerPulse {
+    #[serde(default)]
+    pub deaf: bool,
+    #[serde(default)]
+    pub deaf_count: u64,
+    #[serde(default)]
+    pub deaf_ns: u64,
+}
+
+impl From<LocalStalls> for FormerPulse {
+    fn from(stalls: LocalStalls) -> Self {
+        Self {
+            deaf: stalls.local_stall,
+            deaf_count: stalls.local_stall_count,
+            deaf_ns: stalls.local_stall_ns,
+        }
+    }
 }
 
 /// A pause without a CPU.

@@ -26,7 +26,7 @@ pub(super) struct LocalState {
     pub(super) broken: LinkSet,
     pub(super) intent: Intent,
     /// Whether its agent prepares a graceful restart.
-    pub(super) parts: bool,
+    pub(super) restarts: bool,
     /// Whether the control task of its agent hangs.
     pub(super) hangs: bool,
 }
@@ -39,7 +39,7 @@ impl LocalState {
             load: 0,
             broken: LinkSet::default(),
             intent: Intent::default(),
-            parts: false,
+            restarts: false,
             hangs: false,
         }
     }
@@ -53,17 +53,17 @@ pub(super) struct LocalStall {
     /// The end of the first stall since the last reply from any peer.
     pub(super) grace_since: Option<Boottime>,
     /// The arrival of the last reply from any peer.
-    pub(super) heard_at: Option<Boottime>,
+    pub(super) last_reply_at: Option<Boottime>,
     /// The end of this node's last stall: the start of the clock if there was none.
     pub(super) stalled_until: Boottime,
 }
 
 impl LocalStall {
     /// Records the time of a peer's last reply.
-    pub(super) fn hear(&mut self, heard: Option<Boottime>) {
-        if heard > self.heard_at {
-            self.heard_at = heard;
-            self.grace_since = self.grace_since.filter(|excused| heard < Some(*excused));
+    pub(super) fn record_reply(&mut self, at: Option<Boottime>) {
+        if at > self.last_reply_at {
+            self.last_reply_at = at;
+            self.grace_since = self.grace_since.filter(|since| at < Some(*since));
         }
     }
 }

@@ -54,7 +54,12 @@ impl Cluster {
         );
         let peers = self.peers.iter().map(|peer| {
             let ineligibility = peer.ineligibility(now, &self.timing);
-            (peer.node, ineligibility, peer.said.health, peer.said.load)
+            (
+                peer.node,
+                ineligibility,
+                peer.last_reply.health,
+                peer.last_reply.load,
+            )
         });
         for (node, ineligibility, health, load) in peers.chain([own]) {
             with_node(&mut self.placing.nodes, node, |view| {
@@ -72,7 +77,7 @@ impl Cluster {
     /// group.
     fn empties(&self) -> bool {
         let able = self.quorum.quorate && !self.own.hangs && self.stall.local_stall_since.is_none();
-        self.is_emptied() && able && !self.own.parts
+        self.is_emptied() && able && !self.own.restarts
     }
 
     /// The limits of this node's actions now.
@@ -82,7 +87,7 @@ impl Cluster {
         LocalNode {
             // A node that an operator empties releases one group at a time.
             auto_failback: self.auto_failback && self.own.intent != Intent::Empty,
-            may_take: self.own_ineligibility().is_none() && !self.own.parts,
+            may_take: self.own_ineligibility().is_none() && !self.own.restarts,
             empties: self.empties() && !unhealthy,
             may_keep: (serves || self.is_emptied()) && !self.own.hangs,
             unhealthy,

@@ -5,7 +5,7 @@ use heartbeat_common::time::Boottime;
 use super::{Cluster, Command, Member};
 use crate::{
     group::{Group, Serving},
-    index::{PeerIndex, RowNumber, Seat},
+    index::{AcceptorIndex, PeerIndex, RowNumber},
     index_vec::IndexVec,
     membership::{Membership, Voters},
     peer::Peer,
@@ -27,10 +27,10 @@ impl Cluster {
     pub fn reform(&mut self, peers: Vec<Member>, links: usize, membership: Membership) {
         let new = self::peers(peers, links);
         let mut old = std::mem::replace(&mut self.peers, new);
-        let mut seats = vec![Some(Seat::OWN)];
+        let mut former = vec![Some(AcceptorIndex::OWN)];
         for peer in &mut self.peers {
             let at = old.position(|old| old.node == peer.node);
-            seats.push(at.map(Seat::of_peer));
+            former.push(at.map(AcceptorIndex::of_peer));
             if let Some(at) = at {
                 let first_row = peer.first_row;
                 std::mem::swap(peer, &mut old[at]);
@@ -41,7 +41,7 @@ impl Cluster {
         self.count_voting_nodes();
         let majority_config = self.majority_config();
         for group in &mut self.groups {
-            group.reseat(&seats, majority_config.clone());
+            group.renumber_acceptors(&former, majority_config.clone());
         }
     }
 
@@ -53,12 +53,12 @@ impl Cluster {
     /// The nodes whose majority counts. Without a list for claims, the acceptor's list.
     pub fn voters(&self) -> &Voters {
         let membership = &self.membership;
-        membership.counted().unwrap_or(membership.list())
+        membership.claiming().unwrap_or(membership.list())
     }
 
     /// The acceptors that count now: this node's has index 0, and those of the peers follow.
     pub(super) fn majority_config(&self) -> MajorityConfig {
-        match self.membership.counted() {
+        match self.membership.claiming() {
             Some(voters) => self.majority_of(voters),
             // No list allows a claim.
             None => MajorityConfig {
@@ -90,10 +90,11 @@ impl Cluster {
             return;
         }
         for peer in &self.peers {
-            let Some(at) = peer.said.at.filter(|_| peer.state.is_alive()) else {
+            let Some(at) = peer.last_reply.at.filter(|_| peer.state.is_alive()) else {
                 continue;
             };
-            self.membership.hear(peer.node, peer.said.voter_set, at);
+            self.membership
+                .observe(peer.node, peer.last_reply.voter_set, at);
         }
         if !self.membership.may_settle(now) || self.is_any_node_behind() {
             return;
@@ -127,9 +128,9 @@ impl Cluster {
         let behind = |peer: &Peer| {
             peer.state.is_alive()
                 && list.has(peer.node)
-                && peer.said.voter_set.version < list.version
+                && peer.last_reply.voter_set.version < list.version
         };
-        self.membership.counted().is_some()
+        self.membership.claiming().is_some()
             && !self.membership.is_in_use()
             && self.peers.iter().any(behind)
     }

@@ -24,7 +24,7 @@ use heartbeat_common::{
 use crate::{
     eligibility::Eligibility,
     group::{Group, GroupEvent, GroupPlan, Note, Serving},
-    index::{GroupIndex, PeerIndex, Seat},
+    index::{AcceptorIndex, GroupIndex, PeerIndex},
     index_vec::{ByGroup, IndexVec},
     link::{Finding, LinkDetector, Silence, last_reply},
     membership::Membership,
@@ -33,7 +33,7 @@ use crate::{
     placement::{GroupSnapshot, Layout, NodeView, Ranked, View},
     proposer::Proposer,
     reach::Distance,
-    report::{Report, Reported},
+    report::{GroupReports, Reported},
     timing::Timing,
 };
 use facts::{LocalStall, LocalState, Placing, Quorum, Reaches};
@@ -159,15 +159,17 @@ impl Cluster {
 
     /// Prepares a graceful restart: asks for a last lease of this length for every served group, so
     /// that the next agent may go on within it. This agent takes no other group from now on.
-    pub fn part(&mut self, lease: Duration) {
-        self.own.parts = true;
+    pub fn prepare_restart(&mut self, lease: Duration) {
+        self.own.restarts = true;
         let term = self.timing.term(lease);
-        self.groups.iter_mut().for_each(|group| group.part(term));
+        self.groups
+            .iter_mut()
+            .for_each(|group| group.prepare_restart(term));
     }
 
     /// Whether every served group has a lease that is longer than usual, and no group is being
     /// stopped.
-    pub fn has_parted(&self, now: Boottime) -> bool {
+    pub fn is_ready_for_restart(&self, now: Boottime) -> bool {
         let usual = now.after(self.timing.term(self.timing.lease).counted);
         self.groups.iter().all(|group| match group.serving() {
             Serving::Started => group.lease_end() > usual,
@@ -237,7 +239,7 @@ impl Cluster {
     ) -> bool {
         let mut stalled = false;
         let mut silence: Option<Silence> = None;
-        let health = self.peers[index].said.health;
+        let health = self.peers[index].last_reply.health;
         for link in self.peers[index].links.indices() {
             let row = &rows[self.peers[index].first_row.on(link).0];
             match self.read_link(index, link, row, now, out) {
@@ -247,15 +249,15 @@ impl Cluster {
                         .or(Some(found));
                 }
                 Finding::Stalled { .. } => stalled = true,
-                Finding::Heard | Finding::Waiting | Finding::Overdue => {}
+                Finding::Answered | Finding::Waiting | Finding::Overdue => {}
             }
             self.peers[index].listen(row);
         }
         let peer = &mut self.peers[index];
-        if peer.said.health != health {
+        if peer.last_reply.health != health {
             out.push(Command::PeerHealth {
                 node: peer.node,
-                health: peer.said.health,
+                health: peer.last_reply.health,
             });
         }
         let (from, to) = (peer.state, peer.judge(&self.timing));
@@ -299,10 +301,10 @@ impl Cluster {
                 to,
             });
         }
-        let heard = last_reply(row);
+        let replied_at = last_reply(row);
         let port = &mut self.reach.links[link];
-        port.heard_at = heard.max(port.heard_at);
-        self.stall.hear(heard);
+        port.last_reply_at = replied_at.max(port.last_reply_at);
+        self.stall.record_reply(replied_at);
         finding
     }
 
@@ -320,7 +322,7 @@ impl Cluster {
         let Some(since) = self.stall.local_stall_since else {
             return;
         };
-        let answered = self.stall.heard_at > Some(since);
+        let answered = self.stall.last_reply_at > Some(since);
         if answered || now.since(since) > self.timing.timeout * 2 {
             self.stall.local_stall_since = None;
             out.push(Command::LocalStallEnded);
@@ -329,7 +331,7 @@ impl Cluster {
 
     fn count_quorum(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let alive = self.alive(now);
-        let quorate = self.membership.counted().is_some() && alive >= self.needed();
+        let quorate = self.membership.claiming().is_some() && alive >= self.needed();
         if quorate != self.quorum.quorate {
             self.quorum.quorate = quorate;
             self.quorum.since = quorate.then_some(now);
@@ -344,15 +346,15 @@ impl Cluster {
     /// a stall it gets one more timeout, once, to receive their replies again.
     pub fn alive(&self, now: Boottime) -> usize {
         let patience = self.timing.timeout * 2;
-        let heard = |peer: &Peer| {
+        let answers = |peer: &Peer| {
             peer.state.is_alive()
                 && peer
-                    .said
+                    .last_reply
                     .at
                     .max(self.stall.grace_since)
                     .is_some_and(|at| now.since(at) <= patience)
         };
-        let lives = std::iter::once(true).chain(self.peers.iter().map(heard));
+        let lives = std::iter::once(true).chain(self.peers.iter().map(answers));
         let here = lives.zip(&self.quorum.voting);
         here.filter(|(lives, votes)| *lives && **votes).count()
     }
@@ -400,7 +402,7 @@ impl Cluster {
     pub fn count(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
         // docs/design/leases.md#rule-3: this node's own vote is the answer of its own kernel,
         // counted like all other votes.
-        let acceptor = acceptor.map_or(Seat::OWN, Seat::of_peer);
+        let acceptor = acceptor.map_or(AcceptorIndex::OWN, AcceptorIndex::of_peer);
         let left = Boottime::from_nanos(votes.t1);
         for vote in votes.entries.iter().take(votes.count as usize) {
             let group = GroupId(vote.group);
@@ -440,7 +442,7 @@ impl Cluster {
 
     /// Records a peer's report, with `groups` in the order of this node's groups. Returns the
     /// outdated report, for a caller that must not free memory.
-    pub fn reported(&mut self, node: NodeId, report: Report) -> Report {
+    pub fn reported(&mut self, node: NodeId, report: GroupReports) -> GroupReports {
         match self.peers.iter_mut().find(|peer| peer.node == node) {
             Some(peer) => std::mem::replace(&mut peer.report, report),
             None => report,

@@ -48,15 +48,15 @@ impl Cluster {
             && self.own.health.is_well()
             && !self.own.hangs
             && self.stall.local_stall_since.is_none();
-        let heard = |peer: &Peer| {
+        let takes_part = |peer: &Peer| {
             let state = matches!(peer.state, PeerState::Up | PeerState::Suspect);
-            let said = matches!(
-                peer.said.state,
+            let serves = matches!(
+                peer.last_reply.state,
                 NodeState::Active | NodeState::Standby | NodeState::Maintenance
             );
-            state && peer.said.health.is_well() && (said || peer.is_witness())
+            state && peer.last_reply.health.is_well() && (serves || peer.is_witness())
         };
-        if !able || !self.peers.iter().all(heard) {
+        if !able || !self.peers.iter().all(takes_part) {
             Calm::No
         } else if self.peers.iter().any(|p| p.state == PeerState::Suspect) {
             Calm::Hardly

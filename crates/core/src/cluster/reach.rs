@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct Port {
     pub(super) condition: Condition,
     /// The arrival of the last reply from any peer on this link.
-    pub(super) heard_at: Option<Boottime>,
+    pub(super) last_reply_at: Option<Boottime>,
     /// The time since which peers have replied on other links, and none on this one.
     lags_since: Option<Boottime>,
 }
@@ -37,28 +37,29 @@ impl Port {
     /// Whether the last reply on any link came later than the last on this one by more than this.
     fn is_behind(&self, newest: Option<Boottime>, by: Duration) -> bool {
         let later = |at: Boottime| newest.is_some_and(|newest| newest.since(at) > by);
-        self.heard_at.is_none_or(later)
+        self.last_reply_at.is_none_or(later)
     }
 
     /// Whether this link had replies lately, or its silence is already known. After a long silence
     /// on all links, the first replies do not come on all links at the same moment.
-    fn was_heard(&self, now: Boottime, timeout: Duration) -> bool {
-        self.condition.faulty_since().is_some() || is_fresh(self.heard_at, now, timeout * 2)
+    fn was_receiving(&self, now: Boottime, timeout: Duration) -> bool {
+        self.condition.faulty_since().is_some() || is_fresh(self.last_reply_at, now, timeout * 2)
     }
 
     /// Whether no peer has replied on this link for long, while one did on another link. This also
     /// covers a link on which no probe leaves, so that its detectors declare no peer down. After a
     /// stall or a start, replies do not come on all links at the same moment.
     fn lags(&mut self, newest: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
-        let behind = is_fresh(newest, now, timeout) && !is_fresh(self.heard_at, now, timeout * 2);
+        let behind =
+            is_fresh(newest, now, timeout) && !is_fresh(self.last_reply_at, now, timeout * 2);
         self.lags_since = behind.then(|| self.lags_since.unwrap_or(now));
         self.lags_since
             .is_some_and(|since| now.since(since) >= timeout * 2)
     }
 }
 
-fn is_fresh(heard: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
-    heard.is_some_and(|at| now.since(at) <= timeout)
+fn is_fresh(last_reply: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
+    last_reply.is_some_and(|at| now.since(at) <= timeout)
 }
 
 impl AddressNetwork {
@@ -102,7 +103,7 @@ impl Cluster {
             .reach
             .links
             .iter()
-            .filter_map(|port| port.heard_at)
+            .filter_map(|port| port.last_reply_at)
             .max();
         for link in self.reach.links.indices() {
             let found_down = self.is_found_down(link);
@@ -110,7 +111,7 @@ impl Cluster {
             let port = &mut self.reach.links[link];
             let lags = port.lags(newest, now, timeout);
             let elsewhere = port.is_behind(newest, timeout / 2) && is_fresh(newest, now, timeout);
-            let fell_silent = found_down && elsewhere && port.was_heard(now, timeout);
+            let fell_silent = found_down && elsewhere && port.was_receiving(now, timeout);
             let seen = match self.own.broken.has(link) {
                 true => Reach::Broken,
                 false if lags || fell_silent => Reach::Silent,
@@ -151,14 +152,14 @@ impl Cluster {
             .reach
             .links
             .iter()
-            .filter_map(|port| port.heard_at)
+            .filter_map(|port| port.last_reply_at)
             .max();
         let far = is_fresh(newest, now, self.timing.timeout) && self.is_troubled();
         for index in self.groups.indices() {
             self.reach.distances[index] = match far {
                 true => self.distance(index),
                 false => Distance {
-                    heard_on: self.reach.networks[index].heard_on,
+                    carries_probes: self.reach.networks[index].carries_probes,
                     ..Distance::default()
                 },
             };
@@ -168,7 +169,7 @@ impl Cluster {
     /// Whether any node is cut off from a network, as far as this node knows.
     fn is_troubled(&self) -> bool {
         let whole = |condition: Condition| condition == Condition::Whole;
-        let broken = |peer: &Peer| peer.report.groups.iter().any(|said| said.broken);
+        let broken = |peer: &Peer| peer.report.groups.iter().any(|group| group.broken);
         !self
             .reach
             .links
@@ -179,7 +180,7 @@ impl Cluster {
             || self
                 .peers
                 .iter()
-                .any(|peer| !peer.said.cut_off.is_empty() || broken(peer))
+                .any(|peer| !peer.last_reply.cut_off.is_empty() || broken(peer))
     }
 
     fn distance(&self, index: GroupIndex) -> Distance {
@@ -200,7 +201,7 @@ impl Cluster {
             own,
             faulty_since,
             best: best.unwrap_or(Reach::Broken),
-            heard_on: network.heard_on,
+            carries_probes: network.carries_probes,
         }
     }
 }

@@ -53,7 +53,7 @@ impl Cluster {
     fn may_take_soon(&self, index: GroupIndex) -> bool {
         let group = &self.groups[index];
         let (local, seen) = (self.local, &self.placing.seen);
-        let node_may = self.own_ineligibility().is_none() && !self.own.parts;
+        let node_may = self.own_ineligibility().is_none() && !self.own.restarts;
         (node_may || self.own.intent == Intent::Empty && group.was_let_go())
             && group.may_be_taken_by(local)
             && self.placing.constraints.allow(index, local, local, seen)

@@ -14,7 +14,7 @@ use heartbeat_common::{
 use super::{Group, GroupContext, Serving, address_claim::AddressClaim};
 use crate::{
     Timing,
-    index::{AddressIndex, Seat},
+    index::{AcceptorIndex, AddressIndex},
     proposer::Proposer,
 };
 
@@ -116,7 +116,7 @@ impl Group {
     /// Counts the vote of `acceptor` if it is about one of the group's addresses.
     pub(crate) fn count_address(
         &mut self,
-        acceptor: Seat,
+        acceptor: AcceptorIndex,
         vote: &LeaseEntry,
         left: Boottime,
         now: Boottime,

@@ -5,7 +5,7 @@ use heartbeat_common::{time::Boottime, wire::LeaseEntry};
 use super::{GroupEvent, PENDING_RELEASE_PAUSE, Period, backoff::Backoff};
 use crate::{
     Timing,
-    index::Seat,
+    index::AcceptorIndex,
     proposer::{Obstacle, Proposer},
 };
 
@@ -41,7 +41,7 @@ impl GroupClaim {
     /// Counts a vote. `free` is the period since the lease became free, if it is free.
     pub(super) fn count(
         &mut self,
-        (acceptor, vote, left): (Seat, &LeaseEntry, Boottime),
+        (acceptor, vote, left): (AcceptorIndex, &LeaseEntry, Boottime),
         free: Option<Period>,
         now: Boottime,
         timing: &Timing,

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use crate::{
     Timing,
-    index::Seat,
+    index::AcceptorIndex,
     proposer::{MajorityConfig, Proposer, Term},
 };
 use acceptor::Acceptor;
@@ -118,10 +118,10 @@ impl Group {
 
     /// Prepares a graceful restart: requests a lease that is long enough for the next agent to go
     /// on with.
-    pub(crate) fn part(&mut self, term: Term) {
+    pub(crate) fn prepare_restart(&mut self, term: Term) {
         if self.serving() == Serving::Started {
             self.proposers_mut()
-                .for_each(|proposer| proposer.part(term));
+                .for_each(|proposer| proposer.prepare_restart(term));
             self.claim.urgent = true;
         }
     }
@@ -165,10 +165,14 @@ impl Group {
     }
 
     /// Changes the set of acceptors whose votes count, and renumbers the acceptors: see
-    /// [`Proposer::reseat`].
-    pub(crate) fn reseat(&mut self, seats: &[Option<Seat>], majority_config: MajorityConfig) {
+    /// [`Proposer::renumber_acceptors`].
+    pub(crate) fn renumber_acceptors(
+        &mut self,
+        former: &[Option<AcceptorIndex>],
+        majority_config: MajorityConfig,
+    ) {
         self.proposers_mut()
-            .for_each(|proposer| proposer.reseat(seats, majority_config.clone()));
+            .for_each(|proposer| proposer.renumber_acceptors(former, majority_config.clone()));
     }
 
     /// Changes the set of acceptors whose votes count.
@@ -180,7 +184,7 @@ impl Group {
     /// Counts the vote of `acceptor` on a request in the probe that left at `left`.
     pub(crate) fn count(
         &mut self,
-        acceptor: Seat,
+        acceptor: AcceptorIndex,
         vote: &LeaseEntry,
         left: Boottime,
         now: Boottime,

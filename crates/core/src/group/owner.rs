@@ -70,7 +70,7 @@ impl Group {
             Some(_) if !self.plan.supervised => Running::Yes,
             Some(owner) => match observation.reported(index, owner) {
                 Reported { current: false, .. } => Running::Unknown,
-                Reported { said, .. } if said.running => Running::Yes,
+                Reported { report, .. } if report.running => Running::Yes,
                 Reported { .. } => Running::No,
             },
             None => self.owner.running_unseen(now, timing),
@@ -120,7 +120,7 @@ impl Group {
     pub(crate) fn reported_here(&self) -> Reported {
         Reported {
             current: true,
-            said: GroupReport {
+            report: GroupReport {
                 settling: !self.resources.ready,
                 barred: self.resources.barred || self.resources.blocked,
                 ..GroupReport::default()

@@ -58,19 +58,19 @@ impl Group {
         let Distance {
             own,
             faulty_since,
-            heard_on,
+            carries_probes,
             ..
         } = *context.distance();
         let Some(since) = faulty_since else {
             return false;
         };
-        let said = context.observation.reported(context.index, node);
+        let reported = context.observation.reported(context.index, node);
         let lasted = now.since(since);
-        let sure = match heard_on && said.reach == Reach::Whole {
+        let sure = match carries_probes && reported.reach == Reach::Whole {
             true => lasted >= confirmed_after(own, timing),
-            false => said.current && lasted >= UNCONFIRMED.max(confirmed_after(own, timing)),
+            false => reported.current && lasted >= UNCONFIRMED.max(confirmed_after(own, timing)),
         };
-        sure && said.reach < own
+        sure && reported.reach < own
             && self.eligibility(node, context) == Eligibility::Eligible
             && self.receives_release(node, context)
     }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_may_only_be_where_its_leader_stays() {
+    fn follower_may_only_be_where_its_leader_stays() {
         let rules = colocated(Score::MUST);
         assert!(rules.allow(WEB, A, A, &seen(on(A))));
         assert!(!rules.allow(WEB, B, A, &seen(on(A))));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_away_also_keeps_away_from_what_is_about_to_come() {
+    fn group_that_keeps_away_keeps_away_from_a_group_about_to_come() {
         let rules = colocated(Score::NEVER);
         assert!(!rules.allow(WEB, A, A, &seen(on(A))));
         assert!(rules.allow(WEB, B, A, &seen(on(A))));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mandatory_order_starts_after_and_stops_before() {
+    fn mandatory_order_starts_after_and_stops_before() {
         let rules = ordered(true);
         let is = |running| GroupSnapshot { running, ..on(B) };
         assert!(rules.may_start(WEB, &seen(is(Running::Yes))));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advisory_order_only_waits_for_a_start_that_is_under_way_here() {
+    fn advisory_order_only_waits_for_a_start_that_is_under_way_here() {
         let rules = ordered(false);
         assert!(rules.may_start(WEB, &seen(GroupSnapshot::default())));
         let starting = GroupSnapshot {

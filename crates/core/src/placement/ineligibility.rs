@@ -51,23 +51,23 @@ pub enum Ineligibility {
 
 impl Ineligibility {
     /// The reason against a peer, whatever the group.
-    pub const fn of_peer(state: PeerState, said: NodeState, health: Health) -> Option<Self> {
+    pub const fn of_peer(state: PeerState, announced: NodeState, health: Health) -> Option<Self> {
         match state {
             PeerState::Unknown => Some(Self::Unknown),
             PeerState::Down => Some(Self::Down),
             PeerState::AgentStalled => Some(Self::Stalled),
             PeerState::Unhealthy => Some(Self::Unhealthy),
             PeerState::Draining => Some(Self::Draining),
-            PeerState::Up | PeerState::Suspect => Self::of_node(said, health),
+            PeerState::Up | PeerState::Suspect => Self::of_node(announced, health),
         }
     }
 
     /// The reason against a node that replies, from its state and its health.
-    pub const fn of_node(said: NodeState, health: Health) -> Option<Self> {
+    pub const fn of_node(announced: NodeState, health: Health) -> Option<Self> {
         if health.is_fatal() {
             return Some(Self::Unhealthy);
         }
-        match said {
+        match announced {
             NodeState::Active => None,
             NodeState::Responder => Some(Self::NoAgent),
             NodeState::Starting => Some(Self::Starting),
@@ -103,9 +103,10 @@ impl Ineligibility {
 impl Peer {
     /// The reason why the peer can take no group at `now`, if there is one.
     pub fn ineligibility(&self, now: Boottime, timing: &Timing) -> Option<Ineligibility> {
-        let ineligibility = Ineligibility::of_peer(self.state, self.said.state, self.said.health);
+        let ineligibility =
+            Ineligibility::of_peer(self.state, self.last_reply.state, self.last_reply.health);
         // The state may become agent-stalled much later, but the peer has lost all its leases.
-        let lapsed = || now.since(self.said.ticked_at) >= timing.lease;
+        let lapsed = || now.since(self.last_reply.ticked_at) >= timing.lease;
         ineligibility.or_else(|| lapsed().then_some(Ineligibility::Stalled))
     }
 }
@@ -126,7 +127,7 @@ mod tests {
         use PeerState::{AgentStalled, Down, Draining, Suspect, Unhealthy, Unknown, Up};
         let (well, ill) = (Health::default(), Health::of(3, false));
         let fatal = Health::of(3, true);
-        for (state, said, health, standing) in [
+        for (state, announced, health, eligibility) in [
             (Up, NodeState::Active, well, Eligibility::Eligible),
             (Up, NodeState::Active, ill, Eligibility::Eligible),
             (Suspect, NodeState::Active, well, Eligibility::Eligible),
@@ -145,9 +146,9 @@ mod tests {
             (Unknown, NodeState::Responder, well, Eligibility::Undecided),
         ] {
             assert_eq!(
-                Eligibility::of(Ineligibility::of_peer(state, said, health)),
-                standing,
-                "{state:?} {said:?} {health:?}"
+                Eligibility::of(Ineligibility::of_peer(state, announced, health)),
+                eligibility,
+                "{state:?} {announced:?} {health:?}"
             );
         }
     }

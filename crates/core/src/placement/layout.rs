@@ -88,7 +88,7 @@ mod tests {
     use crate::placement::Colocation;
 
     #[test]
-    fn a_train_is_a_leader_with_all_that_follow() {
+    fn train_is_a_leader_with_all_that_follow() {
         let follows = |group, with| Colocation {
             group,
             with,

@@ -108,7 +108,7 @@ impl Situation<'_> {
     fn reported(&self, group: GroupIndex, node: NodeId) -> Reported {
         Reported {
             current: true,
-            said: GroupReport {
+            report: GroupReport {
                 barred: (self.barred)(group, node),
                 ..GroupReport::default()
             },
@@ -117,14 +117,14 @@ impl Situation<'_> {
         }
     }
 
-    /// Calls `look` with the view for `owners`. The load of a node does not include a group that
+    /// Calls `read` with the view for `owners`. The load of a node does not include a group that
     /// was elsewhere at the beginning (`from`).
     fn with_view<R>(
         &self,
         from: &ByGroup<Option<NodeId>>,
         owners: &ByGroup<Option<NodeId>>,
         burdens: &ByGroup<Vec<u32>>,
-        look: impl FnOnce(&View<'_>) -> R,
+        read: impl FnOnce(&View<'_>) -> R,
     ) -> R {
         let mut nodes = self.nodes.to_vec();
         nodes.sort_by_key(|view| view.node);
@@ -149,7 +149,7 @@ impl Situation<'_> {
             let waiting = waiting.filter(|(group, _)| !(self.stopped)(*group));
             keep_room(&mut nodes, waiting, constraints, &seen, NOWHERE);
         }
-        look(&View {
+        read(&View {
             policy: &self.layout.policy,
             constraints: &self.layout.constraints,
             nodes: &nodes,
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sticks_stays() {
+    fn group_with_stickiness_stays() {
         let sticky = GroupPlan {
             stickiness: Score::new(10),
             locations: vec![(A, Score::new(10))],

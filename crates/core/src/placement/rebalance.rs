@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_move_that_evens_out_the_most_is_made() {
+    fn move_that_evens_out_the_most_is_made() {
         // Shares of 100, 400, 400: 900 and 100 become 500 and 500.
         assert_eq!(
             Case::new([900, 500, 100], &[1, 4, 4]).choice(),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worse_place_is_no_place() {
+    fn worse_place_is_no_place() {
         let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
         case.layout.groups[GroupIndex(1)].locations = vec![(A, Score::new(1))];
         assert_eq!(case.choice(), Some((GroupIndex(2), C)));
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_held_without_interruption_and_nothing_has_moved_for_long() {
+    fn rebalancing_waits_for_a_lasting_cause_and_a_quiet_time() {
         let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
         let rebalancer = &mut Rebalancer::default();
         assert_eq!(case.step(rebalancer, 1), None);

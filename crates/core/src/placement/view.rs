@@ -212,7 +212,7 @@ impl View<'_> {
     ) -> Option<Ineligibility> {
         let Reported {
             current,
-            said,
+            report,
             cut_off,
             ..
         } = reported;
@@ -220,9 +220,9 @@ impl View<'_> {
             Some(Ineligibility::Unlisted)
         } else if plan.is_banned(node) {
             Some(Ineligibility::Banned)
-        } else if said.barred {
+        } else if report.barred {
             Some(Ineligibility::Barred)
-        } else if current && (said.settling || said.unknown) {
+        } else if current && (report.settling || report.unknown) {
             // A node without the group in its configuration can take it no more than a node that
             // has not determined yet which of its resources run there.
             Some(Ineligibility::Settling)

@@ -23,8 +23,8 @@ impl fmt::Display for DecodeError {
             Self::Foreign => f.write_str("not a record of `heartbeat run --record`"),
             Self::Version(found) => write!(
                 f,
-                "record format {found}, but this release reads format {VERSION}: replay it with the \
-                 release that recorded it"
+                "record format {found}, but this release reads format {VERSION}: replay it with \
+                 the release that recorded it"
             ),
             Self::Truncated { at } => write!(f, "truncated within the entry at byte {at}"),
             Self::Damaged { at } => write!(f, "the entry at byte {at} is damaged"),

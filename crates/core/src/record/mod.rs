@@ -33,7 +33,7 @@ use crate::{
     membership::Membership,
     observation::ReadSlot,
     placement::Layout,
-    report::Report,
+    report::GroupReports,
 };
 pub use decode::{DecodeError, Decoder};
 pub use encode::{Encoder, Full};
@@ -72,7 +72,7 @@ pub enum Input {
     /// [`Cluster::note`].
     Note { group: GroupIndex, note: Note },
     /// [`Cluster::reported`].
-    Reported { node: NodeId, report: Report },
+    Reported { node: NodeId, report: GroupReports },
     /// [`Cluster::set_broken`].
     Broken(LinkSet),
     /// [`Cluster::set_health`].
@@ -81,8 +81,8 @@ pub enum Input {
     Load(u16),
     /// [`Cluster::intend`].
     Intend(Intent),
-    /// [`Cluster::part`].
-    Part(Duration),
+    /// [`Cluster::prepare_restart`].
+    GracefulRestart(Duration),
     /// [`Cluster::reform`].
     Reform {
         peers: Vec<Member>,
@@ -98,7 +98,7 @@ pub enum Input {
 impl Cluster {
     /// Makes the call that `input` describes. Returns an outdated report, for a caller that must
     /// not free memory.
-    pub fn apply(&mut self, input: Input) -> Option<Report> {
+    pub fn apply(&mut self, input: Input) -> Option<GroupReports> {
         match input {
             Input::Inherit { group, until } => self.inherit(group, until),
             Input::Freed(lease) => self.freed(lease),
@@ -110,7 +110,7 @@ impl Cluster {
             Input::Health(health) => self.set_health(health),
             Input::Load(load) => self.set_load(load),
             Input::Intend(intent) => self.intend(intent),
-            Input::Part(lease) => self.part(lease),
+            Input::GracefulRestart(lease) => self.prepare_restart(lease),
             Input::Reform {
                 peers,
                 links,

@@ -36,8 +36,8 @@ impl<'a> Line<'a> {
         Millis(i128::from(at.as_nanos()) - i128::from(self.since.as_nanos()))
     }
 
-    fn course(&self, course: &AcquisitionTimeline, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (free, majority) = (self.instant(course.free), self.instant(course.majority));
+    fn timeline(&self, timeline: &AcquisitionTimeline, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (free, majority) = (self.instant(timeline.free), self.instant(timeline.majority));
         write!(f, " (lease free at {free}, majority at {majority})")
     }
 
@@ -45,7 +45,7 @@ impl<'a> Line<'a> {
         match event {
             GroupEvent::LeaseAcquired { timeline, regained } => {
                 f.write_str(if *regained { "lease regained" } else { "start" })?;
-                self.course(timeline, f)
+                self.timeline(timeline, f)
             }
             GroupEvent::LeaseGivenUp(reason) => write!(f, "stop: {}", Why(*reason)),
             GroupEvent::ClaimGivenUp(obstacle) => {

@@ -12,7 +12,7 @@ pub(super) struct Failures {
     /// The time of the last failure.
     last: Boottime,
     /// This node must not have the group as long as the failures count.
-    banned: bool,
+    barred: bool,
 }
 
 impl Failures {
@@ -20,8 +20,8 @@ impl Failures {
         self.count
     }
 
-    pub(super) const fn is_banned(&self) -> bool {
-        self.banned
+    pub(super) const fn is_barred(&self) -> bool {
+        self.barred
     }
 
     /// Adds one failure. `fatal`: another attempt on this node is useless.
@@ -32,7 +32,7 @@ impl Failures {
         self.count = self.count.saturating_add(1);
         self.last = now;
         let too_many = |threshold: NonZeroU32| self.count >= threshold.get();
-        self.banned |= fatal || plan.migration_threshold.is_some_and(too_many);
+        self.barred |= fatal || plan.migration_threshold.is_some_and(too_many);
     }
 
     pub(super) fn forget(&mut self) {

@@ -60,7 +60,7 @@ pub(crate) struct Bounds {
     pub(crate) acceptor_restarts: u8,
     pub(crate) agent_restarts: u8,
     /// The number of owners that ask for a longer lease, as before a restart.
-    pub(crate) partings: u8,
+    pub(crate) restarts: u8,
     pub(crate) pauses: u8,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Leases {
     flaw: Option<Flaw>,
     pub(crate) term: Term,
     /// The lease that is requested before a restart.
-    parting: Term,
+    restart_term: Term,
     /// The longest lease that acceptors grant.
     max_lease: Duration,
 }
@@ -116,7 +116,7 @@ pub(crate) enum Action {
     RestartAgent {
         node: usize,
     },
-    Part {
+    GracefulRestart {
         node: usize,
     },
 }
@@ -142,8 +142,8 @@ impl Leases {
                 },
                 _ => timing.term(timing.lease),
             },
-            parting: timing.term(timing.lease * 2),
-            max_lease: timing.lease * if bounds.partings > 0 { 2 } else { 1 },
+            restart_term: timing.term(timing.lease * 2),
+            max_lease: timing.lease * if bounds.restarts > 0 { 2 } else { 1 },
         }
     }
 
@@ -151,11 +151,11 @@ impl Leases {
         self.flaw == Some(flaw)
     }
 
-    fn fates(&self, state: &State, heard: bool) -> impl Iterator<Item = Fate> {
+    fn fates(&self, state: &State, received: bool) -> impl Iterator<Item = Fate> {
         let late = state.late.len() < self.bounds.late_answers;
         let lost = self.bounds.lost_answers;
         [
-            (Fate::Counted, heard),
+            (Fate::Counted, received),
             (Fate::Late, late),
             (Fate::Lost, lost),
         ]
@@ -284,7 +284,7 @@ impl Leases {
             claims,
             releases,
             agent_restarts,
-            partings,
+            restarts,
             pauses,
             ..
         } = self.bounds;
@@ -305,8 +305,8 @@ impl Leases {
         if state.agent_restarts < agent_restarts && candidate.claims > 0 {
             actions.push(Action::RestartAgent { node });
         }
-        if state.partings < partings && candidate.proposer.lease_end() > state.now(node) {
-            actions.push(Action::Part { node });
+        if state.restarts < restarts && candidate.proposer.lease_end() > state.now(node) {
+            actions.push(Action::GracefulRestart { node });
         }
         let answers = state.late.iter().filter(|answer| answer.to == node);
         actions.extend(answers.copied().map(Action::Count));
@@ -368,9 +368,12 @@ impl Model for Leases {
             Action::Wake { node } => state.candidate(node).paused = false,
             Action::RestartAcceptor { node } => self.restart_acceptor(&mut state, node),
             Action::RestartAgent { node } => self.restart_agent(&mut state, node),
-            Action::Part { node } => {
-                state.partings += 1;
-                state.candidate(node).proposer.part(self.parting);
+            Action::GracefulRestart { node } => {
+                state.restarts += 1;
+                state
+                    .candidate(node)
+                    .proposer
+                    .prepare_restart(self.restart_term);
             }
         }
         state.ask(self.bounds.past_asks);

@@ -8,7 +8,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry, NodeId},
 };
 use heartbeat_core::{
-    index::Seat,
+    index::AcceptorIndex,
     proposer::{Ask, MajorityConfig, Proposer, Term},
 };
 
@@ -161,7 +161,8 @@ impl Candidate {
             micros: answer.micros,
             ballot: answer.ballot.0,
         };
-        self.proposer.count(Seat(answer.acceptor), &vote, left);
+        self.proposer
+            .count(AcceptorIndex(answer.acceptor), &vote, left);
         self.write_guard();
     }
 
@@ -193,7 +194,7 @@ pub(crate) struct State {
     pub(crate) late: Vec<Answer>,
     pub(crate) acceptor_restarts: u8,
     pub(crate) agent_restarts: u8,
-    pub(crate) partings: u8,
+    pub(crate) restarts: u8,
     pub(crate) pauses: u8,
 }
 
@@ -207,7 +208,7 @@ impl State {
             late: Vec::new(),
             acceptor_restarts: 0,
             agent_restarts: 0,
-            partings: 0,
+            restarts: 0,
             pauses: 0,
         }
     }

@@ -14,7 +14,7 @@ use super::{note, peer_state, places, run, stops, world};
 use crate::support::{MS, world::World};
 
 #[test]
-fn a_node_is_emptied_one_group_at_a_time() {
+fn node_is_emptied_one_group_at_a_time() {
     let mut world = world(3, 5, |world| {
         world.errand_takes = 20 * MS;
         world.groups[3].locations = vec![(NodeId(2), Score::NEVER), (NodeId(3), Score::NEVER)];
@@ -76,7 +76,7 @@ fn a_node_is_emptied_one_group_at_a_time() {
 }
 
 #[test]
-fn what_its_target_cannot_take_any_more_comes_back_to_an_emptied_node() {
+fn group_comes_back_to_an_emptied_node_if_its_target_cannot_take_it() {
     for released in [false, true] {
         let mut world = world(3, 2, |world| {
             world.constraints.colocations = vec![Colocation {
@@ -110,7 +110,7 @@ fn what_its_target_cannot_take_any_more_comes_back_to_an_emptied_node() {
 }
 
 #[test]
-fn the_next_leaves_once_the_one_before_runs_or_takes_too_long() {
+fn next_leaves_once_the_one_before_runs_or_takes_too_long() {
     let mut world = world(3, 2, |world| {
         world
             .groups
@@ -147,7 +147,7 @@ fn entangled() -> World {
 }
 
 #[test]
-fn what_could_never_leave_does_not_begin_to() {
+fn group_that_can_never_leave_does_not_begin_to() {
     let mut world = entangled();
     note(&mut world, 0, 2, Note::Maintained(true));
     world.intend(0, Intent::Empty);
@@ -159,7 +159,7 @@ fn what_could_never_leave_does_not_begin_to() {
 }
 
 #[test]
-fn what_was_to_leave_stays_once_another_before_it_cannot_stop() {
+fn leaving_group_stays_once_a_group_before_it_cannot_stop() {
     let mut world = entangled();
     (0..3).for_each(|machine| note(&mut world, machine, 2, Note::Disabled(true)));
     run(&mut world, 200);

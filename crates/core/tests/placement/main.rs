@@ -74,7 +74,7 @@ fn peer_state(world: &World, at: usize, node: u16) -> Option<PeerState> {
 }
 
 #[test]
-fn a_node_that_is_too_ill_gives_its_groups_up_and_comes_back() {
+fn node_that_is_too_ill_gives_its_groups_up_and_comes_back() {
     let mut world = world(3, 2, |_| {});
     assert_eq!(places(&world), [[0], [0]]);
     world.vitals(0, Health::of(2, true), 0);
@@ -121,7 +121,7 @@ fn in_maintenance_even_an_ill_node_keeps_what_it_has() {
 }
 
 #[test]
-fn a_node_with_failing_checks_is_a_worse_place_by_points() {
+fn node_with_failing_checks_is_a_worse_place_by_points() {
     let mut world = world(3, 2, |world| {
         world.groups[1].stickiness = Score::new(150);
     });
@@ -187,7 +187,7 @@ fn groups_of_a_dead_node_are_spread() {
 }
 
 #[test]
-fn who_stops_serving_hands_its_groups_to_different_nodes() {
+fn node_that_stops_serving_hands_its_groups_to_different_nodes() {
     type Trouble = fn(&mut World);
     let troubles: [(&str, Trouble); 3] = [
         ("standby", |world| world.intend(0, Intent::Standby)),

@@ -116,7 +116,7 @@ fn some_groups_are_never_moved_for_load() {
 }
 
 #[test]
-fn who_must_follow_comes_along() {
+fn group_that_must_follow_comes_along() {
     let mut world = uneven(|world| {
         world.constraints.colocations = vec![Colocation {
             group: GroupIndex(3),

@@ -12,7 +12,7 @@ use heartbeat_core::{
 use super::{by, note, places, run, world};
 
 #[test]
-fn what_there_is_no_room_for_waits() {
+fn group_without_room_waits() {
     let mut world = world(3, 3, |world| {
         world.policy = by(Strategy::Utilization);
         for group in 0..3 {
@@ -46,7 +46,7 @@ fn what_there_is_no_room_for_waits() {
 }
 
 #[test]
-fn what_has_waited_for_long_still_finds_only_the_room_there_is() {
+fn group_that_waited_for_long_finds_only_the_room_there_is() {
     let mut world = world(3, 2, |world| {
         world.policy = by(Strategy::Utilization);
         for group in &mut world.groups {
@@ -104,7 +104,7 @@ fn room_is_kept_for_who_must_follow() {
 }
 
 #[test]
-fn who_is_given_way_to_needs_no_room_beside_the_other() {
+fn group_that_displaces_another_needs_no_room_beside_it() {
     let mut world = world(3, 2, |world| {
         world.policy = by(Strategy::Utilization);
         world.groups[0].demand = vec![2];
@@ -129,7 +129,7 @@ fn who_is_given_way_to_needs_no_room_beside_the_other() {
 }
 
 #[test]
-fn what_another_serves_is_not_taken_to_be_on_its_way() {
+fn group_served_elsewhere_does_not_count_as_moving() {
     let mut world = world(3, 2, |world| {
         world.policy = by(Strategy::Utilization);
         world.groups[0].demand = vec![2];

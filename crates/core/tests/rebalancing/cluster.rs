@@ -34,7 +34,7 @@ pub(crate) enum Trace {
 
 /// The state of a cluster in one second.
 #[derive(Clone)]
-struct Moment {
+struct State {
     loads: Vec<u16>,
     owners: ByGroup<Option<NodeId>>,
     down: Vec<bool>,
@@ -47,7 +47,7 @@ pub(crate) struct Run {
     layout: Layout,
     burdens: ByGroup<Vec<u32>>,
     /// The last few seconds, the newest last.
-    past: Vec<Moment>,
+    past: Vec<State>,
     rebalancers: Vec<Rebalancer>,
     pinned: ByGroup<bool>,
     /// The load of each group, per mille of a node.
@@ -108,7 +108,7 @@ impl Run {
             trace,
             rules,
             burdens: layout.burdens(),
-            past: vec![Moment {
+            past: vec![State {
                 loads: vec![0; nodes.into()],
                 owners: vec![None; groups].into(),
                 down: vec![false; nodes.into()],
@@ -130,11 +130,11 @@ impl Run {
         run
     }
 
-    fn moment(&self) -> &Moment {
+    fn state(&self) -> &State {
         self.past.last().expect("there is always one")
     }
 
-    fn moment_mut(&mut self) -> &mut Moment {
+    fn state_mut(&mut self) -> &mut State {
         self.past.last_mut().expect("there is always one")
     }
 
@@ -146,13 +146,13 @@ impl Run {
         owners.iter().map(snapshot).collect()
     }
 
-    fn nodes(&self, moment: &Moment) -> Vec<NodeView> {
+    fn nodes(&self, state: &State) -> Vec<NodeView> {
         let view = |(index, load): (usize, &u16)| NodeView {
             load: *load,
-            ineligibility: moment.down[index].then_some(Ineligibility::Down),
+            ineligibility: state.down[index].then_some(Ineligibility::Down),
             ..NodeView::new(id(index), Vec::new())
         };
-        moment.loads.iter().enumerate().map(view).collect()
+        state.loads.iter().enumerate().map(view).collect()
     }
 
     fn view<'a>(
@@ -178,11 +178,11 @@ impl Run {
             for _ in 0..3 {
                 for group in self.layout.groups.indices() {
                     let away = self.coming.iter().any(|(coming, ..)| *coming == group);
-                    if self.moment().owners[group].is_some() || away {
+                    if self.state().owners[group].is_some() || away {
                         continue;
                     }
-                    let seen = Self::seen(&self.moment().owners);
-                    let nodes = self.nodes(self.moment());
+                    let seen = Self::seen(&self.state().owners);
+                    let nodes = self.nodes(self.state());
                     let view = self.view(&nodes, &seen, NodeId(0));
                     let plan = &self.layout.groups[group];
                     let ranking = view.rank(plan, group, |_| Reported::default());
@@ -194,15 +194,15 @@ impl Run {
                         ranked.ineligibility.is_none() && ranked.node.0 <= few && !apart
                     });
                     let to = able.next().map(|ranked| ranked.node);
-                    self.moment_mut().owners[group] = to;
+                    self.state_mut().owners[group] = to;
                 }
             }
         }
     }
 
     fn measure(&mut self) {
-        let mut loads = vec![0_u64; self.moment().loads.len()];
-        for (group, owner) in self.moment().owners.iter_enumerated() {
+        let mut loads = vec![0_u64; self.state().loads.len()];
+        for (group, owner) in self.state().owners.iter_enumerated() {
             let Some(owner) = owner else { continue };
             let burst =
                 self.trace == Trace::Bursty && (self.now / 97 + group.0 as u64).is_multiple_of(11);
@@ -220,13 +220,13 @@ impl Run {
             }
         }
         let most = |load: u64| load.min(1_000) as u16;
-        self.moment_mut().loads = loads.into_iter().map(most).collect();
+        self.state_mut().loads = loads.into_iter().map(most).collect();
     }
 
     pub(crate) fn go(mut self) -> Result<usize, Violation> {
         while self.now < LIFE {
             self.now += 1;
-            let next = self.moment().clone();
+            let next = self.state().clone();
             self.past.push(next);
             if self.past.len() > 1 + DELAY as usize {
                 self.past.remove(0);
@@ -255,30 +255,30 @@ impl Run {
             .partition(|(.., at)| *at <= now);
         self.coming = coming;
         for (group, to, _) in there {
-            self.moment_mut().owners[group] = Some(to);
+            self.state_mut().owners[group] = Some(to);
         }
     }
 
     /// Makes a node fail, or a failed one return.
     fn fail(&mut self) {
         let nodes = self.rebalancers.len();
-        let down = (0..nodes).find(|node| self.moment().down[*node]);
+        let down = (0..nodes).find(|node| self.state().down[*node]);
         if let Some(node) = down {
-            self.moment_mut().down[node] = false;
+            self.state_mut().down[node] = false;
             return;
         }
         let node = self.rng.below(nodes as u64) as usize;
-        self.moment_mut().down[node] = true;
+        self.state_mut().down[node] = true;
         self.rebalancers[node].forget();
         self.coming.retain(|(_, to, _)| *to != id(node));
         let gone = |owner: &Option<NodeId>| *owner == Some(id(node));
         let lost: Vec<GroupIndex> = self
             .pinned
             .indices()
-            .filter(|group| gone(&self.moment().owners[*group]))
+            .filter(|group| gone(&self.state().owners[*group]))
             .collect();
         for group in lost {
-            self.moment_mut().owners[group] = None;
+            self.state_mut().owners[group] = None;
             (self.pinned[group], self.moved_at[group]) = (false, None);
         }
         // Followers move too.
@@ -296,13 +296,13 @@ impl Run {
     /// Runs one check of a node. Its view of other nodes is a moment old.
     fn step(&mut self, node: usize) -> Option<Move> {
         let old = self.rng.below(self.past.len() as u64) as usize;
-        let (then, now) = (&self.past[old], self.moment());
+        let (then, now) = (&self.past[old], self.state());
         if now.down[node] {
             return None;
         }
         let local = id(node);
         let own = |group: GroupIndex| {
-            let here = |moment: &Moment| moment.owners[group] == Some(local);
+            let here = |state: &State| state.owners[group] == Some(local);
             if here(then) || here(now) {
                 now.owners[group]
             } else {
@@ -349,7 +349,7 @@ impl Run {
         if self.moved_at[group].is_some_and(|at| now - at < 2 * cooldown) {
             return fail("it was moved just now");
         }
-        let before = self.moment().clone();
+        let before = self.state().clone();
         if before.owners[group] != Some(id(from)) {
             return fail("it is not there");
         }
@@ -375,7 +375,7 @@ impl Run {
             if before.owners[*member] != Some(id(from)) {
                 return fail("who follows is elsewhere");
             }
-            self.moment_mut().owners[*member] = None;
+            self.state_mut().owners[*member] = None;
             self.coming.push((*member, to, now + 1 + self.rng.below(3)));
             self.moved_at[*member] = Some(now);
         }
@@ -383,7 +383,7 @@ impl Run {
         self.moves.push(now);
         if self.trace == Trace::Steady {
             // The expected state after the move: the load of each group equals its weight.
-            let mut then = self.moment().clone();
+            let mut then = self.state().clone();
             for (group, to, _) in &self.coming {
                 then.owners[*group] = Some(*to);
             }
@@ -403,8 +403,8 @@ impl Run {
     /// Checks that each node ranks all nodes the same from the same view.
     fn all_rank_the_same(&mut self) -> Result<(), Violation> {
         let group = GroupIndex(self.rng.below(self.pinned.len() as u64) as usize);
-        let seen = Self::seen(&self.moment().owners);
-        let nodes = self.nodes(self.moment());
+        let seen = Self::seen(&self.state().owners);
+        let nodes = self.nodes(self.state());
         let plan = &self.layout.groups[group];
         let ranking = |local| {
             self.view(&nodes, &seen, local)

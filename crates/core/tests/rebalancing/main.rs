@@ -56,8 +56,8 @@ fn story(name: &str, trace: Trace) {
             Err(_) => "panicked, see above".to_owned(),
         };
         panic!(
-            "seed {seed}: {violation}\nto see it alone: \
-             HEARTBEAT_SIM_SEED={seed} cargo test -p heartbeat-core --test rebalancing {name} -- --nocapture"
+            "seed {seed}: {violation}\nto see it alone: HEARTBEAT_SIM_SEED={seed} cargo test -p \
+             heartbeat-core --test rebalancing {name} -- --nocapture"
         );
     }
     println!("{name}: {moves} moves");

@@ -25,7 +25,7 @@ fn recover(story: &mut Story) {
 }
 
 #[test]
-fn a_failed_monitor_is_recovered_in_place() {
+fn failed_monitor_is_recovered_in_place() {
     for outcome in [ERROR, NOT_RUNNING, Outcome::TimedOut, Outcome::Killed(11)] {
         let mut story = Story::started();
         assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
@@ -59,7 +59,7 @@ fn too_many_failures_make_the_group_leave() {
     let failed = story.failed(1, Monitor, Outcome::Died);
     let leave = says_barred(1);
     assert_eq!(story.died(1), [failed, INCOMPLETE, leave, stop(2)]);
-    assert!(story.run.is_banned(ResourceIndex(1)));
+    assert!(story.run.is_barred(ResourceIndex(1)));
     assert_eq!(story.stop(), []);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
@@ -86,7 +86,7 @@ fn where_no_node_takes_it_what_did_not_fail_goes_on() {
 }
 
 #[test]
-fn a_failed_start_is_stopped_and_the_group_leaves_at_once() {
+fn failed_start_is_stopped_and_the_group_leaves_at_once() {
     for outcome in [
         ERROR,
         Outcome::TimedOut,
@@ -113,7 +113,7 @@ fn a_failed_start_is_stopped_and_the_group_leaves_at_once() {
 }
 
 #[test]
-fn a_hard_failure_makes_the_group_leave_at_once() {
+fn hard_failure_makes_the_group_leave_at_once() {
     let mut story = Story::started();
     story.due_in(10);
     story.finished(0, Monitor, OK);
@@ -178,7 +178,7 @@ fn blocked() -> Story {
 }
 
 #[test]
-fn a_failed_stop_blocks_the_group_until_an_operator_cleans_up() {
+fn failed_stop_blocks_the_group_until_an_operator_cleans_up() {
     let mut story = blocked();
     // The dependencies of the resource must not be stopped.
     let nothing: [Effect; 0] = [];
@@ -194,7 +194,7 @@ fn a_failed_stop_blocks_the_group_until_an_operator_cleans_up() {
 }
 
 #[test]
-fn what_still_runs_after_the_cleanup_is_stopped_once_more() {
+fn resource_still_running_after_the_cleanup_is_stopped_once_more() {
     for (found, shown) in [(OK, false), (ERROR, true)] {
         let mut story = blocked();
         story.start();
@@ -214,7 +214,7 @@ fn what_still_runs_after_the_cleanup_is_stopped_once_more() {
 }
 
 #[test]
-fn a_node_that_cannot_stop_what_it_finds_is_not_ready() {
+fn node_that_cannot_stop_what_it_finds_is_not_ready() {
     let mut story = Story::new();
     story.begin(false);
     assert_eq!(story.probed([OK, OK, NOT_RUNNING]), [stop(1)]);
@@ -228,7 +228,7 @@ fn a_node_that_cannot_stop_what_it_finds_is_not_ready() {
 }
 
 #[test]
-fn a_stop_that_fails_during_recovery_blocks_until_the_cleanup_and_then_recovery_goes_on() {
+fn stop_that_fails_during_recovery_blocks_until_the_cleanup_and_then_recovery_goes_on() {
     let mut story = Story::started();
     story.died(1);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
@@ -242,7 +242,7 @@ fn a_stop_that_fails_during_recovery_blocks_until_the_cleanup_and_then_recovery_
 }
 
 #[test]
-fn a_start_that_cannot_be_killed_blocks_until_it_has_ended() {
+fn start_that_cannot_be_killed_blocks_until_it_has_ended() {
     let mut story = Story::ready();
     story.start();
     let failed = story.failed(0, Start, Outcome::Lingers);
@@ -263,7 +263,7 @@ fn a_start_that_cannot_be_killed_blocks_until_it_has_ended() {
 }
 
 #[test]
-fn a_stop_that_cannot_be_killed_blocks_until_it_has_ended_and_somebody_cleaned_up() {
+fn stop_that_cannot_be_killed_blocks_until_it_has_ended_and_somebody_cleaned_up() {
     for early in [false, true] {
         let mut story = Story::started();
         story.stop();
@@ -283,7 +283,7 @@ fn a_stop_that_cannot_be_killed_blocks_until_it_has_ended_and_somebody_cleaned_u
 }
 
 #[test]
-fn a_blocked_resource_whose_agent_was_removed_is_not_released_by_a_cleanup() {
+fn blocked_resource_whose_agent_was_removed_is_not_released_by_a_cleanup() {
     let mut story = Story::started();
     story.stop();
     let failed = story.failed(2, Stop, NOT_INSTALLED);
@@ -299,7 +299,7 @@ fn a_blocked_resource_whose_agent_was_removed_is_not_released_by_a_cleanup() {
 }
 
 #[test]
-fn a_resource_of_an_inherited_group_whose_agent_was_removed_may_still_run() {
+fn resource_of_an_inherited_group_whose_agent_was_removed_may_still_run() {
     let mut story = Story::new();
     story.begin(true);
     story.finished(0, Probe, OK);

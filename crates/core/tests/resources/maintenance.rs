@@ -27,7 +27,7 @@ fn nothing_is_begun_and_what_still_runs_goes_on_without_a_word() {
 }
 
 #[test]
-fn what_the_operator_asks_for_meanwhile_is_done_afterwards() {
+fn command_given_in_maintenance_is_done_afterwards() {
     let mut story = Story::started();
     story.maintain(true);
     assert_eq!(story.restart(2), []);
@@ -39,7 +39,7 @@ fn what_the_operator_asks_for_meanwhile_is_done_afterwards() {
 }
 
 #[test]
-fn what_was_stopped_by_hand_is_started_afterwards_and_is_no_failure() {
+fn resource_stopped_by_hand_is_started_afterwards_and_is_no_failure() {
     let mut story = Story::started();
     story.maintain(true);
     story.maintain(false);
@@ -49,7 +49,7 @@ fn what_was_stopped_by_hand_is_started_afterwards_and_is_no_failure() {
 }
 
 #[test]
-fn what_was_started_by_hand_without_the_lease_is_stopped_afterwards() {
+fn resource_started_by_hand_without_the_lease_is_stopped_afterwards() {
     let mut story = Story::ready();
     story.maintain(true);
     assert_eq!(story.maintain(false), [probe(0), probe(1), probe(2)]);
@@ -58,7 +58,7 @@ fn what_was_started_by_hand_without_the_lease_is_stopped_afterwards() {
 }
 
 #[test]
-fn a_lease_lost_meanwhile_stops_the_group_afterwards() {
+fn lease_lost_meanwhile_stops_the_group_afterwards() {
     let mut story = Story::started();
     story.maintain(true);
     assert_eq!(story.stop(), []);
@@ -70,7 +70,7 @@ fn a_lease_lost_meanwhile_stops_the_group_afterwards() {
 }
 
 #[test]
-fn a_group_told_to_stop_and_to_start_meanwhile_does_both_afterwards() {
+fn group_told_to_stop_and_to_start_meanwhile_does_both_afterwards() {
     let mut story = Story::started();
     story.maintain(true);
     assert_eq!(story.stop(), []);
@@ -88,7 +88,7 @@ fn a_group_told_to_stop_and_to_start_meanwhile_does_both_afterwards() {
 }
 
 #[test]
-fn a_start_that_fails_meanwhile_counts_for_nothing() {
+fn start_that_fails_meanwhile_counts_for_nothing() {
     let mut story = Story::ready();
     story.start();
     story.maintain(true);
@@ -102,7 +102,7 @@ fn a_start_that_fails_meanwhile_counts_for_nothing() {
 }
 
 #[test]
-fn a_stop_that_fails_meanwhile_is_tried_again_if_it_must() {
+fn stop_that_fails_meanwhile_is_tried_again_if_it_must() {
     let mut story = Story::started();
     story.stop();
     story.maintain(true);
@@ -112,7 +112,7 @@ fn a_stop_that_fails_meanwhile_is_tried_again_if_it_must() {
 }
 
 #[test]
-fn a_start_that_outlasts_the_maintenance_tells_by_itself() {
+fn start_that_outlasts_the_maintenance_tells_by_itself() {
     let mut story = Story::ready();
     story.start();
     story.maintain(true);
@@ -127,7 +127,7 @@ fn a_start_that_outlasts_the_maintenance_tells_by_itself() {
 }
 
 #[test]
-fn a_look_that_outlasts_the_maintenance_may_be_outdated() {
+fn probe_that_outlasts_the_maintenance_may_be_outdated() {
     let mut story = Story::started();
     story.due_in(10);
     story.finished(1, Monitor, OK);
@@ -146,7 +146,7 @@ fn a_look_that_outlasts_the_maintenance_may_be_outdated() {
 }
 
 #[test]
-fn an_agent_that_begins_in_maintenance_looks_at_nothing_before_its_end() {
+fn agent_that_begins_in_maintenance_probes_nothing_before_its_end() {
     for inherited in [false, true] {
         let mut story = Story::new();
         assert_eq!(story.maintain(true), []);
@@ -162,7 +162,7 @@ fn an_agent_that_begins_in_maintenance_looks_at_nothing_before_its_end() {
 }
 
 #[test]
-fn what_is_blocked_stays_so_until_the_cleanup() {
+fn blocked_resource_stays_blocked_until_the_cleanup() {
     let mut story = Story::started();
     story.stop();
     let failed = story.failed(2, Stop, ERROR);
@@ -179,7 +179,7 @@ fn what_is_blocked_stays_so_until_the_cleanup() {
 }
 
 #[test]
-fn a_ban_that_ends_meanwhile_is_said_to_have_afterwards() {
+fn bar_that_ends_meanwhile_is_reported_afterwards() {
     let mut story = Story::ready();
     story.start();
     story.finished(0, Start, ERROR);

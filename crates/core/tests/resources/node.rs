@@ -13,7 +13,7 @@ use heartbeat_core::{
     },
 };
 
-use crate::shadow::{Heard, Shadow, Violation};
+use crate::shadow::{Observed, Shadow, Violation};
 
 /// The pause before a probe that could not be executed is repeated.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -171,7 +171,7 @@ impl Node {
                 }
             }
             Input::Enable(of, enabled) => {
-                self.shadow.parts[of % count].enabled = enabled;
+                self.shadow.resources[of % count].enabled = enabled;
                 self.tell(|run, now, out| run.enable(ResourceIndex(of % count), enabled, now, out))
             }
             Input::Restart(of) => {
@@ -192,7 +192,7 @@ impl Node {
             },
             Input::Echo(of, action, outcome) => {
                 let of = of % count;
-                if self.shadow.parts[of].in_flight == Some(action) {
+                if self.shadow.resources[of].in_flight == Some(action) {
                     return Ok(());
                 }
                 self.tell(|run, now, out| {
@@ -219,9 +219,9 @@ impl Node {
     }
 
     pub(crate) fn in_flight(&self) -> Vec<(usize, Action)> {
-        let parts = self.shadow.parts.iter().enumerate();
-        parts
-            .filter_map(|(resource, part)| Some((resource, part.in_flight?)))
+        let models = self.shadow.resources.iter().enumerate();
+        models
+            .filter_map(|(resource, model)| Some((resource, model.in_flight?)))
             .collect()
     }
 
@@ -234,7 +234,7 @@ impl Node {
         let changes = matches!(action, Start | Stop);
         let luck = match luck.bad {
             // A killed action has no other end.
-            _ if self.shadow.parts[resource].lingers => Luck {
+            _ if self.shadow.resources[resource].lingers => Luck {
                 bad: Some(Outcome::TimedOut),
                 ..luck
             },
@@ -307,7 +307,12 @@ impl Node {
                 _ => {}
             }
         }
-        let enabled: Vec<bool> = self.shadow.parts.iter().map(|part| part.enabled).collect();
+        let enabled: Vec<bool> = self
+            .shadow
+            .resources
+            .iter()
+            .map(|model| model.enabled)
+            .collect();
         let maintenance = self.shadow.maintenance;
         self.shadow = Shadow::new(inherited, maintenance, &self.plans, &enabled);
         self.run = GroupRun::new(self.plans.clone().into());
@@ -327,7 +332,7 @@ impl Node {
             match self.in_flight().first().copied() {
                 Some((resource, action)) => self.finish(resource, action, GOOD)?,
                 // A probe that could not be executed is repeated.
-                None if self.shadow.parts.iter().any(|part| part.unseen) => {
+                None if self.shadow.resources.iter().any(|model| model.unseen) => {
                     self.pass(LOOK_AGAIN)?;
                 }
                 None => break,
@@ -337,11 +342,14 @@ impl Node {
             }
         }
         let shadow = &self.shadow;
-        let known = |part: &crate::shadow::Part| part.heard != Heard::Nothing;
-        let stuck = shadow.parts.iter().any(|part| part.stuck);
-        let stopped = shadow.parts.iter().all(|part| part.heard == Heard::Down);
+        let known = |model: &crate::shadow::ResourceModel| model.observed != Observed::Nothing;
+        let stuck = shadow.resources.iter().any(|model| model.stuck);
+        let stopped = shadow
+            .resources
+            .iter()
+            .all(|model| model.observed == Observed::Down);
         let rests = match (shadow.wanted, shadow.owed) {
-            _ if stuck => shadow.parts.iter().all(known),
+            _ if stuck => shadow.resources.iter().all(known),
             (true, false) => shadow.readies == 1 && (shadow.started || shadow.left),
             (false, false) => shadow.readies == 1 && stopped,
             (_, true) => false,

@@ -13,7 +13,7 @@ use crate::story::{
 };
 
 #[test]
-fn a_resource_that_is_disabled_stops_with_those_behind_it() {
+fn resource_that_is_disabled_stops_with_those_behind_it() {
     let mut story = Story::started();
     assert_eq!(story.enable(1, false), [stop(2)]);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
@@ -27,7 +27,7 @@ fn a_resource_that_is_disabled_stops_with_those_behind_it() {
 }
 
 #[test]
-fn what_is_disabled_is_not_started_and_the_rest_counts_as_all() {
+fn disabled_resource_is_not_started_and_the_rest_counts_as_all() {
     let mut story = Story::ready();
     assert_eq!(story.enable(1, false), []);
     assert_eq!(story.start(), [start(0)]);
@@ -38,7 +38,7 @@ fn what_is_disabled_is_not_started_and_the_rest_counts_as_all() {
 }
 
 #[test]
-fn a_resource_disabled_while_it_starts_is_stopped_after_that() {
+fn resource_disabled_while_it_starts_is_stopped_after_that() {
     let mut story = Story::ready();
     story.start();
     story.finished(0, Start, OK);
@@ -50,7 +50,7 @@ fn a_resource_disabled_while_it_starts_is_stopped_after_that() {
 }
 
 #[test]
-fn a_resource_enabled_again_while_it_stops_is_started_after_that() {
+fn resource_enabled_again_while_it_stops_is_started_after_that() {
     let mut story = Story::started();
     assert_eq!(story.enable(2, false), [stop(2)]);
     assert_eq!(story.enable(2, true), [INCOMPLETE]);
@@ -59,7 +59,7 @@ fn a_resource_enabled_again_while_it_stops_is_started_after_that() {
 }
 
 #[test]
-fn a_restart_takes_those_behind_along_and_counts_no_failure() {
+fn restart_takes_those_behind_along_and_counts_no_failure() {
     let mut story = Story::started();
     assert_eq!(story.restart(1), [INCOMPLETE, stop(2)]);
     assert_eq!(story.restart(1), []);
@@ -74,7 +74,7 @@ fn a_restart_takes_those_behind_along_and_counts_no_failure() {
 }
 
 #[test]
-fn what_does_not_run_is_not_restarted() {
+fn stopped_resource_is_not_restarted() {
     let mut story = Story::ready();
     assert_eq!(story.restart(0), []);
     assert_eq!(story.start(), [start(0)]);
@@ -86,7 +86,7 @@ fn what_does_not_run_is_not_restarted() {
 }
 
 #[test]
-fn a_restart_does_not_outlast_a_stop() {
+fn restart_does_not_outlast_a_stop() {
     let mut story = Story::started();
     story.restart(0);
     story.stop();
@@ -98,7 +98,7 @@ fn a_restart_does_not_outlast_a_stop() {
 }
 
 #[test]
-fn a_restart_whose_start_fails_makes_the_group_leave() {
+fn restart_whose_start_fails_makes_the_group_leave() {
     let mut story = Story::started();
     story.restart(2);
     assert_eq!(story.finished(2, Stop, OK), [start(2)]);

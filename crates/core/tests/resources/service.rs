@@ -16,7 +16,7 @@ use crate::story::{
 };
 
 #[test]
-fn what_is_found_running_is_stopped_in_reverse_before_the_node_is_ready() {
+fn resources_found_running_are_stopped_in_reverse_before_the_node_is_ready() {
     let mut story = Story::new();
     assert_eq!(story.begin(false), [probe(0), probe(1), probe(2)]);
     assert_eq!(story.probed([OK, NOT_RUNNING, OK]), [stop(2)]);
@@ -26,7 +26,7 @@ fn what_is_found_running_is_stopped_in_reverse_before_the_node_is_ready() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_stopped_and_what_is_not_installed_does_not_run() {
+fn resource_with_a_failed_probe_is_stopped_and_one_not_installed_does_not_run() {
     let mut story = Story::new();
     story.begin(false);
     let failed = story.failed(1, Probe, ERROR);
@@ -44,7 +44,7 @@ fn what_cannot_be_looked_at_is_stopped_and_what_is_not_installed_does_not_run() 
 }
 
 #[test]
-fn a_node_that_lacks_it_is_fit_once_it_is_installed_and_cleaned_up() {
+fn node_without_the_agent_is_fit_once_it_is_installed_and_cleaned_up() {
     let mut story = Story::new();
     story.begin(false);
     story.finished(0, Probe, NOT_INSTALLED);
@@ -58,7 +58,7 @@ fn a_node_that_lacks_it_is_fit_once_it_is_installed_and_cleaned_up() {
 }
 
 #[test]
-fn what_is_not_installed_has_stopped_unless_it_was_seen_to_run() {
+fn resource_not_installed_counts_as_stopped_unless_it_was_seen_to_run() {
     let mut story = Story::ready();
     story.start();
     let failed = story.failed(0, Start, NOT_INSTALLED);
@@ -82,7 +82,7 @@ fn what_is_not_installed_has_stopped_unless_it_was_seen_to_run() {
 /// No D-Bus, or an agent that may not be run: no resource was ever started, and none must be
 /// stopped.
 #[test]
-fn what_cannot_be_looked_at_is_no_failed_stop_and_is_tried_again() {
+fn failed_probe_is_no_failed_stop_and_is_tried_again() {
     for outcome in [NOT_STARTED, NOT_CONFIGURED] {
         let mut story = Story::new();
         story.begin(false);
@@ -101,7 +101,7 @@ fn what_cannot_be_looked_at_is_no_failed_stop_and_is_tried_again() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_not_said_to_have_stopped() {
+fn resource_with_a_failed_probe_is_not_reported_as_stopped() {
     let mut story = Story::new();
     story.begin(true);
     story.finished(0, Probe, OK);
@@ -117,7 +117,7 @@ fn what_cannot_be_looked_at_is_not_said_to_have_stopped() {
 
 /// The agent, or its executor, hangs.
 #[test]
-fn a_stop_that_does_not_end_blocks_until_it_does() {
+fn stop_that_does_not_end_blocks_until_it_does() {
     let mut story = Story::started();
     assert_eq!(story.stop(), [stop(2)]);
     assert_eq!(story.due_in(70), [says_blocked(2)]);
@@ -129,7 +129,7 @@ fn a_stop_that_does_not_end_blocks_until_it_does() {
 }
 
 #[test]
-fn a_start_that_does_not_end_blocks_a_stop_of_the_group() {
+fn start_that_does_not_end_blocks_a_stop_of_the_group() {
     let mut story = Story::ready();
     story.start();
     assert_eq!(story.stop(), []);
@@ -172,7 +172,7 @@ fn nothing_is_done_before_all_is_known() {
 
 /// The resource may have lost its dependencies.
 #[test]
-fn what_runs_behind_one_that_does_not_is_restarted() {
+fn resource_behind_a_stopped_one_is_restarted() {
     let mut story = Story::new();
     story.begin(true);
     assert_eq!(story.probed([OK, NOT_RUNNING, OK]), [READY, stop(2)]);
@@ -182,7 +182,7 @@ fn what_runs_behind_one_that_does_not_is_restarted() {
 }
 
 #[test]
-fn an_inherited_lease_lost_while_looking_stops_what_is_found() {
+fn inherited_lease_lost_during_the_probes_stops_running_resources() {
     let mut story = Story::new();
     story.begin(true);
     assert_eq!(story.stop(), []);
@@ -191,7 +191,7 @@ fn an_inherited_lease_lost_while_looking_stops_what_is_found() {
 }
 
 #[test]
-fn a_start_before_the_node_is_ready_is_remembered() {
+fn start_before_the_node_is_ready_is_remembered() {
     let mut story = Story::new();
     story.begin(false);
     assert_eq!(story.start(), []);
@@ -211,14 +211,14 @@ fn resources_stop_in_reverse() {
 }
 
 #[test]
-fn a_stop_where_nothing_runs_is_answered_at_once() {
+fn stop_where_nothing_runs_is_answered_at_once() {
     let mut story = Story::ready();
     assert_eq!(story.stop(), [STOPPED]);
     assert_eq!(story.stop(), [STOPPED]);
 }
 
 #[test]
-fn a_stop_during_a_start_waits_for_its_end_and_stops_that_too() {
+fn stop_during_a_start_waits_for_its_end_and_stops_that_too() {
     for outcome in [OK, ERROR] {
         let mut story = Story::ready();
         story.start();
@@ -236,7 +236,7 @@ fn a_stop_during_a_start_waits_for_its_end_and_stops_that_too() {
 }
 
 #[test]
-fn a_start_during_a_stop_waits_until_all_has_stopped_and_that_was_said() {
+fn start_during_a_stop_waits_until_all_has_stopped_and_that_was_said() {
     let mut story = Story::started();
     assert_eq!(story.stop(), [stop(2)]);
     assert_eq!(story.start(), []);
@@ -246,7 +246,7 @@ fn a_start_during_a_stop_waits_until_all_has_stopped_and_that_was_said() {
 }
 
 #[test]
-fn the_last_of_start_and_stop_counts_and_stops_are_answered_once() {
+fn last_of_start_and_stop_counts_and_stops_are_answered_once() {
     let mut story = Story::started();
     story.stop();
     story.start();
@@ -258,7 +258,7 @@ fn the_last_of_start_and_stop_counts_and_stops_are_answered_once() {
 }
 
 #[test]
-fn a_monitor_is_due_an_interval_after_the_last_one_ended() {
+fn monitor_is_due_an_interval_after_the_last_one_ended() {
     let mut story = Story::started();
     assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
     assert_eq!(story.run.in_flight(ResourceIndex(1)), Some(Monitor));
@@ -271,7 +271,7 @@ fn a_monitor_is_due_an_interval_after_the_last_one_ended() {
 }
 
 #[test]
-fn the_monitor_of_what_is_to_be_stopped_is_cancelled_and_says_nothing() {
+fn monitor_of_what_is_to_be_stopped_is_cancelled_and_says_nothing() {
     let mut story = Story::started();
     story.due_in(10);
     assert_eq!(
@@ -303,7 +303,7 @@ fn the_monitor_of_what_is_to_be_stopped_is_cancelled_and_says_nothing() {
 }
 
 #[test]
-fn what_is_not_monitored_needs_no_waking() {
+fn resource_without_a_monitor_needs_no_waking() {
     let mut plan = plan();
     plan.monitor_interval = None;
     let mut story = Story::with(vec![plan]);
@@ -313,7 +313,7 @@ fn what_is_not_monitored_needs_no_waking() {
 }
 
 #[test]
-fn a_process_that_ends_during_the_start_makes_a_monitor_due_at_once() {
+fn process_that_ends_during_the_start_makes_a_monitor_due_at_once() {
     let mut story = Story::ready();
     story.start();
     assert_eq!(story.died(0), []);
@@ -326,7 +326,7 @@ fn a_process_that_ends_during_the_start_makes_a_monitor_due_at_once() {
 }
 
 #[test]
-fn what_comes_late_or_twice_is_ignored() {
+fn late_or_repeated_result_is_ignored() {
     let mut story = Story::started();
     assert_eq!(story.finished(2, Start, ERROR), []);
     assert_eq!(story.finished(1, Monitor, ERROR), []);
@@ -348,7 +348,7 @@ fn what_comes_late_or_twice_is_ignored() {
 }
 
 #[test]
-fn a_group_of_nothing_starts_and_stops() {
+fn empty_group_starts_and_stops() {
     let mut story = Story::with(Vec::new());
     assert_eq!(story.begin(false), [READY]);
     assert_eq!(story.start(), [STARTED]);
@@ -375,7 +375,7 @@ fn new_times_count_from_now_on_and_touch_nothing() {
 }
 
 #[test]
-fn what_is_lost_while_serving_is_said_and_so_is_that_it_is_back() {
+fn resource_lost_while_serving_is_reported_and_so_is_its_return() {
     let mut story = Story::started();
     let failed = story.failed(2, Monitor, heartbeat_core::resource::Outcome::Died);
     assert_eq!(story.died(2), [failed, INCOMPLETE, stop(2)]);

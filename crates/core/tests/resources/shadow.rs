@@ -21,7 +21,7 @@ fn wrong(condition: bool, what: &str) -> Result<(), Violation> {
 
 /// The last answer of the agents about a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Observed {
     Nothing,
     Up,
     Down,
@@ -30,8 +30,8 @@ pub(crate) enum Heard {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
-    pub(crate) heard: Heard,
+pub(crate) struct ResourceModel {
+    pub(crate) observed: Observed,
     pub(crate) in_flight: Option<Action>,
     pub(crate) enabled: bool,
     restart: bool,
@@ -54,36 +54,36 @@ pub(crate) struct Part {
     plan: ResourcePlan,
     failures: u32,
     last_failure: Boottime,
-    banned: bool,
+    barred: bool,
 }
 
-impl Part {
+impl ResourceModel {
     fn forget(&mut self) {
         self.failures = 0;
-        self.banned = false;
+        self.barred = false;
         self.unseen = false;
-        if std::mem::take(&mut self.missing) && self.heard == Heard::Down {
-            self.heard = Heard::Nothing;
+        if std::mem::take(&mut self.missing) && self.observed == Observed::Down {
+            self.observed = Observed::Nothing;
         }
     }
 
-    /// Counts a failure that bans the group from this node. Earlier failures that are older than
+    /// Counts a failure that bars the group from this node. Earlier failures that are older than
     /// the failure timeout do not count beside it, in maintenance either.
-    fn ban(&mut self, at: Boottime) {
+    fn bar(&mut self, at: Boottime) {
         let timeout = self.plan.failure_timeout;
         if timeout.is_some_and(|timeout| self.last_failure.after(timeout) <= at) {
             self.failures = 0;
         }
         self.failures += 1;
         self.last_failure = at;
-        self.banned = true;
+        self.barred = true;
     }
 }
 
 /// One agent's life, from the view of its group.
 #[derive(Clone, Debug)]
 pub(crate) struct Shadow {
-    pub(crate) parts: Vec<Part>,
+    pub(crate) resources: Vec<ResourceModel>,
     inherited: bool,
     pub(crate) wanted: bool,
     /// `Stopped` is due.
@@ -104,12 +104,12 @@ impl Shadow {
         plans: &[ResourcePlan],
         enabled: &[bool],
     ) -> Self {
-        let part = |(plan, enabled): (&ResourcePlan, &bool)| Part {
+        let model = |(plan, enabled): (&ResourcePlan, &bool)| ResourceModel {
             plan: *plan,
             failures: 0,
             last_failure: Boottime::default(),
-            banned: false,
-            heard: Heard::Nothing,
+            barred: false,
+            observed: Observed::Nothing,
             in_flight: None,
             enabled: *enabled,
             restart: false,
@@ -123,7 +123,7 @@ impl Shadow {
             ran: false,
         };
         Self {
-            parts: plans.iter().zip(enabled).map(part).collect(),
+            resources: plans.iter().zip(enabled).map(model).collect(),
             inherited,
             wanted: inherited,
             owed: false,
@@ -146,24 +146,24 @@ impl Shadow {
     }
 
     pub(crate) fn cleanup(&mut self, resource: Option<usize>) {
-        for (number, part) in self.parts.iter_mut().enumerate() {
+        for (number, model) in self.resources.iter_mut().enumerate() {
             if resource.is_some_and(|resource| resource != number) {
                 continue;
             }
-            part.forget();
-            part.cleaned = part.lingers && part.in_flight == Some(Stop);
-            if std::mem::take(&mut part.stuck) {
-                part.heard = Heard::Nothing;
+            model.forget();
+            model.cleaned = model.lingers && model.in_flight == Some(Stop);
+            if std::mem::take(&mut model.stuck) {
+                model.observed = Observed::Nothing;
             }
         }
     }
 
     pub(crate) fn maintain(&mut self, on: bool) {
         if self.maintenance && !on {
-            for part in self.parts.iter_mut().filter(|part| !part.stuck) {
-                if !matches!(part.in_flight, Some(Start | Stop)) {
-                    part.heard = Heard::Nothing;
-                    part.outdated = part.in_flight == Some(Probe);
+            for model in self.resources.iter_mut().filter(|model| !model.stuck) {
+                if !matches!(model.in_flight, Some(Start | Stop)) {
+                    model.observed = Observed::Nothing;
+                    model.outdated = model.in_flight == Some(Probe);
                 }
             }
         }
@@ -171,18 +171,18 @@ impl Shadow {
     }
 
     pub(crate) fn replan(&mut self, resource: usize, plan: ResourcePlan) {
-        self.parts[resource].plan = plan;
+        self.resources[resource].plan = plan;
     }
 
     pub(crate) fn restart(&mut self, resource: usize) {
-        let part = &mut self.parts[resource];
-        part.restart = part.heard != Heard::Down;
+        let model = &mut self.resources[resource];
+        model.restart = model.observed != Observed::Down;
     }
 
     pub(crate) fn died(&mut self, resource: usize) {
-        let part = &mut self.parts[resource];
-        if part.heard == Heard::Up {
-            part.heard = Heard::Unsure;
+        let model = &mut self.resources[resource];
+        if model.observed == Observed::Up {
+            model.observed = Observed::Unsure;
         }
     }
 
@@ -196,15 +196,15 @@ impl Shadow {
         let maintenance = self.maintenance;
         let not_to_serve = !self.wanted && !self.owed;
         let known_to_run = self.is_known_to_run(resource);
-        let part = &mut self.parts[resource];
+        let model = &mut self.resources[resource];
         if outcome == Outcome::Lingers {
-            part.lingers = true;
+            model.lingers = true;
             return;
         }
-        part.in_flight = None;
-        part.lingers = false;
-        let cleaned = std::mem::take(&mut part.cleaned);
-        if std::mem::take(&mut part.outdated) {
+        model.in_flight = None;
+        model.lingers = false;
+        let cleaned = std::mem::take(&mut model.cleaned);
+        if std::mem::take(&mut model.outdated) {
             return;
         }
         let missing = outcome == Outcome::Exited(ExitCode::NOT_INSTALLED);
@@ -212,47 +212,47 @@ impl Shadow {
         let hidden = missing && known_to_run;
         let nothing = outcome == Outcome::NotStarted || hidden || refused && not_to_serve;
         if action == Probe && nothing {
-            if not_to_serve && !std::mem::replace(&mut part.unseen, true) {
-                part.ban(now);
+            if not_to_serve && !std::mem::replace(&mut model.unseen, true) {
+                model.bar(now);
             }
-            part.unseen = true;
+            model.unseen = true;
             return;
         }
-        if std::mem::take(&mut part.unseen) {
-            part.forget();
+        if std::mem::take(&mut model.unseen) {
+            model.forget();
         }
         if action == Probe && missing {
-            part.missing = true;
-            part.ban(now);
+            model.missing = true;
+            model.bar(now);
         }
-        part.heard = match (action, outcome.finding(action)) {
-            (Monitor, _) if part.heard != Heard::Up => part.heard,
-            (Start | Probe | Monitor, Finding::Well) => Heard::Up,
-            (Stop, Finding::Well) | (Stop | Probe, Finding::NotRunning) => Heard::Down,
+        model.observed = match (action, outcome.finding(action)) {
+            (Monitor, _) if model.observed != Observed::Up => model.observed,
+            (Start | Probe | Monitor, Finding::Well) => Observed::Up,
+            (Stop, Finding::Well) | (Stop | Probe, Finding::NotRunning) => Observed::Down,
             // A resource that never ran counts as stopped if it is not even installed.
-            (Stop, _) if missing && !part.ran => Heard::Down,
-            _ => Heard::Unsure,
+            (Stop, _) if missing && !model.ran => Observed::Down,
+            _ => Observed::Unsure,
         };
-        let failed = action == Stop && part.heard == Heard::Unsure && !maintenance;
-        part.stuck = failed && !cleaned;
+        let failed = action == Stop && model.observed == Observed::Unsure && !maintenance;
+        model.stuck = failed && !cleaned;
         if failed && cleaned {
-            part.heard = Heard::Nothing;
+            model.observed = Observed::Nothing;
         }
         // A failed stop does not show whether the resource ever ran.
-        let may_run = part.heard == Heard::Unsure && action != Stop;
-        part.ran |= part.heard == Heard::Up || may_run || action == Start;
-        part.ran &= part.heard != Heard::Down && !(action == Start && missing);
-        if part.heard == Heard::Down {
-            part.restart = false;
-            part.blocked = false;
+        let may_run = model.observed == Observed::Unsure && action != Stop;
+        model.ran |= model.observed == Observed::Up || may_run || action == Start;
+        model.ran &= model.observed != Observed::Down && !(action == Start && missing);
+        if model.observed == Observed::Down {
+            model.restart = false;
+            model.blocked = false;
         }
     }
 
     /// Whether the resource counts as running until an agent that can determine its state reports
     /// otherwise.
     pub(crate) fn is_known_to_run(&self, resource: usize) -> bool {
-        let part = &self.parts[resource];
-        part.ran || part.blocked || self.inherited && self.readies == 0
+        let model = &self.resources[resource];
+        model.ran || model.blocked || self.inherited && self.readies == 0
     }
 
     fn serves(&self) -> bool {
@@ -261,18 +261,20 @@ impl Shadow {
 
     /// Whether the resource should run, and does.
     fn is_well(&self, resource: usize) -> bool {
-        let part = &self.parts[resource];
-        part.heard == Heard::Up && part.enabled && !part.restart && !part.blocked
+        let model = &self.resources[resource];
+        model.observed == Observed::Up && model.enabled && !model.restart && !model.blocked
     }
 
     fn all_known(&self) -> bool {
-        self.parts.iter().all(|part| part.heard != Heard::Nothing)
+        self.resources
+            .iter()
+            .all(|model| model.observed != Observed::Nothing)
     }
 
     fn all_down(&self, from: usize) -> bool {
-        self.parts[from..]
+        self.resources[from..]
             .iter()
-            .all(|part| part.heard == Heard::Down)
+            .all(|model| model.observed == Observed::Down)
     }
 
     /// Checks each effect, in the order of their arrival.
@@ -283,7 +285,7 @@ impl Shadow {
                 resource, action, ..
             } => self.begins(resource.0, action)?,
             Effect::Cancel { resource } => {
-                let cancelled = self.parts[resource.0].in_flight.take();
+                let cancelled = self.resources[resource.0].in_flight.take();
                 wrong(cancelled != Some(Monitor), "no monitor to cancel")?;
             }
             Effect::Failed(failure) => self.count(failure),
@@ -306,8 +308,8 @@ impl Shadow {
                 self.owed = false;
             }
             GroupState::Started => {
-                let all = (0..self.parts.len())
-                    .take_while(|resource| self.parts[*resource].enabled)
+                let all = (0..self.resources.len())
+                    .take_while(|resource| self.resources[*resource].enabled)
                     .all(|resource| self.is_well(resource));
                 wrong(!all || !self.serves(), "started, and yet it is not")?;
                 wrong(self.started, "started twice")?;
@@ -319,30 +321,33 @@ impl Shadow {
                 self.started = false;
             }
             GroupState::Barred { resource } => {
-                wrong(!self.parts[resource.0].banned, "no reason to leave")?;
+                wrong(!self.resources[resource.0].barred, "no reason to leave")?;
                 self.left = true;
             }
             GroupState::Fit => {
                 wrong(!self.left, "fit without having left")?;
-                wrong(self.parts.iter().any(|part| part.banned), "not fit yet")?;
+                wrong(
+                    self.resources.iter().any(|model| model.barred),
+                    "not fit yet",
+                )?;
                 self.left = false;
             }
             GroupState::Blocked { resource } => {
-                let part = &mut self.parts[resource.0];
+                let model = &mut self.resources[resource.0];
                 let waits =
-                    self.owed && (part.unseen || matches!(part.in_flight, Some(Start | Probe)));
-                let overdue = part.in_flight == Some(Stop) || part.lingers || waits;
+                    self.owed && (model.unseen || matches!(model.in_flight, Some(Start | Probe)));
+                let overdue = model.in_flight == Some(Stop) || model.lingers || waits;
                 wrong(
-                    !part.stuck && !overdue,
+                    !model.stuck && !overdue,
                     "blocked without a stop that failed",
                 )?;
-                wrong(part.blocked, "blocked twice")?;
-                part.blocked = true;
+                wrong(model.blocked, "blocked twice")?;
+                model.blocked = true;
                 self.blocked = true;
             }
             GroupState::Unblocked => {
                 wrong(!self.blocked, "unblocked without having been blocked")?;
-                let is = self.parts.iter().any(|part| part.blocked);
+                let is = self.resources.iter().any(|model| model.blocked);
                 wrong(is, "unblocked, and yet it is")?;
                 self.blocked = false;
             }
@@ -358,20 +363,20 @@ impl Shadow {
         let Failure {
             resource, action, ..
         } = failure;
-        let up_to = &self.parts[..=resource.0];
+        let up_to = &self.resources[..=resource.0];
         let to_run = self.serves()
-            && up_to.iter().all(|part| part.enabled && !part.banned)
+            && up_to.iter().all(|model| model.enabled && !model.barred)
             && (0..resource.0).all(|before| self.is_well(before));
         if matches!(action, Probe | Stop) || !to_run {
             return;
         }
-        let part = &mut self.parts[resource.0];
-        part.failures += 1;
-        part.last_failure = failure.at;
-        let too_many = part.plan.migration_threshold;
-        part.banned |= action == Start
+        let model = &mut self.resources[resource.0];
+        model.failures += 1;
+        model.last_failure = failure.at;
+        let too_many = model.plan.migration_threshold;
+        model.barred |= action == Start
             || failure.outcome.is_hard()
-            || too_many.is_some_and(|threshold| part.failures >= threshold.get());
+            || too_many.is_some_and(|threshold| model.failures >= threshold.get());
     }
 
     /// Forgets failures that have counted for long enough. The caller calls it before each call,
@@ -380,66 +385,78 @@ impl Shadow {
         if self.maintenance {
             return;
         }
-        for part in self.parts.iter_mut().filter(|part| !part.unseen) {
-            let end = |timeout| part.last_failure.after(timeout);
-            if part
+        for model in self.resources.iter_mut().filter(|model| !model.unseen) {
+            let end = |timeout| model.last_failure.after(timeout);
+            if model
                 .plan
                 .failure_timeout
-                .is_some_and(|timeout| part.failures > 0 && end(timeout) <= now)
+                .is_some_and(|timeout| model.failures > 0 && end(timeout) <= now)
             {
-                part.forget();
+                model.forget();
             }
         }
     }
 
     /// Checks the state after all effects of one call.
     pub(crate) fn agree(&self, run: &GroupRun) -> Result<(), Violation> {
-        let banned = self.parts.iter().any(|part| part.banned);
-        if self.serves() && banned && self.all_known() && !self.maintenance && !self.left {
+        let barred = self.resources.iter().any(|model| model.barred);
+        if self.serves() && barred && self.all_known() && !self.maintenance && !self.left {
             return Err("it should leave".into());
         }
-        for (resource, part) in self.parts.iter().enumerate() {
-            if run.failures(ResourceIndex(resource)) != part.failures {
-                return Err(format!("{resource} failed {} times", part.failures));
+        for (resource, model) in self.resources.iter().enumerate() {
+            if run.failures(ResourceIndex(resource)) != model.failures {
+                return Err(format!("{resource} failed {} times", model.failures));
             }
         }
         Ok(())
     }
 
     fn begins(&mut self, resource: usize, action: Action) -> Result<(), Violation> {
-        let part = &self.parts[resource];
-        let busy = |part: &Part| matches!(part.in_flight, Some(Start | Stop));
-        let stuck = self.parts.iter().any(|part| part.stuck);
+        let model = &self.resources[resource];
+        let busy = |model: &ResourceModel| matches!(model.in_flight, Some(Start | Stop));
+        let stuck = self.resources.iter().any(|model| model.stuck);
         let looks = matches!(action, Probe | Monitor);
         let rules = [
             (
                 looks || self.all_known(),
                 "something is done before all is known",
             ),
-            (part.in_flight.is_none(), "two actions at once"),
+            (model.in_flight.is_none(), "two actions at once"),
             (
                 action == Probe || !stuck,
                 "something is done though a stop failed",
             ),
         ];
         let of_action: &[_] = match action {
-            Probe => &[(part.heard == Heard::Nothing, "a needless probe")],
-            Monitor => &[(part.heard == Heard::Up, "what does not run is monitored")],
+            Probe => &[(model.observed == Observed::Nothing, "a needless probe")],
+            Monitor => &[(
+                model.observed == Observed::Up,
+                "what does not run is monitored",
+            )],
             Start => &[
-                (!self.parts.iter().any(busy), "two starts or stops at once"),
+                (
+                    !self.resources.iter().any(busy),
+                    "two starts or stops at once",
+                ),
                 (self.readies == 1, "a start before ready"),
                 (self.serves(), "a start though not wanted"),
                 (!self.left, "a start after leaving"),
                 (
-                    (0..resource).all(|before| self.is_well(before)) && part.enabled,
+                    (0..resource).all(|before| self.is_well(before)) && model.enabled,
                     "a start though not all before it run",
                 ),
                 (self.all_down(resource), "a start though it may run"),
             ],
             Stop => &[
-                (!self.parts.iter().any(busy), "two starts or stops at once"),
+                (
+                    !self.resources.iter().any(busy),
+                    "two starts or stops at once",
+                ),
                 (self.all_down(resource + 1), "a stop before those behind it"),
-                (part.heard != Heard::Down, "a stop of what is stopped"),
+                (
+                    model.observed != Observed::Down,
+                    "a stop of what is stopped",
+                ),
                 (
                     !self.serves() || self.left || !(0..=resource).all(|up_to| self.is_well(up_to)),
                     "a needless stop",
@@ -450,11 +467,11 @@ impl Shadow {
         if let Some((_, what)) = broken {
             return Err(format!("{what}: {action} of {resource}"));
         }
-        let part = &mut self.parts[resource];
-        part.in_flight = Some(action);
-        part.missing = false;
+        let model = &mut self.resources[resource];
+        model.in_flight = Some(action);
+        model.missing = false;
         if matches!(action, Start | Stop) {
-            part.heard = Heard::Unsure;
+            model.observed = Observed::Unsure;
         }
         Ok(())
     }

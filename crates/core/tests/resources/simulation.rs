@@ -113,7 +113,11 @@ fn live(life: Life, bug: Bug) -> Result<(), Violation> {
     if node.run.is_blocked() || !node.run.is_fit() {
         return Err("nothing fails any more, and yet it does not run".into());
     }
-    let enabled = node.shadow.parts.iter().take_while(|part| part.enabled);
+    let enabled = node
+        .shadow
+        .resources
+        .iter()
+        .take_while(|model| model.enabled);
     let to_run = if node.shadow.wanted {
         enabled.count()
     } else {

@@ -280,7 +280,7 @@ fn tables(ends: &[Endpoint], peers: &[Endpoint], timeout_ns: u64) -> Node {
     node.tables.local = Local {
         key_id,
         config_version: 1,
-        counted_version: 1,
+        claiming_version: 1,
         ..Local::default()
     };
     node

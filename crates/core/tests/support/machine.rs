@@ -99,7 +99,7 @@ pub(crate) struct Machine {
     pub(crate) vitals: (Health, u16),
     /// The indices of the node lists of its acceptor and of its claims, on disk.
     pub(crate) list: usize,
-    pub(crate) counted: Option<usize>,
+    pub(crate) claiming: Option<usize>,
     /// Frames that wait for a paused machine.
     card: Vec<(Path, Vec<u8>, Sent)>,
     pub(crate) timers_planned: bool,
@@ -156,7 +156,7 @@ impl Machine {
             own_vote_takes: 0,
             vitals: (Health::default(), 0),
             list: 0,
-            counted: Some(0),
+            claiming: Some(0),
             card: Vec::new(),
             timers_planned: false,
             agents: 0,
@@ -222,16 +222,16 @@ impl Machine {
 
     /// Makes the agent, if there is one, write the node's voter set for the kernel.
     pub(crate) fn say_voter_set(&mut self, list: &Voters) {
-        let counted = self.agent.as_ref().and_then(|agent| {
+        let claiming = self.agent.as_ref().and_then(|agent| {
             let membership = agent.cluster.membership();
             if membership.is_settled() {
-                self.counted = Some(self.list);
+                self.claiming = Some(self.list);
             }
-            membership.counted()
+            membership.claiming()
         });
         if let Some(kernel) = &mut self.kernel {
             let local = kernel.local();
-            local.counted_version = counted.map_or(0, |counted| counted.version);
+            local.claiming_version = claiming.map_or(0, |claiming| claiming.version);
             (local.config_version, local.voters) = (list.version, list.digest());
         }
     }

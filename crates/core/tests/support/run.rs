@@ -36,7 +36,7 @@ pub(crate) enum Fault {
     KillAgent,
     RestartAgent,
     /// A restart in order: the agent first gets the longest lease.
-    Part,
+    GracefulRestart,
     /// A cut in both directions between two sets of machines.
     Partition,
     OneWay,
@@ -75,7 +75,7 @@ impl Fault {
         Self::Boot,
         Self::KillAgent,
         Self::RestartAgent,
-        Self::Part,
+        Self::GracefulRestart,
         Self::Partition,
         Self::OneWay,
         Self::CutLink,
@@ -309,11 +309,14 @@ impl Run {
         let last = self.world.lists.len() - 1;
         for (index, machine) in self.world.machines.iter().enumerate() {
             let is_on = self.world.lists[last].has(NodeId(machine.id));
-            if is_on && (machine.list, machine.counted) != (last, Some(last)) {
+            if is_on && (machine.list, machine.claiming) != (last, Some(last)) {
                 let all = self.world.machines.iter();
-                let all: Vec<_> = all.map(|machine| (machine.list, machine.counted)).collect();
+                let all: Vec<_> = all
+                    .map(|machine| (machine.list, machine.claiming))
+                    .collect();
                 return Err(format!(
-                    "machine {index} does not go by list {last}: lists, and those claimed by, are {all:?}"
+                    "machine {index} does not go by list {last}: lists, and those claimed by, are \
+                     {all:?}"
                 ));
             }
         }
@@ -381,9 +384,9 @@ impl Run {
             Fault::Boot => world.boot(victim),
             Fault::KillAgent => world.kill_agent(victim),
             Fault::RestartAgent => world.restart_agent(victim),
-            Fault::Part => {
+            Fault::GracefulRestart => {
                 let rounds = PARTING_ROUNDS * ns(world.timing.interval);
-                world.part(victim, self.rng.below(rounds));
+                world.graceful_restart(victim, self.rng.below(rounds));
             }
             Fault::Partition | Fault::OneWay => {
                 let side = self.rng.next();
@@ -544,7 +547,7 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     let drift = i64::from(timing.drift_ppm);
     let ppm = |_| rng.below(2 * drift as u64 + 1) as i32 - drift as i32;
     world.clocks_ppm = Some((0..count).map(ppm).collect());
-    let longest = match faults.contains(&Fault::Part) {
+    let longest = match faults.contains(&Fault::GracefulRestart) {
         true => [2, 5, 20],
         false => [1, 2, 5],
     };
@@ -607,7 +610,7 @@ fn walk(rng: &mut Rng, world: &mut World) {
         let first = world.lists.iter().position(has);
         // A node on no list stands for a host with the wrong file.
         machine.list = first.unwrap_or_default();
-        machine.counted = (machine.list == 0).then_some(0);
+        machine.claiming = (machine.list == 0).then_some(0);
     }
     for group in &mut world.groups {
         group.ranked = all.clone();

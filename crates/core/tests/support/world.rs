@@ -97,7 +97,7 @@ pub(crate) struct World {
     /// Whether the inputs and decisions of agents are recorded.
     pub(crate) records: bool,
     /// Some agent asked for a longer lease than usual.
-    pub(crate) parts: bool,
+    pub(crate) restarts_gracefully: bool,
     pub(crate) events: BTreeMap<(u64, u64), Event>,
     /// The number of events and plans, so that no two are the same.
     pub(crate) counter: u64,
@@ -165,7 +165,7 @@ impl World {
             clocks_ppm: None,
             bugs: Bugs::default(),
             records: false,
-            parts: false,
+            restarts_gracefully: false,
             events: BTreeMap::new(),
             counter: 0,
         }
@@ -185,12 +185,12 @@ impl World {
     /// The membership of an agent of this machine at its start.
     fn membership_of(&self, machine: usize) -> Membership {
         let Machine {
-            id, list, counted, ..
+            id, list, claiming, ..
         } = self.machines[machine];
         Membership::new(
             NodeId(id),
             self.lists[list].clone(),
-            counted.map(|counted| self.lists[counted].clone()),
+            claiming.map(|claiming| self.lists[claiming].clone()),
             Duration::from_nanos(self.max_lease),
             self.timing.drift_ppm,
         )
@@ -222,7 +222,7 @@ impl World {
         let late = self
             .machines
             .iter()
-            .any(|other| other.list > list && other.counted >= Some(list));
+            .any(|other| other.list > list && other.claiming >= Some(list));
         // A leaving node has been emptied before.
         let mut gone = self.lists[list]
             .nodes
@@ -242,7 +242,7 @@ impl World {
         if !late && !one.agent.as_ref().is_none_or(settled) {
             return false;
         }
-        one.counted = one.counted.filter(|counted| *counted == list);
+        one.claiming = one.claiming.filter(|claiming| *claiming == list);
         one.list += 1;
         let membership = self.membership_of(machine);
         if let Some(agent) = &mut self.machines[machine].agent {
@@ -258,8 +258,8 @@ impl World {
 
     /// The index of the last list by which any node claims.
     pub(crate) fn in_force(&self) -> usize {
-        let counted = self.machines.iter().filter_map(|machine| machine.counted);
-        counted.max().unwrap_or_default()
+        let claiming = self.machines.iter().filter_map(|machine| machine.claiming);
+        claiming.max().unwrap_or_default()
     }
 
     /// Adds a node that left again, with a list that other nodes use already. An agent of its own
@@ -270,7 +270,7 @@ impl World {
         {
             return false;
         }
-        (self.machines[machine].list, self.machines[machine].counted) = (list, None);
+        (self.machines[machine].list, self.machines[machine].claiming) = (list, None);
         self.kill_agent(machine);
         self.boot(machine);
         true
@@ -365,14 +365,14 @@ impl World {
 
     /// Makes the agent of `machine` ask for the longest lease, end, and be followed by another,
     /// which adopts the guard.
-    pub(crate) fn part(&mut self, machine: usize, after: u64) {
+    pub(crate) fn graceful_restart(&mut self, machine: usize, after: u64) {
         let longest = Duration::from_nanos(self.max_lease);
         let Some(agent) = &mut self.machines[machine].agent else {
             return;
         };
-        agent.apply(Input::Part(longest));
+        agent.apply(Input::GracefulRestart(longest));
         let agent = agent.life;
-        self.parts = true;
+        self.restarts_gracefully = true;
         self.plan(self.now + after, Event::Follow { machine, agent });
         self.wake(machine);
     }

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_belongs_to_the_pins_that_its_name_lies_in() {
+    fn filter_belongs_to_the_pins_that_its_name_lies_in() {
         let pin = Path::new("/sys/fs/bpf/heartbeat/web/link_tc_eth0");
         let anothers = |name| is_anothers(name, pin.parent());
         assert!(!anothers("/sys/fs/bpf/heartbeat/web/link_tc_eth0"));

@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_found_by_its_whole_key() {
+    fn value_is_found_by_its_whole_key() {
         let text = "pos:\t0\nlink_type:\txdp\nlink_id:\t12\nprog_id:\t34\nifindex:\t5\n";
         assert_eq!(value(text, "ifindex"), Some("5"));
         assert_eq!(value(text, "id"), None);

@@ -284,7 +284,7 @@ mod tests {
     use aya::sys::SyscallError;
 
     #[test]
-    fn a_root_that_another_program_has_alone_is_told_with_the_remedy() {
+    fn root_that_another_program_has_alone_is_told_with_the_remedy() {
         let said = |errno| {
             let error = ProgramError::SyscallError(SyscallError {
                 call: "bpf_link_create",
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_guards_sockets_in_the_hosts_namespace_alone() {
+    fn old_kernel_guards_sockets_in_the_hosts_namespace_alone() {
         let cookie = |can_tell, is_initial| {
             let scope = Scope::of(can_tell, is_initial, 7);
             scope.ok().map(Scope::cookie)

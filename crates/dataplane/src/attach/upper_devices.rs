@@ -32,18 +32,18 @@ pub(crate) struct Lifted {
 /// Detaches the programs of this instance from all upper devices of the interface with this index.
 pub(crate) fn lift(ifindex: u32, pins: &Pins) -> Result<Vec<Lifted>> {
     let mut netlink = Netlink::open()?;
-    let mut above = Vec::new();
+    let mut uppers = Vec::new();
     for name in pins.names()? {
         let Some(how) = way_of(&name) else { continue };
         let pin = pins.path(&name);
         let on = links::interface_of_pin(&pin)?;
         // A link without an interface is attached nowhere.
         if on != 0 && is_above(on, ifindex, |index| netlink.interface_at(index))? {
-            above.push((pin, how));
+            uppers.push((pin, how));
         }
     }
     let mut lifted = Vec::new();
-    for (pin, how) in above {
+    for (pin, how) in uppers {
         match links::take_off(&pin) {
             Ok((ifindex, program)) => lifted.push(Lifted {
                 pin,
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_is_above_what_it_is_made_of() {
+    fn interface_is_above_what_it_is_made_of() {
         // A bond of eth0 and eth1 with a VLAN, and a VLAN on that; a veth pair; a bridge of one
         // end.
         let all = [

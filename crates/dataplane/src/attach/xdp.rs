@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_in_words_with_its_remedy() {
+    fn refusal_is_told_in_words_with_its_remedy() {
         let message = describe(Errno::ERANGE, Some("peer MTU is too large to set XDP"));
         assert!(
             message.starts_with("peer MTU is too large to set XDP (ERANGE); "),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_there_is_named_with_the_choices() {
+    fn program_that_is_there_is_named_with_the_choices() {
         let by = "`pass` (program id 7, native mode, held by process 3 (xdpd))".to_owned();
         let message = Refusal::Occupied(by).into_error("eth1", XdpMode::Auto);
         let message = message.to_string();

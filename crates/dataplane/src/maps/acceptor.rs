@@ -149,7 +149,7 @@ impl OwnVote {
 
     /// Claims by the majority of the list with this number from now on.
     pub fn claim_by(&mut self, version: u16) {
-        self.frame[self.payload + offset::COUNTED_VERSION..][..2]
+        self.frame[self.payload + offset::CLAIMING_VERSION..][..2]
             .copy_from_slice(&version.to_be_bytes());
     }
 

@@ -125,7 +125,7 @@ fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) ->
     let left = Local {
         nonce: 0,
         config_version: version,
-        counted_version: if same { left.counted_version } else { 0 },
+        claiming_version: if same { left.claiming_version } else { 0 },
         voters,
         ..left
     };

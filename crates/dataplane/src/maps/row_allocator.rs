@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_keeps_its_row_and_who_comes_gets_a_free_one() {
+    fn staying_peer_keeps_its_row_and_new_peer_gets_a_free_one() {
         let (before, after) = (setup(&[2, 3]), setup(&[2, 4, 3]));
         let first = assign(&before, &Allowed::new(), capacity(&before))
             .unwrap()
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_with_the_address_of_another_gets_no_row_of_its_own_past() {
+    fn peer_with_the_address_of_another_gets_no_row_of_its_own_past() {
         let before = setup(&[2, 3]);
         let mut after = setup(&[2, 3]);
         after.peers[0].0 = NodeId(9);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_without_room_is_no_place() {
+    fn map_without_room_is_no_place() {
         let many: Vec<u16> = (2..20).collect();
         let few = setup(&[2]);
         assert_eq!(capacity(&few), 10);

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_system_lasts_where_the_hosts_first_process_has_it() {
+    fn file_system_lasts_where_the_hosts_first_process_has_it() {
         let mount = |kind: &str, minor| Mount {
             device: (0, minor),
             root: "/".into(),

@@ -121,7 +121,8 @@ pub fn instances() -> Result<Vec<String>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             bail!(
-                "could not read {PIN_ROOT}: {error}\n  only root may see what is loaded: run as root"
+                "could not read {PIN_ROOT}: {error}\n  only root may see what is loaded: run as \
+                 root"
             )
         }
         Err(error) => return Err(error).context(format!("could not read {PIN_ROOT}")),

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_tells_how_its_link_is_attached() {
+    fn pin_tells_how_its_link_is_attached() {
         assert_eq!(
             way_of(&xdp_pin("eth0.5", Attached::Skb)),
             Some(Attached::Skb)

@@ -52,7 +52,8 @@ pub(super) fn parse(input: &Input) -> Result<Model, ImportError> {
         reader.wrong(
             root,
             "not a configuration of Pacemaker",
-            "give a file that begins with <cib> and holds <configuration>, as `cibadmin --query` prints it",
+            "give a file that begins with <cib> and holds <configuration>, as `cibadmin --query` \
+             prints it",
         )
     })?;
     let mut model = Model::default();

@@ -119,7 +119,8 @@ fn statement(model: &mut Model, keyword: &str, mut words: Words<'_>) -> Result<(
         _ => {
             return Err(words.wrong(
                 format!("no statement begins with \"{keyword}\""),
-                "this is not the syntax of `crm configure show`; is a `\\` missing at the end of the line above?",
+                "this is not the syntax of `crm configure show`; is a `\\` missing at the end of \
+                 the line above?",
             ));
         }
     }

@@ -147,8 +147,8 @@ fn of_file(site: &Site, index: usize, links: &[Link], names: &mut Names) -> Node
     }
     if site.name.is_none() {
         comments.push(Comment::general(
-            "the input does not name this node: write its host name, by which the agent finds its own entry in \
-             this file (--keepalived NAME=FILE does)",
+            "the input does not name this node: write its host name, by which the agent finds its \
+             own entry in this file (--keepalived NAME=FILE does)",
         ));
     }
     let mut interfaces = Vec::new();
@@ -320,7 +320,8 @@ fn witness(list: &[Node], links: &[Link], cluster: &str) -> Option<Block> {
     let [one, other] = [one, other].map(|node| node.addresses[0].as_deref().unwrap_or("ADDRESS"));
     let interface = &links[0].interface;
     block.comments.push(Comment::general(format!(
-        "  heartbeat witness --iface {interface} --cluster {cluster} --id 3 --peer 1={one} --peer 2={other}"
+        "  heartbeat witness --iface {interface} --cluster {cluster} --id 3 --peer 1={one} --peer \
+         2={other}"
     )));
     block.field("name", "witness");
     block.field("id", Value::Number(3));

@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_found_behind_prompts_and_sudo() {
+    fn command_is_found_behind_prompts_and_sudo() {
         for line in [
             "crm configure primitive a Dummy",
             "sudo crm configure primitive a Dummy",

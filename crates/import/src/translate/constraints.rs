@@ -152,8 +152,8 @@ impl State<'_> {
                 self.hold((subject, place), dependent, on);
             }
             if !told.contains(&why) {
-                let remedy = "read the remark on that resource, and write the part that must still hold by \
-                     hand";
+                let remedy = "read the remark on that resource, and write the part that must still \
+                              hold by hand";
                 self.out
                     .rest
                     .push(Remark::new(place, subject, why.clone(), remedy).into());

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_has_passed_is_settled_and_another_is_not() {
+    fn date_that_has_passed_is_settled_and_another_is_not() {
         let false_for_good = |condition| matches!(condition, Condition::Settled(false, _));
         let true_for_good = |condition| matches!(condition, Condition::Settled(true, _));
         let open = |condition| matches!(condition, Condition::Opaque(_));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_term_decides_or_says_nothing() {
+    fn settled_term_decides_or_says_nothing() {
         let node = Condition::Is("a".to_owned());
         let date = |end: &str| Condition::Date(None, Some(end.to_owned()), "a date".to_owned());
         let now = Some(UNIX_EPOCH + Duration::from_secs(1_709_251_200));

@@ -95,7 +95,8 @@ fn confine(exclusive: &Exclusive, nodes: &Nodes, points: &mut Points) {
             let entry = points.entry((*unit, node)).or_default();
             entry.0 = Score::NEVER;
             entry.1.push(Comment::general(format!(
-                "resource-discovery=exclusive ({place}): only the nodes of such locations are allowed"
+                "resource-discovery=exclusive ({place}): only the nodes of such locations are \
+                 allowed"
             )));
         }
     }

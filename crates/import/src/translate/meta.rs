@@ -89,7 +89,8 @@ impl Meta {
                     Remark::new(
                         &attr.place,
                         format!("meta target-role={} of {owner}", attr.value),
-                        "a group is either served or in maintenance, and the file has no word for a stopped group",
+                        "a group is either served or in maintenance, and the file has no word for \
+                         a stopped group",
                         "the group is in maintenance, so no node starts it: remove the \
                          maintenance, or the group",
                     )

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_around_a_word_names_two_resources() {
+    fn name_around_a_word_names_two_resources() {
         let with = |name, names| split(name, &["with"], &ids(names));
         assert_eq!(with("ip_with_web", "ip web"), Some(("ip", "web")));
         assert_eq!(with("ip-with-web", "ip web"), Some(("ip", "web")));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_names_less_or_more_than_two_resources_tells_nothing() {
+    fn name_that_names_less_or_more_than_two_resources_tells_nothing() {
         let with = |name, names| split(name, &["with"], &ids(names));
         assert_eq!(with("ip_with_web", "ip"), None);
         assert_eq!(with("ip_with_ip", "ip"), None);

@@ -203,8 +203,8 @@ impl Reader<'_> {
         let text = op.attrs.get("interval").unwrap_or("0");
         match values::time(text) {
             Some(Duration::ZERO) => {
-                let remedy = "no action needed: at its start, heartbeat runs the monitor of each resource \
-                     once";
+                let remedy = "no action needed: at its start, heartbeat runs the monitor of each \
+                              resource once";
                 self.remark(op, "an interval of 0 means no recurring monitor", remedy);
                 None
             }

@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colocation_set_follows_its_first_and_then_the_next_set() {
+    fn colocation_set_follows_its_first_and_then_the_next_set() {
         let one = Chain::Sets(vec![set("a b c", true)]);
         assert_eq!(shown(colocation_pairs(&one, false)), "b>a c>b");
         let free_then_one = Chain::Sets(vec![set("a b", false), set("c", true)]);
@@ -450,13 +450,13 @@ mod tests {
     }
 
     #[test]
-    fn a_colocation_set_that_keeps_apart_keeps_each_from_each() {
+    fn colocation_set_that_keeps_apart_keeps_each_from_each() {
         let one = Chain::Sets(vec![set("a b c", true)]);
         assert_eq!(shown(colocation_pairs(&one, true)), "b>a c>a c>b");
     }
 
     #[test]
-    fn an_order_goes_through_its_sets_from_left_to_right() {
+    fn order_goes_through_its_sets_from_left_to_right() {
         let one = Chain::Sets(vec![set("a b c", true)]);
         assert_eq!(shown(order_pairs(&one)), "a>b b>c");
         let around = Chain::Sets(vec![set("a", true), set("b c", false), set("d e", true)]);

@@ -128,7 +128,8 @@ pub(super) fn translate(model: &mut Model) -> Properties {
                 Some(false) => {
                     properties.note(
                         &attr,
-                        "each group has a location of -inf for each node that no location of it allows",
+                        "each group has a location of -inf for each node that no location of it \
+                         allows",
                     );
                     properties.opt_in = Some(attr.place);
                 }

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_on_the_attribute_alone_is_kept_by_a_check() {
+    fn rule_on_the_attribute_alone_is_kept_by_a_check() {
         assert!(kept("not_defined pingd or pingd lt 100", "-inf"));
         assert!(kept("pingd not_defined, pingd lte 0", "-INFINITY"));
         assert!(kept("pingd lt number:100", "-500"));

@@ -78,11 +78,12 @@ fn group<'c>(config: &'c Config, name: &str) -> &'c heartbeat_config::Group {
 }
 
 #[test]
-fn an_address_without_prefix_becomes_a_vip_and_says_what_is_dropped() {
+fn address_without_prefix_becomes_a_vip_and_says_what_is_dropped() {
     let (text, config) = become_of("address-without-prefix.crm");
     has(
         &text,
-        "type = \"vip\"\naddress = \"192.0.2.40\"\ninterface = \"eth3\"\nmonitor_interval = \"10s\"\n",
+        "type = \"vip\"\naddress = \"192.0.2.40\"\ninterface = \"eth3\"\n\
+         monitor_interval = \"10s\"\n",
     );
     for dropped in [
         "nic=eth3:1",
@@ -101,7 +102,7 @@ fn an_address_without_prefix_becomes_a_vip_and_says_what_is_dropped() {
 }
 
 #[test]
-fn an_address_beside_a_promoted_resource_is_in_maintenance_and_another_is_not() {
+fn address_beside_a_promoted_resource_is_in_maintenance_and_another_is_not() {
     let (text, config) = become_of("promotable.crm");
     assert!(group(&config, "addr").maintenance);
     assert!(!group(&config, "other").maintenance);
@@ -178,7 +179,7 @@ fn exclusive_discovery_confines_the_group_to_those_nodes() {
 }
 
 #[test]
-fn what_has_ended_is_void_and_what_has_begun_holds() {
+fn ended_lifetime_is_void_and_begun_lifetime_holds() {
     let (text, _) = become_of("lifetimes.xml");
     has(
         &text,
@@ -216,7 +217,7 @@ fn sets_say_their_own_score_and_kind_and_the_higher_score_counts() {
 }
 
 #[test]
-fn what_check_refuses_is_brought_within_its_limits_and_told() {
+fn values_that_check_refuses_are_brought_within_its_limits_and_told() {
     let (text, config) = become_of("lsb-by-path.crm");
     has(
         &text,
@@ -265,7 +266,8 @@ fn pcs_commands_become_what_they_configure() {
         "line Assumed agent name",
         "# not translated: pcs status",
         "# not translated: pcs resource frobnicate store",
-        "# not translated: command pcs resource create broken (commands.sh:23): the resource agent is missing",
+        "# not translated: command pcs resource create broken (commands.sh:23): the resource agent \
+         is missing",
     ] {
         has(&text, wanted);
     }
@@ -304,7 +306,7 @@ fn lines_typed_into_a_shell_are_read_and_the_rest_is_told() {
 }
 
 #[test]
-fn a_command_that_is_given_twice_counts_once() {
+fn command_that_is_given_twice_counts_once() {
     let text = "pcs resource create a Dummy --group g\npcs resource create a Dummy --group g\n\
                 crm configure group g a\n";
     let inputs = Inputs {
@@ -324,7 +326,7 @@ fn a_command_that_is_given_twice_counts_once() {
 /// Each element and attribute that the schema does not have, or that the reader does not use, is
 /// named in a remark, at any place.
 #[test]
-fn what_is_strange_in_xml_is_named_wherever_it_stands() {
+fn unknown_xml_is_named_wherever_it_stands() {
     for name in ["lifetimes.xml", "sets.xml", "discovery-exclusive.xml"] {
         let whole = read(name);
         let mut tried = 0;

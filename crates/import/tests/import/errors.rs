@@ -27,12 +27,12 @@ fn refused(text: &str, line: usize, message: &str, shown: &str) {
 }
 
 #[test]
-fn an_error_reads_as_a_sentence_with_its_place() {
+fn error_reads_as_a_sentence_with_its_place() {
     let error = resources("node a\n\nprimitve x Dummy\n").expect_err("a bad keyword");
     assert_eq!(
         error.to_string(),
-        "crm:3: no statement begins with \"primitve\": `primitve x Dummy`\n  \
-         this is not the syntax of `crm configure show`; is a `\\` missing at the end of the line above?"
+        "crm:3: no statement begins with \"primitve\": `primitve x Dummy`\n  this is not the \
+         syntax of `crm configure show`; is a `\\` missing at the end of the line above?"
     );
 }
 
@@ -107,7 +107,7 @@ fn broken_statements_are_told_by_line_and_text() {
 }
 
 #[test]
-fn a_name_belongs_to_one_resource() {
+fn name_belongs_to_one_resource() {
     refused(
         "primitive x Dummy\nnode a\ngroup x x\n",
         3,
@@ -131,13 +131,15 @@ fn broken_xml_is_told_by_line_and_text() {
         "<html>",
     );
     refused(
-        "<cib><configuration><resources>\n<primitive id='x' class='ocf'/>\n</resources></configuration></cib>",
+        "<cib><configuration><resources>\n<primitive id='x' class='ocf'/>\n\
+         </resources></configuration></cib>",
         2,
         "no attribute \"type\"",
         "<primitive",
     );
     refused(
-        "<cib><configuration><constraints>\n\n<rsc_order id='o' first='a'/></constraints></configuration></cib>",
+        "<cib><configuration><constraints>\n\n\
+         <rsc_order id='o' first='a'/></constraints></configuration></cib>",
         3,
         "no attribute \"then\"",
         "<rsc_order",
@@ -177,7 +179,7 @@ fn broken_corosync_conf_is_told_by_line_and_text() {
 }
 
 #[test]
-fn a_key_is_not_shown_where_the_line_with_it_is_wrong() {
+fn key_is_not_shown_where_the_line_with_it_is_wrong() {
     let error = corosync("totem {\n key 00112233445566778899aabbccddeeff0011\n}\n");
     assert!(!error.to_string().contains("0011223344"), "{error}");
 }

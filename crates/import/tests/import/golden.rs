@@ -90,7 +90,7 @@ fn interfaces(names: &[&str]) -> Options {
 }
 
 #[test]
-fn the_tutorials_two_nodes() {
+fn tutorials_two_nodes() {
     golden(
         Some("tutorial.conf"),
         Some("tutorial.crm"),
@@ -100,7 +100,7 @@ fn the_tutorials_two_nodes() {
 }
 
 #[test]
-fn the_tutorials_two_nodes_with_the_agents_kept() {
+fn tutorials_two_nodes_with_the_agents_kept() {
     let options = Options {
         interfaces: Vec::new(),
         keep_agents: true,
@@ -116,7 +116,7 @@ fn the_tutorials_two_nodes_with_the_agents_kept() {
 
 /// A typed tutorial, with constraints that name no resources.
 #[test]
-fn an_articles_shell_lines() {
+fn articles_shell_lines() {
     golden(
         Some("article.conf"),
         Some("article.sh"),
@@ -136,7 +136,7 @@ fn three_nodes_with_nearly_everything() {
 }
 
 #[test]
-fn the_old_style_that_names_no_addresses() {
+fn old_style_that_names_no_addresses() {
     golden(
         Some("oldstyle.conf"),
         Some("oldstyle.crm"),
@@ -146,7 +146,7 @@ fn the_old_style_that_names_no_addresses() {
 }
 
 #[test]
-fn an_exported_cib() {
+fn exported_cib() {
     golden(
         Some("cluster.conf"),
         Some("cluster.xml"),
@@ -167,7 +167,7 @@ fn nodes_alone() {
 
 /// The example in the guide is the tool's real input and output.
 #[test]
-fn the_guide_shows_the_tutorial_as_it_is() {
+fn guide_shows_the_tutorial_as_it_is() {
     let guide = include_str!("../../../../docs/migrate/pacemaker.md");
     for name in ["tutorial.conf", "tutorial.crm", "tutorial.toml"] {
         let text = read(name);
@@ -227,7 +227,7 @@ fn three_nodes_with_nearly_everything_are_good_once_the_operator_has_decided() {
 }
 
 #[test]
-fn what_two_nodes_must_not_run_is_refused_until_the_operator_has_decided() {
+fn exclusive_resource_is_refused_until_the_operator_has_decided() {
     let path = PathBuf::from("knet.toml");
     let refused = Config::parse(&read("knet.toml"), &path, Some("erp-a"), "x");
     let said = refused.expect_err("an exclusive resource").to_string();

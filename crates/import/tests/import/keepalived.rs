@@ -363,7 +363,8 @@ fn hook_asks_for_its_address_where_there_are_several() {
         instance("notify_master /a/b") + &instance("").replace(" V ", " W ").replace(".9/", ".8/");
     says(
         &two,
-        "exec = [\"/bin/sh\", \"-c\", \"test \\\"$HEARTBEAT_VIP\\\" != V || exec \\\"$@\\\"\", \"hook\", \"/a/b\"]",
+        "exec = [\"/bin/sh\", \"-c\", \"test \\\"$HEARTBEAT_VIP\\\" != V || exec \\\"$@\\\"\", \
+         \"hook\", \"/a/b\"]",
     );
 }
 

@@ -126,7 +126,7 @@ fn every_statement_of_the_fixtures_is_told_of() {
 
 /// Each `name=value` without a counterpart is named in a remark, at any place.
 #[test]
-fn an_unknown_attribute_is_named_wherever_it_stands() {
+fn unknown_attribute_is_named_wherever_it_stands() {
     let lines: Vec<&str> = CRM.lines().collect();
     let plain = both(CONF, CRM, false).expect("a good fixture").text;
     let mut tried = 0;

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_leaves_the_old_file_alone() {
+    fn failed_write_leaves_the_old_file_alone() {
         let dir = std::env::temp_dir().join(format!("heartbeat-durable-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("file");

@@ -30,13 +30,13 @@ pub fn next(state_dir: &Path) -> Result<Incarnation> {
     Ok(Incarnation(next))
 }
 
-/// Makes the next incarnation exceed `heard`, which peers have received from this node.
-pub fn exceed(state_dir: &Path, heard: u64) -> Result<()> {
+/// Makes the next incarnation exceed `received`, which peers have received from this node.
+pub fn exceed(state_dir: &Path, received: u64) -> Result<()> {
     let path = state_dir.join("incarnation");
-    if read(&path)? >= heard {
+    if read(&path)? >= received {
         return Ok(());
     }
-    write(&path, heard).with_context(|| format!("could not write {}", path.display()))
+    write(&path, received).with_context(|| format!("could not write {}", path.display()))
 }
 
 /// The last incarnation; 0 if there was none or the file is damaged.
@@ -115,17 +115,17 @@ mod tests {
 
     #[test]
     fn next_exceeds_what_others_have_heard() {
-        let dir = scratch("heard");
+        let dir = scratch("received");
         let own = next(&dir).unwrap().0;
-        let heard = own + 1_000_000_000_000_000_000;
-        exceed(&dir, heard).unwrap();
+        let received = own + 1_000_000_000_000_000_000;
+        exceed(&dir, received).unwrap();
         exceed(&dir, own).unwrap();
-        assert_eq!(next(&dir).unwrap().0, heard + 1);
+        assert_eq!(next(&dir).unwrap().0, received + 1);
         fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
-    fn a_damaged_file_is_replaced() {
+    fn damaged_file_is_replaced() {
         let dir = scratch("damaged");
         fs::create_dir_all(&dir).unwrap();
         for damage in [

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hierarchy_is_found_alone_and_beside_version_1() {
+    fn hierarchy_is_found_alone_and_beside_version_1() {
         let alone = [mount("/", "/sys/fs/cgroup", "cgroup2", 30)];
         assert_eq!(chosen(&alone), Some("/sys/fs/cgroup".into()));
         let hybrid = [
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_hierarchy_is_not_taken_for_its_root() {
+    fn part_of_the_hierarchy_is_not_taken_for_its_root() {
         let mounts = [
             mount("/a.slice", "/mnt/part", "cgroup2", 38),
             mount("/", "/mnt/all", "cgroup2", 38),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_that_is_hidden_or_out_of_reach_is_not_chosen() {
+    fn mount_that_is_hidden_or_out_of_reach_is_not_chosen() {
         let mounts = [
             mount("/", "/hidden", "cgroup2", 38),
             mount("/", "/hidden", "tmpfs", 39),

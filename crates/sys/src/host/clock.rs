@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_offset_of_the_one_clock_counts() {
+    fn offset_of_the_one_clock_counts() {
         let of = |boottime: &str| format!("monotonic           5         6\n{boottime}\n");
         assert_eq!(
             boottime_offset(&of("boottime            0         0")),

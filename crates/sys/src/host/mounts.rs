@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_read_with_and_without_optional_fields() {
+    fn line_is_read_with_and_without_optional_fields() {
         let text = "31 23 0:28 / /sys/fs/cgroup ro - tmpfs tmpfs rw,mode=755\n\
                     41 31 0:38 / /sys/fs/cgroup/unified rw shared:4 master:2 - cgroup2 none rw\n\
                     52 23 0:44 /a /mnt/a rw - bpf bpf rw\n";
@@ -105,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_escapes_is_read_as_it_is() {
+    fn path_with_escapes_is_read_as_it_is() {
         let found = parse(br"1 0 8:1 /a\134b /mnt/two\040words\011x rw - ext4 /dev/sda1 rw");
         assert_eq!(found, [mount((8, 1), r"/a\b", "/mnt/two words\tx", "ext4")]);
     }
 
     #[test]
-    fn a_line_that_is_cut_is_left_out() {
+    fn line_that_is_cut_is_left_out() {
         for text in [
             "",
             "1 0 8:1 / /",

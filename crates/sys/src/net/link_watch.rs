@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_gone_is_forgotten() {
+    fn interface_that_is_gone_is_forgotten() {
         let mut carriers = HashMap::new();
         for index in 1..1_000 {
             came_up(&message(NEW_LINK, index, 1), &mut carriers);

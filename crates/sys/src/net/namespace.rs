@@ -29,7 +29,7 @@ pub fn is_initial() -> bool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_namespace_has_a_cookie_that_stays() {
+    fn namespace_has_a_cookie_that_stays() {
         let cookie = super::cookie().unwrap();
         assert_ne!(cookie, 0);
         assert_eq!(super::cookie().unwrap(), cookie);

@@ -73,7 +73,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
 
     #[test]
-    fn a_connection_arrives_and_the_end_is_heard() {
+    fn connection_arrives_and_its_end_is_noticed() {
         let (one, other) = pair().unwrap();
         assert_eq!(receive(&other).unwrap_err(), Errno::EAGAIN);
         let (mut ours, theirs) = UnixStream::pair().unwrap();

@@ -11,7 +11,7 @@ use std::{
 use crate::rig::*;
 
 #[test]
-fn an_address_comes_and_goes_and_leaves_the_others() {
+fn address_comes_and_goes_and_leaves_the_others() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {
         let mut netlink = Netlink::open().unwrap();
@@ -44,7 +44,7 @@ fn an_address_comes_and_goes_and_leaves_the_others() {
 }
 
 #[test]
-fn an_address_is_usable_at_once() {
+fn address_is_usable_at_once() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {
         let mut netlink = Netlink::open().unwrap();
@@ -68,7 +68,7 @@ fn an_address_is_usable_at_once() {
 }
 
 #[test]
-fn the_nodes_own_connections_never_come_from_the_address() {
+fn nodes_own_connections_never_come_from_the_address() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {
         let mut netlink = Netlink::open().unwrap();
@@ -137,7 +137,7 @@ fn removing_a_primary_keeps_its_secondaries() {
 }
 
 #[test]
-fn an_address_that_became_primary_steps_back_behind_the_nodes_own() {
+fn address_that_became_primary_steps_back_behind_the_nodes_own() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {
         let mut netlink = Netlink::open().unwrap();
@@ -181,7 +181,7 @@ fn an_address_that_became_primary_steps_back_behind_the_nodes_own() {
 }
 
 #[test]
-fn an_address_is_removed_from_wherever_it_is() {
+fn address_is_removed_from_wherever_it_is() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {
         let mut netlink = Netlink::open().unwrap();
@@ -208,7 +208,7 @@ fn an_address_is_removed_from_wherever_it_is() {
 }
 
 #[test]
-fn an_address_with_another_prefix_length_counts_as_present() {
+fn address_with_another_prefix_length_counts_as_present() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {
         let mut netlink = Netlink::open().unwrap();
@@ -228,7 +228,7 @@ fn an_address_with_another_prefix_length_counts_as_present() {
 }
 
 #[test]
-fn an_interface_is_described() {
+fn interface_is_described() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {
         let mut netlink = Netlink::open().unwrap();

@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 use crate::rig::*;
 
 #[test]
-fn an_announcement_reaches_the_neighbour() {
+fn announcement_reaches_the_neighbour() {
     let Some(rig) = Rig::new() else { return };
     let capture = rig.peer.run(|| {
         ip("neigh add 10.9.0.100 lladdr 02:00:00:00:00:99 dev hb1 nud stale");
@@ -54,7 +54,7 @@ fn an_announcement_reaches_the_neighbour() {
 }
 
 #[test]
-fn an_announcement_carries_the_mac_of_now() {
+fn announcement_carries_the_mac_of_now() {
     let Some(rig) = Rig::new() else { return };
     let capture = rig.peer.run(|| Capture::on("hb1"));
     rig.node.run(|| {

@@ -63,7 +63,7 @@ fn probes_arrive_without_a_udp_checksum_for_tc_to_fill_in() {
 }
 
 #[test]
-fn a_destination_that_fails_keeps_no_other_back() {
+fn destination_that_fails_keeps_no_other_back() {
     let Some(rig) = Rig::new() else { return };
     let good = SocketAddr::new(address("10.9.0.2"), PORT);
     let receiver = rig.peer.run(move || UdpSocket::bind(good).unwrap());
@@ -152,7 +152,7 @@ fn congestion_is_counted_and_bounded() {
 }
 
 #[test]
-fn a_whole_clusters_probes_fit_and_sending_does_not_allocate() {
+fn whole_clusters_probes_fit_and_sending_does_not_allocate() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {
         let socket = probe_socket("10.9.0.1");
@@ -233,7 +233,7 @@ fn junk_to_the_probe_socket_is_dropped_and_not_answered() {
 }
 
 #[test]
-fn a_link_local_address_is_bound_in_the_scope_of_its_interface() {
+fn link_local_address_is_bound_in_the_scope_of_its_interface() {
     let Some(rig) = Rig::new() else { return };
     let (capture, index) = rig.peer.run(|| {
         ip("address add fe80::2/64 dev hb1 nodad");

@@ -242,9 +242,9 @@ impl Target {
 
     fn not_accepted(&self) -> String {
         format!(
-            "the file differs, and this node takes none from other nodes (accept_configuration = false)\n  copy the \
-             file to {0}:{1} and try again; or allow it: accept_configuration = true in [cluster] of that file, and \
-             `heartbeat reload` there",
+            "the file differs, and this node takes none from other nodes (accept_configuration = \
+             false)\n  copy the file to {0}:{1} and try again; or allow it: accept_configuration = \
+             true in [cluster] of that file, and `heartbeat reload` there",
             self.node,
             self.path.display()
         )
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_wrote_is_told_before_it_is_lost_and_what_a_reload_wrote_is_not() {
+    fn edit_by_an_operator_is_told_before_it_is_lost_and_one_by_a_reload_is_not() {
         let node = Node::new("edited", "");
         let target = node.target(true);
         let own = node.content();

@@ -9,7 +9,7 @@ use crate::{
     clock,
     control::protocol::EventKind,
     decision_store::Subject,
-    messages::{Directive, Part, ResourceCommand},
+    messages::{Directive, ResourceCommand, ResourceRef},
 };
 
 /// The operators' decisions on a group that have been applied.
@@ -71,13 +71,13 @@ impl ControlTask<'_> {
                 if was.unwrap_or_default() == *is {
                     continue;
                 }
-                let part = Part {
+                let reference = ResourceRef {
                     group: index,
                     resource,
                 };
                 let enabled = !is;
                 self.commands
-                    .send(ResourceCommand::Enable { part, enabled });
+                    .send(ResourceCommand::Enable { reference, enabled });
                 let name = &group.resources[resource].name;
                 let by = view
                     .groups

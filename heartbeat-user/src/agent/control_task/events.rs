@@ -22,21 +22,21 @@ use crate::{
     health::Notice,
     hooks::Hooks,
     load::{Reading, late::Host},
-    messages::{Directive, Report, ResourceCommand},
+    messages::{Directive, ResourceCommand, ThreadEvent},
     pulse::mailbox::Mailbox,
 };
 
 /// The reports of the pulse, in their order.
 pub(super) struct PulseReports {
-    mailbox: Mailbox<Report>,
+    mailbox: Mailbox<ThreadEvent>,
     /// The same wakeup as that of the mailbox.
     wakeup: AsyncFd<OwnedFd>,
-    taken: VecDeque<Report>,
+    taken: VecDeque<ThreadEvent>,
 }
 
 impl PulseReports {
     /// Must be called inside a tokio runtime.
-    pub(super) fn new(mailbox: Mailbox<Report>) -> Result<Self> {
+    pub(super) fn new(mailbox: Mailbox<ThreadEvent>) -> Result<Self> {
         Ok(Self {
             wakeup: readable(mailbox.as_fd().try_clone_to_owned()?)?,
             mailbox,
@@ -61,9 +61,9 @@ impl ControlTask<'_> {
         }
     }
 
-    pub(super) fn report(&mut self, report: Report, hooks: &Hooks) {
+    pub(super) fn report(&mut self, report: ThreadEvent, hooks: &Hooks) {
         match report {
-            Report::Command(at, command) => {
+            ThreadEvent::Command(at, command) => {
                 let what = view::lock(&self.view).command(&command);
                 if let Some(what) = what {
                     self.note(at, what);
@@ -89,7 +89,7 @@ impl ControlTask<'_> {
                     self.rebalance_hooks(group, to, at, hooks);
                 }
             }
-            Report::Resource(event) => {
+            ThreadEvent::Resource(event) => {
                 let what = view::lock(&self.view).resource_event(&event);
                 if let Some(what) = what {
                     self.note(clock::now(), what);
@@ -97,19 +97,20 @@ impl ControlTask<'_> {
                 self.vip_hooks(&event, hooks);
                 self.publish();
             }
-            Report::Interface(news) => {
+            ThreadEvent::Interface(news) => {
                 self.outages.note(&news.interface, news.signal);
                 let what = view::lock(&self.view).interface(news);
                 self.send_outages();
                 self.note(clock::now(), what);
             }
-            Report::Spent(report) => drop(report),
-            Report::OwnVoteFailed { error } => self.rate_limit.warn(Shortage::OwnVote, || {
+            ThreadEvent::Spent(report) => drop(report),
+            ThreadEvent::OwnVoteFailed { error } => self.rate_limit.warn(Shortage::OwnVote, || {
                 format!(
-                    "own acceptor does not answer, so only the votes of other nodes count: {error:#}"
+                    "own acceptor does not answer, so only the votes of other nodes count: \
+                     {error:#}"
                 )
             }),
-            Report::SendFailed { errors, error } => {
+            ThreadEvent::SendFailed { errors, error } => {
                 self.rate_limit.warn(Shortage::Sending, || {
                     let why = match error {
                         None => "no reason given".to_owned(),

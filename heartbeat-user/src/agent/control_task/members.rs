@@ -44,8 +44,8 @@ impl ControlTask<'_> {
             let same = |old: &Node| (&old.name, &old.addresses) == (&node.name, &node.addresses);
             ensure!(
                 self.config.node(node.id).is_none_or(same),
-                "node id {} is of another node now ({})\n  an id stands for one acceptor: give the new node a new one, or \
-                 restart the agents",
+                "node id {} is of another node now ({})\n  an id stands for one acceptor: give the \
+                 new node a new one, or restart the agents",
                 node.id.0,
                 node.name
             );
@@ -53,7 +53,8 @@ impl ControlTask<'_> {
         if self.is_late(new, &view) {
             ensure!(
                 self.local.read().owned().groups() == 0,
-                "this node missed a change and serves groups: move them away first (`heartbeat standby {}`)",
+                "this node missed a change and serves groups: move them away first (`heartbeat \
+                 standby {}`)",
                 self.config.local().name
             );
             membership_store::may_skip(&self.config.voters(), &new.voters())?;
@@ -70,10 +71,11 @@ impl ControlTask<'_> {
             behind.join(", ")
         );
         ensure!(
-            (said.version, said.counted) == (version, version),
-            "the change to config_version {version} is not complete: leases are still claimed by version {}\n  \
-             that takes a majority of the nodes, and max_lease; see `heartbeat status`",
-            said.counted
+            (said.version, said.claiming) == (version, version),
+            "the change to config_version {version} is not complete: leases are still claimed by \
+             version {}\n  that takes a majority of the nodes, and max_lease; see `heartbeat \
+             status`",
+            said.claiming
         );
         let gone = self
             .config
@@ -82,7 +84,8 @@ impl ControlTask<'_> {
         for peer in gone {
             ensure!(
                 !view.serves(peer.id),
-                "node {0} cannot be removed while it serves groups\n  move them away first: heartbeat drain {0}",
+                "node {0} cannot be removed while it serves groups\n  move them away first: \
+                 heartbeat drain {0}",
                 peer.name
             );
         }
@@ -98,7 +101,7 @@ impl ControlTask<'_> {
         if skips {
             view.others_claim_by(own + 1)
         } else {
-            new.version > own && said.counted != own && view.others_claim_by(own)
+            new.version > own && said.claiming != own && view.others_claim_by(own)
         }
     }
 
@@ -137,8 +140,8 @@ impl ControlTask<'_> {
             // A reload in progress may have written the next list before this.
             if let Err(error) = membership_store::keep_settled(&config) {
                 log::warn!(
-                    "could not record that config_version {} is in force, so the next agent here needs \
-                     this confirmed again: {error:#}",
+                    "could not record that config_version {} is in force, so the next agent here \
+                     needs this confirmed again: {error:#}",
                     config.version
                 );
             }
@@ -151,7 +154,7 @@ impl View {
     /// or a later one.
     fn others_claim_by(&self, version: u16) -> bool {
         let own = self.config().version;
-        let ahead = |row: PeerRow| row.config_version > own && row.counted_version >= version;
+        let ahead = |row: PeerRow| row.config_version > own && row.claiming_version >= version;
         let mut peers = self.config().peers_enumerated();
         peers.any(|(index, peer)| self.lives(peer.id) && ahead(self.latest(index)))
     }
@@ -161,9 +164,9 @@ impl View {
         let own = self.config().version;
         let behind = |(index, peer): &(PeerIndex, &Node)| {
             let said = self.latest(*index);
-            let (version, counted) = (said.config_version, said.counted_version);
+            let (version, claiming) = (said.config_version, said.claiming_version);
             // A node without an agent claims nothing.
-            let joining = version == own && said.incarnation != 0 && counted < own;
+            let joining = version == own && said.incarnation != 0 && claiming < own;
             self.lives(peer.id) && (version < own || joining)
         };
         let peers = self.config().peers_enumerated();

@@ -76,7 +76,7 @@ use crate::{
     interface_monitor::MonitorHandle,
     load::{Meter, late},
     logging::{self, rate_limit::RateLimit},
-    messages::{Directive, Report, ResourceCommand},
+    messages::{Directive, ResourceCommand, ThreadEvent},
     net::LinkWatch,
     peering,
     pulse::{
@@ -215,8 +215,8 @@ impl<'a> ControlTask<'a> {
         let link_watch = LinkWatch::open()
             .inspect_err(|error| {
                 log::warn!(
-                    "link changes are noticed late, and addresses are not announced again when a link \
-                     comes back: {error:#}"
+                    "link changes are noticed late, and addresses are not announced again when a \
+                     link comes back: {error:#}"
                 );
             })
             .ok();
@@ -271,7 +271,7 @@ impl<'a> ControlTask<'a> {
     pub(super) async fn run(
         mut self,
         listener: UnixListener,
-        (pulse, mut reports): (Mailbox<Report>, UnboundedReceiver<Report>),
+        (pulse, mut reports): (Mailbox<ThreadEvent>, UnboundedReceiver<ThreadEvent>),
         threads: Threads,
         began: Boottime,
     ) -> Result<Ending> {
@@ -330,7 +330,8 @@ impl<'a> ControlTask<'a> {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
                     }
                     if !threads.manager.is_running() {
-                        break Err(anyhow!("the resource manager ended by itself: see the log above"));
+                        break Err(anyhow!("the resource manager ended by itself: see the log \
+                                           above"));
                     }
                 }
                 () = pulse.wait() => self.pulse_reports(&mut pulse, &hooks),
@@ -365,7 +366,7 @@ impl<'a> ControlTask<'a> {
                 _ = signals.interrupt.recv() => {
                     self.depart(false, &threads, &mut departure);
                 }
-                _ = signals.part.recv() => {
+                _ = signals.graceful_restart.recv() => {
                     self.depart(true, &threads, &mut departure);
                 }
                 () = tokio::time::sleep(DEPARTURE_POLL), if departure.is_some() => {
@@ -401,7 +402,7 @@ impl<'a> ControlTask<'a> {
         &mut self,
         threads: Threads,
         hooks: Hooks,
-        (mut pulse, mut reports): (PulseReports, UnboundedReceiver<Report>),
+        (mut pulse, mut reports): (PulseReports, UnboundedReceiver<ThreadEvent>),
         mut ended: UnboundedReceiver<Ended>,
     ) {
         tokio::task::block_in_place(|| threads.stop());

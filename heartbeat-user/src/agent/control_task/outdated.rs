@@ -31,21 +31,22 @@ impl ControlTask<'_> {
     /// Handles a peer's report that may list this node's heartbeats as refused.
     pub(super) fn handle_refusals(&mut self, peer: NodeId, report: &Report) {
         let local = self.config.local().id;
-        let heard = report.heard_of_refused(local.0);
-        if !self.outdated.peer_reported(peer, heard) {
+        let received = report.received_from_refused(local.0);
+        if !self.outdated.peer_reported(peer, received) {
             return;
         }
         let (node, by) = (self.name(local), self.name(peer));
         self.note(clock::now(), EventKind::Outdated { node, by });
         let own = self.identity.incarnation.0;
-        let Some(heard) = heard.and_then(|heard| outdated::to_exceed(own, heard)) else {
+        let Some(received) = received.and_then(|received| outdated::to_exceed(own, received))
+        else {
             return;
         };
         let dir = self.config.state_dir();
-        drop(self.operator.writer.run(move || match incarnation::exceed(&dir, heard) {
+        drop(self.operator.writer.run(move || match incarnation::exceed(&dir, received) {
             Ok(()) => log::warn!(
-                "the next incarnation of this node will exceed the one that other nodes have received: \
-                 restart the agent"
+                "the next incarnation of this node will exceed the one that other nodes have \
+                 received: restart the agent"
             ),
             Err(error) => log::error!(
                 "other nodes may refuse the heartbeats of the next agent, too, unless the clock is \

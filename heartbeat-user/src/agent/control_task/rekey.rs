@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_in_use_must_stay() {
+    fn key_in_use_must_stay() {
         let good: [(&[&str], &[&str]); 6] = [
             (&[A], &[A, B]),
             (&[A, B], &[B, A]),

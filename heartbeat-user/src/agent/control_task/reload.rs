@@ -174,8 +174,9 @@ impl Files {
 /// be applied.
 fn half_way(version: u16, error: &anyhow::Error) -> anyhow::Error {
     anyhow!(
-        "{error:#}\n  the list of nodes of config_version {version} is on disk already: leave it in the file, mend this, and \
-         reload again; with an older list no agent would start here\n  this agent goes on meanwhile"
+        "{error:#}\n  the list of nodes of config_version {version} is on disk already: leave it \
+         in the file, mend this, and reload again; with an older list no agent would start here\n  \
+         this agent goes on meanwhile"
     )
 }
 
@@ -201,8 +202,8 @@ impl ControlTask<'_> {
         if let Some(under_way) = &self.reload {
             let since = clock::now().since(under_way.since).as_millis();
             return asker.answer(Err(anyhow!(
-                "a reload is under way for {since} ms (a file system, or a network card, takes its time): try again when it \
-                 is done; the old configuration is in force until then"
+                "a reload is under way for {since} ms (a file system, or a network card, takes its \
+                 time): try again when it is done; the old configuration is in force until then"
             )));
         }
         self.supervisor.reloading();
@@ -271,7 +272,8 @@ impl ControlTask<'_> {
         let keys = self.changed_keys(keys)?;
         if reforms && keys.is_some() {
             bail!(
-                "both the nodes and the keys changed: put the old key file back, and take one after the other"
+                "both the nodes and the keys changed: put the old key file back, and take one \
+                 after the other"
             );
         }
         if changes.is_empty() && keys.is_none() {
@@ -446,7 +448,10 @@ mod tests {
             "{said}"
         );
         assert!(
-            said.contains("config_version 5 is on disk already: leave it in the file, mend this, and reload again"),
+            said.contains(
+                "config_version 5 is on disk already: leave it in the file, mend this, \
+                 and reload again"
+            ),
             "{said}"
         );
     }

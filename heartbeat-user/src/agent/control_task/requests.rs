@@ -122,8 +122,9 @@ impl ControlTask<'_> {
             self.witness_commands += 1;
             self.rate_limit.warn(Shortage::Trust, || {
                 format!(
-                    "rejected a command from node {name}: it is a witness, and a witness never gives one by \
-                     mistake; check that host for an intruder, because all nodes have the same key"
+                    "rejected a command from node {name}: it is a witness, and a witness never \
+                     gives one by mistake; check that host for an intruder, because all nodes have \
+                     the same key"
                 )
             });
             let refused = serde_json::to_vec(&refused_witness(name));

@@ -8,7 +8,7 @@ pub(super) struct Signals {
     pub(super) terminate: Signal,
     pub(super) interrupt: Signal,
     pub(super) hangup: Signal,
-    pub(super) part: Signal,
+    pub(super) graceful_restart: Signal,
 }
 
 impl Signals {
@@ -17,7 +17,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            part: signal(SignalKind::user_defined2())?,
+            graceful_restart: signal(SignalKind::user_defined2())?,
         })
     }
 }

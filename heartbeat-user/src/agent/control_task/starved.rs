@@ -61,8 +61,8 @@ impl ControlTask<'_> {
     pub(super) fn pause_ended(&mut self, pause: Duration) {
         if pause > self.config.agent_stall {
             log::warn!(
-                "agent got no CPU for {} ms (agent_stall is {} ms): peers may have taken over its groups. Check for other \
-                 real-time tasks",
+                "agent got no CPU for {} ms (agent_stall is {} ms): peers may have taken over its \
+                 groups. Check for other real-time tasks",
                 pause.as_millis(),
                 self.config.agent_stall.as_millis()
             );

@@ -64,7 +64,7 @@ impl ControlTask<'_> {
     ) -> Response {
         let text = match Reply::of(*departure, keep) {
             Reply::Wait => {
-                self.note(clock::now(), EventKind::Parting);
+                self.note(clock::now(), EventKind::GracefulRestart);
                 self.log_blocked_groups();
                 *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
                 "stopping for a restart: programs, addresses and resources stay in place"
@@ -106,8 +106,8 @@ impl ControlTask<'_> {
 /// Returns the error text for a group that keeps the agent from ending.
 fn blocked_group_text(group: &str) -> String {
     format!(
-        "the agent does not end yet: group {group} could not be stopped, and may still run here. With this \
-         agent its lease would end, and another node would start it. Stop it by hand, then run `heartbeat \
-         cleanup {group}`; to release it anyway, kill the agent (SIGKILL)"
+        "the agent does not end yet: group {group} could not be stopped, and may still run here. \
+         With this agent its lease would end, and another node would start it. Stop it by hand, \
+         then run `heartbeat cleanup {group}`; to release it anyway, kill the agent (SIGKILL)"
     )
 }

@@ -13,7 +13,7 @@ use super::{Groups, is_address, is_configured};
 use crate::{
     config::Group,
     control::protocol::{self, EventKind, FailedAction},
-    messages::{Part, ResourceEvent},
+    messages::{ResourceEvent, ResourceRef},
     wall_clock,
 };
 
@@ -40,8 +40,8 @@ impl Groups {
     pub(in crate::agent) fn resource_event(&mut self, event: &ResourceEvent) -> Option<EventKind> {
         // The event may be about an earlier version of the group.
         match event {
-            ResourceEvent::State { part, .. }
-                if self.own[part.group].resources.len() <= part.resource.0 =>
+            ResourceEvent::State { reference, .. }
+                if self.own[reference.group].resources.len() <= reference.resource.0 =>
             {
                 return None;
             }
@@ -52,30 +52,30 @@ impl Groups {
         }
         match event {
             ResourceEvent::State {
-                part,
+                reference,
                 state,
                 failures,
                 note,
             } => {
-                let own = &mut self.own[part.group].resources[part.resource];
+                let own = &mut self.own[reference.group].resources[reference.resource];
                 let before = std::mem::replace(own, (Some(*state), *failures));
                 if *failures == 0 && before.1 > 0 {
-                    let name = self.resource(*part).name.clone();
+                    let name = self.resource(*reference).name.clone();
                     self.failures.retain(|failure| failure.resource != name);
                 }
                 let quiet = before.0 == Some(*state) || *state == ResourceState::Unknown;
                 let first = before.0.is_none() && *state == ResourceState::Stopped;
                 // Addresses have events of their own.
-                let reported = is_address(self.resource(*part))
+                let reported = is_address(self.resource(*reference))
                     && !matches!(state, ResourceState::Failed | ResourceState::Blocked);
                 (!quiet && !first && !reported).then(|| EventKind::Resource {
-                    resource: self.resource(*part).name.clone(),
+                    resource: self.resource(*reference).name.clone(),
                     state: state.name().to_owned(),
                     note: note.clone(),
                 })
             }
             ResourceEvent::Failed {
-                part: _,
+                reference: _,
                 resource,
                 action,
                 outcome,
@@ -158,10 +158,10 @@ impl Groups {
     }
 
     /// Removes the failed actions of these resources on this node.
-    pub(in crate::agent) fn forget(&mut self, parts: &[Part]) {
-        let names: Vec<_> = parts
+    pub(in crate::agent) fn forget(&mut self, resources: &[ResourceRef]) {
+        let names: Vec<_> = resources
             .iter()
-            .map(|part| self.resource(*part).name.clone())
+            .map(|reference| self.resource(*reference).name.clone())
             .collect();
         self.failures
             .retain(|failure| !names.contains(&failure.resource));

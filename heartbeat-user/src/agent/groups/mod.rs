@@ -25,7 +25,7 @@ use crate::{
     config::{Config, Resource, ResourceKind},
     control::protocol::{self, FailedAction, FailingCheck},
     decision_store::DecisionStore,
-    messages::Part,
+    messages::ResourceRef,
 };
 
 #[derive(Debug)]
@@ -106,8 +106,8 @@ impl Groups {
         self.config = config;
     }
 
-    fn resource(&self, part: Part) -> &Resource {
-        &self.config.groups[part.group].resources[part.resource]
+    fn resource(&self, reference: ResourceRef) -> &Resource {
+        &self.config.groups[reference.group].resources[reference.resource]
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
             Writer::start().expect("a thread"),
         );
         let failed = |resource: &str| ResourceEvent::Failed {
-            part: Part {
+            reference: ResourceRef {
                 group: GroupIndex(0),
                 resource: ResourceIndex(0),
             },

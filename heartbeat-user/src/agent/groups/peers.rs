@@ -21,7 +21,8 @@ impl Groups {
     /// Returns the peers that refuse the heartbeats of `node`, as far as known, without this node.
     pub(in crate::agent) fn refusing(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
         let peers = self.peers.iter();
-        let refusing = peers.filter(move |(_, report)| report.heard_of_refused(node.0).is_some());
+        let refusing =
+            peers.filter(move |(_, report)| report.received_from_refused(node.0).is_some());
         refusing.map(|(peer, _)| *peer)
     }
 
@@ -54,7 +55,7 @@ impl Groups {
         &mut self,
         peer: NodeId,
         report: protocol::Report,
-    ) -> (report::Report, bool) {
+    ) -> (report::GroupReports, bool) {
         // A witness votes, and decides nothing.
         let witness = self
             .config
@@ -72,7 +73,7 @@ impl Groups {
     }
 
     /// Returns the parts of all peers' reports for the core, after its groups have changed.
-    pub(in crate::agent) fn core_reports(&self) -> Vec<(NodeId, report::Report)> {
+    pub(in crate::agent) fn core_reports(&self) -> Vec<(NodeId, report::GroupReports)> {
         let peers = self.peers.iter();
         peers
             .map(|(peer, report)| (*peer, self.for_core(report)))
@@ -93,7 +94,7 @@ impl Groups {
     }
 
     /// Returns the part of a report about the configured groups.
-    fn for_core(&self, report: &protocol::Report) -> report::Report {
+    fn for_core(&self, report: &protocol::Report) -> report::GroupReports {
         let of = |group: &Group| {
             let said = report.group(&group.name);
             let absent = GroupReport {
@@ -108,7 +109,7 @@ impl Groups {
                 broken: said.broken,
             })
         };
-        report::Report {
+        report::GroupReports {
             number: report.number,
             incarnation: report.incarnation,
             groups: self.config.groups.iter().map(of).collect(),

@@ -92,7 +92,7 @@ mod tests {
     use crate::{
         clock,
         config::Config,
-        messages::{Part, ResourceEvent},
+        messages::{ResourceEvent, ResourceRef},
     };
 
     /// Returns a configuration with the greatest number of groups, each with some resources.
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_fits_into_one_answer_and_is_made_once() {
+    fn report_fits_into_one_answer_and_is_made_once() {
         let dir = std::env::temp_dir().join(format!("heartbeat-report-{}", std::process::id()));
         let config = Arc::new(many(&dir));
         let mut groups = Groups::open(
@@ -126,15 +126,15 @@ mod tests {
         );
         for (group, plan) in config.groups.iter_enumerated() {
             for resource in plan.resources.indices() {
-                let part = Part { group, resource };
+                let reference = ResourceRef { group, resource };
                 groups.resource_event(&ResourceEvent::State {
-                    part,
+                    reference,
                     state: ResourceState::Started,
                     failures: 1,
                     note: String::new(),
                 });
                 groups.resource_event(&ResourceEvent::Failed {
-                    part,
+                    reference,
                     resource: config.groups[group].resources[resource].name.clone(),
                     action: Action::Monitor,
                     outcome: Outcome::Exited(ExitCode::GENERIC_ERROR),

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock,
     control::protocol::{FailedAction, Request, Response},
-    messages::{Part, ResourceCommand},
+    messages::{ResourceCommand, ResourceRef},
 };
 
 /// A group without changes for this time has settled.
@@ -37,9 +37,9 @@ impl Operator {
         node: Option<&str>,
         origin: Origin,
     ) -> Result<Response> {
-        let parts = match resource {
-            Some(name) => self.parts_of(name)?,
-            None => self.parts(),
+        let resources = match resource {
+            Some(name) => self.resources_of(name)?,
+            None => self.all_resources(),
         };
         let what = resource.map_or_else(|| "all resources".to_owned(), |name| format!("`{name}`"));
         let nodes: Vec<NodeId> = match node {
@@ -47,7 +47,7 @@ impl Operator {
             None => self.config.members().map(|node| node.id).collect(),
         };
         let before = self.failures().iter().map(mark).collect();
-        let (cleaned, failed) = self.clean(resource, &parts, nodes, origin).await;
+        let (cleaned, failed) = self.clean(resource, &resources, nodes, origin).await;
         let cleaned = match cleaned.as_slice() {
             [] => "no node".to_owned(),
             cleaned => cleaned.join(", "),
@@ -59,7 +59,7 @@ impl Operator {
         if origin == Origin::Peer {
             return done(text);
         }
-        let (runs, mut well, wrong) = self.settle(&parts, &before).await;
+        let (runs, mut well, wrong) = self.settle(&resources, &before).await;
         if resource.is_some() {
             well.extend(runs);
         }
@@ -77,7 +77,7 @@ impl Operator {
     async fn clean(
         &self,
         resource: Option<&str>,
-        parts: &[Part],
+        resources: &[ResourceRef],
         nodes: Vec<NodeId>,
         origin: Origin,
     ) -> (Vec<String>, Vec<String>) {
@@ -86,7 +86,7 @@ impl Operator {
         for node in nodes {
             let name = self.name(node);
             if node == self.config.local().id {
-                self.clean_here(parts);
+                self.clean_here(resources);
                 cleaned.push(name);
                 continue;
             }
@@ -104,9 +104,9 @@ impl Operator {
         (cleaned, failed)
     }
 
-    fn clean_here(&self, parts: &[Part]) {
-        view::lock(&self.view).groups.forget(parts);
-        for Part { group, resource } in parts.iter().copied() {
+    fn clean_here(&self, resources: &[ResourceRef]) {
+        view::lock(&self.view).groups.forget(resources);
+        for ResourceRef { group, resource } in resources.iter().copied() {
             let resource = Some(resource);
             self.commands
                 .send(ResourceCommand::Cleanup { group, resource });
@@ -118,10 +118,10 @@ impl Operator {
     /// results, and for bad ones.
     async fn settle(
         &self,
-        parts: &[Part],
+        resources: &[ResourceRef],
         before: &HashSet<Mark>,
     ) -> (Vec<String>, Vec<String>, Vec<String>) {
-        let groups = parts.iter().map(|part| part.group);
+        let groups = resources.iter().map(|reference| reference.group);
         let is_there = |group: &GroupIndex| !self.config.groups[*group].is_removed();
         let mut groups: Vec<GroupIndex> = groups.filter(is_there).collect();
         groups.dedup();

@@ -303,8 +303,8 @@ fn understood(answer: &[u8], name: &str) -> Result<Response> {
 fn can_go_on(now: &protocol::Group) -> Result<()> {
     if let Some(node) = &now.blocked {
         bail!(
-            "it is blocked on {node}, where a stop failed: stop by hand what runs of it there, then \
-             `heartbeat cleanup`"
+            "it is blocked on {node}, where a stop failed: stop by hand what runs of it there, \
+             then `heartbeat cleanup`"
         );
     }
     Ok(())

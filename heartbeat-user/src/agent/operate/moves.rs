@@ -33,7 +33,8 @@ impl Operator {
         }
         let Some(owner) = self.owner_soon(plan).await else {
             bail!(
-                "no node serves {group} at the moment, so it cannot be moved: see `heartbeat status`"
+                "no node serves {group} at the moment, so it cannot be moved: see `heartbeat \
+                 status`"
             );
         };
         let began = clock::now();
@@ -88,8 +89,8 @@ impl Operator {
             match owner {
                 Some(owner) if owner == to.id => break clock::now().since(began),
                 Some(owner) if owner == from && released => bail!(
-                    "{group} was released for {node}, which did not take it, so {} has it again: see the \
-                     log of the agent on {node}",
+                    "{group} was released for {node}, which did not take it, so {} has it again: \
+                     see the log of the agent on {node}",
                     self.name(from)
                 ),
                 Some(owner) if owner != from => bail!(
@@ -97,7 +98,8 @@ impl Operator {
                     self.name(owner)
                 ),
                 _ if clock::now().since(began) > patience => bail!(
-                    "{group} did not reach {node} within {} s: see `heartbeat status` and the agents' logs",
+                    "{group} did not reach {node} within {} s: see `heartbeat status` and the \
+                     agents' logs",
                     patience.as_secs()
                 ),
                 _ => sleep(POLL).await,
@@ -130,8 +132,8 @@ impl Operator {
             }
             if clock::now() > until {
                 bail!(
-                    "the group moved, but {} may still run on {} as well: that node lost its lease before \
-                     they had stopped",
+                    "the group moved, but {} may still run on {} as well: that node lost its lease \
+                     before they had stopped",
                     left.join(", "),
                     self.name(from)
                 );
@@ -182,8 +184,8 @@ impl Operator {
             }
             if clock::now() > until {
                 bail!(
-                    "node {} is starting, or has not probed {name} yet: see `heartbeat status` there, \
-                     and try again",
+                    "node {} is starting, or has not probed {name} yet: see `heartbeat status` \
+                     there, and try again",
                     to.name
                 );
             }
@@ -261,11 +263,11 @@ impl Operator {
     }
 }
 
-/// Fails if the group is banned from the node or cut off from its network there.
+/// Fails if the group is barred from the node or cut off from its network there.
 fn can_run_on(now: &protocol::Group, node: &Node) -> Result<()> {
     if now.barred.contains(&node.name) {
         bail!(
-            "{} is banned from {} after failures there: `heartbeat cleanup` clears them",
+            "{} is barred from {} after failures there: `heartbeat cleanup` clears them",
             now.name,
             node.name
         );

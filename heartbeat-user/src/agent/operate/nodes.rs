@@ -142,8 +142,8 @@ impl Operator {
             let stuck = !remote && self.stats.is_idle_as_can_be();
             if stuck || clock::now() > until {
                 bail!(
-                    "node {node} is on standby, but it still serves a group: see `heartbeat status` and \
-                     its log"
+                    "node {node} is on standby, but it still serves a group: see `heartbeat \
+                     status` and its log"
                 );
             }
             sleep(if remote { SLOW_POLL } else { POLL }).await;
@@ -199,9 +199,9 @@ impl Operator {
                 let left = left.filter(|group| self.owner(group) == Some(target.id));
                 let left: Vec<_> = left.map(|group| group.name.as_str()).collect();
                 bail!(
-                    "node {node} is still draining, and after {} s still serves {}: no other node can \
-                     take that over now, see `heartbeat explain {}`; `heartbeat standby {node}` stops \
-                     it anyway, `heartbeat online {node}` cancels the drain",
+                    "node {node} is still draining, and after {} s still serves {}: no other node \
+                     can take that over now, see `heartbeat explain {}`; `heartbeat standby \
+                     {node}` stops it anyway, `heartbeat online {node}` cancels the drain",
                     LONG_PATIENCE.as_secs(),
                     match left.is_empty() {
                         true => "something".to_owned(),

@@ -12,7 +12,7 @@ use crate::{
     config::Group,
     control::protocol::{self, Request, Response},
     decision_store::Subject,
-    messages::{Part, ResourceCommand},
+    messages::{ResourceCommand, ResourceRef},
 };
 
 impl Operator {
@@ -38,8 +38,8 @@ impl Operator {
         let (index, subject) = match whole {
             Some(index) => (index, Subject::GroupStopped(name.to_owned())),
             None => {
-                let part = self.part(name)?;
-                (part.group, Subject::ResourceStopped(name.to_owned()))
+                let reference = self.resource_named(name)?;
+                (reference.group, Subject::ResourceStopped(name.to_owned()))
             }
         };
         let group = &self.config.groups[index];
@@ -87,8 +87,8 @@ impl Operator {
         request: &Request,
         origin: Origin,
     ) -> Result<Response> {
-        let part = self.part(name)?;
-        let group = &self.config.groups[part.group];
+        let reference = self.resource_named(name)?;
+        let group = &self.config.groups[reference.group];
         let Some(owner) = self.owner_soon(group).await else {
             bail!("`{name}` runs nowhere, so it cannot be restarted: see `heartbeat status`");
         };
@@ -97,7 +97,7 @@ impl Operator {
             if view::lock(&self.view).groups.is_maintained(group) {
                 bail!("group {} is in maintenance", group.name);
             }
-            self.commands.send(ResourceCommand::Restart { part });
+            self.commands.send(ResourceCommand::Restart { reference });
             if origin == Origin::Peer {
                 return done(format!("{name} is being restarted"));
             }
@@ -109,8 +109,8 @@ impl Operator {
         }
         // The node's report may be one behind.
         sleep(SLOW_POLL * 20).await;
-        self.watch(part.group, patience, |now| {
-            let state = now.resources.get(part.resource.0);
+        self.watch(reference.group, patience, |now| {
+            let state = now.resources.get(reference.resource.0);
             let runs = state.is_some_and(|resource| resource.state == "started");
             (runs && now.running).then_some(())
         })
@@ -174,38 +174,39 @@ impl Operator {
         }
     }
 
-    pub(super) fn parts(&self) -> Vec<Part> {
+    pub(super) fn all_resources(&self) -> Vec<ResourceRef> {
         let groups = self.config.served_groups().iter_enumerated();
         groups
             .flat_map(|(group, plan)| {
                 plan.resources
                     .indices()
-                    .map(move |resource| Part { group, resource })
+                    .map(move |resource| ResourceRef { group, resource })
             })
             .collect()
     }
 
-    /// Returns the parts with this name: all of a group, or one resource.
-    pub(super) fn parts_of(&self, name: &str) -> Result<Vec<Part>> {
+    /// Returns the resources with this name: all of a group, or one resource.
+    pub(super) fn resources_of(&self, name: &str) -> Result<Vec<ResourceRef>> {
         match self.config.groups.position(|group| group.name == name) {
             Some(group) => Ok(self
-                .parts()
+                .all_resources()
                 .into_iter()
-                .filter(|part| part.group == group)
+                .filter(|reference| reference.group == group)
                 .collect()),
-            None => self.part(name).map(|part| vec![part]),
+            None => self.resource_named(name).map(|reference| vec![reference]),
         }
     }
 
-    fn part(&self, name: &str) -> Result<Part> {
+    fn resource_named(&self, name: &str) -> Result<ResourceRef> {
         let groups = self.config.groups.iter_enumerated();
         let found = groups.flat_map(|(group, plan)| {
             let resources = plan.resources.iter_enumerated();
-            resources.map(move |(resource, plan)| (Part { group, resource }, plan.name.as_str()))
+            resources
+                .map(move |(resource, plan)| (ResourceRef { group, resource }, plan.name.as_str()))
         });
         let all: Vec<_> = found.collect();
         let found = all.iter().find(|(_, known)| *known == name);
-        found.map(|(part, _)| *part).with_context(|| {
+        found.map(|(reference, _)| *reference).with_context(|| {
             let known: Vec<_> = all.iter().map(|(_, name)| *name).collect();
             format!(
                 "no resource is called `{name}`; there are {}",

@@ -84,8 +84,8 @@ impl View {
             }),
             Command::LocalStallBegan { late } => {
                 self.local_stall_since.get_or_insert(clock::now());
-                Some(EventKind::Deaf {
-                    deaf: true,
+                Some(EventKind::LocalStall {
+                    began: true,
                     reason: format!(
                         "pulse {} late ({})",
                         Short(late),
@@ -98,8 +98,8 @@ impl View {
                 let since = self.local_stall_since.take();
                 let lasted = since.map_or(Duration::ZERO, |since| clock::now().since(since));
                 self.local_stall_for += lasted;
-                Some(EventKind::Deaf {
-                    deaf: false,
+                Some(EventKind::LocalStall {
+                    began: false,
                     reason: format!("it lasted {}", Short(lasted)),
                 })
             }
@@ -129,8 +129,8 @@ impl View {
             Reach::Broken => return None,
             Reach::Silent => (
                 SILENT,
-                "no replies from any node, while other links work: check the cable, the switch port and the \
-                 VLAN; its addresses move to a node that is not cut off"
+                "no replies from any node, while other links work: check the cable, the switch \
+                 port and the VLAN; its addresses move to a node that is not cut off"
                     .to_owned(),
             ),
             Reach::Whole => (
@@ -214,8 +214,8 @@ impl View {
         let groups = self.groups.agent_lost(node, now, owns);
         if !groups.is_empty() {
             log::warn!(
-                "node {}: {}: {} may run on there beside the node that takes over, since no agent is known to \
-                 stop it",
+                "node {}: {}: {} may run on there beside the node that takes over, since no agent \
+                 is known to stop it",
                 self.name(node),
                 self.why_unknown(node),
                 groups.join(", ")

@@ -175,7 +175,8 @@ impl View {
             late_replies: row.late_replies,
             answered: row.answered,
             deadlines: row.deadlines,
-            bad_macs: row.bad_macs,
+            bad_tags: row.bad_tags,
+            bad_macs: row.bad_tags,
             unknown_keys: row.unknown_keys,
             refused_from: (row.refused_at != 0).then(|| ethernet(row.refused_from)),
         }
@@ -184,8 +185,8 @@ impl View {
     /// Returns the time for which a peer whose heartbeats arrive has not answered over TCP.
     pub(super) fn unanswered(&self, node: NodeId, now: Boottime) -> Option<u64> {
         let peer = self.peers.iter().find(|peer| peer.node == node)?;
-        let hears = peer.state.is_alive() && peer.state != PeerState::AgentStalled;
-        let since = self.groups.unanswered_since(node).filter(|_| hears)?;
+        let answers = peer.state.is_alive() && peer.state != PeerState::AgentStalled;
+        let since = self.groups.unanswered_since(node).filter(|_| answers)?;
         Some(now.since(since).as_nanos() as u64)
     }
 }

@@ -41,8 +41,8 @@ fn lacks(address: IpAddr, interface: &str, own: &[IpPrefix]) -> Option<String> {
         has => has.join(", "),
     };
     Some(format!(
-        "\"{interface}\" of this host does not have the address {address} now: it has {has}\n  the node sends and \
-         answers heartbeats by that address: correct it, or add it to the interface"
+        "\"{interface}\" of this host does not have the address {address} now: it has {has}\n  the \
+         node sends and answers heartbeats by that address: correct it, or add it to the interface"
     ))
 }
 
@@ -61,9 +61,10 @@ pub(super) fn already_there(config: &Config) -> Vec<String> {
             let interface = netlink.interface_at(index).ok().flatten();
             let name = interface.map_or_else(|| format!("interface {index}"), |found| found.name);
             said.push(format!(
-                "{}: vip \"{}\": {address} is on \"{name}\" already, and no agent has put it there\n  it is removed \
-                 when the agent starts, and is there only while this node serves it: take it out of the host's \
-                 network configuration (netplan, NetworkManager, ifcfg, a script)",
+                "{}: vip \"{}\": {address} is on \"{name}\" already, and no agent has put it \
+                 there\n  it is removed when the agent starts, and is there only while this node \
+                 serves it: take it out of the host's network configuration (netplan, \
+                 NetworkManager, ifcfg, a script)",
                 config.path.display(),
                 vip.name
             ));

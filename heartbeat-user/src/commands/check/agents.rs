@@ -29,8 +29,8 @@ fn by(config: &Config, places: Places) -> Vec<String> {
     for resource in resources {
         for finding in runtime.block_on(agents.account(resource)) {
             said.push(format!(
-                "{}: resource \"{}\": by the meta-data of {}, {finding}\n  correct its params; `heartbeat verify` \
-                  validates them with the agent itself",
+                "{}: resource \"{}\": by the meta-data of {}, {finding}\n  correct its params; \
+                 `heartbeat verify` validates them with the agent itself",
                 config.path.display(),
                 resource.name,
                 resource.kind

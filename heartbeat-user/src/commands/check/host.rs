@@ -90,8 +90,8 @@ fn no_socket_guard(config: &Config) -> Vec<String> {
     let lack = dataplane::sockets_lack().filter(|_| !config.served().is_empty());
     let warning = lack.map(|why| {
         format!(
-            "{}: no guard at the sockets: {why}\n  local processes and containers of a node that has lost its \
-             lease continue to reach its addresses there until they are removed",
+            "{}: no guard at the sockets: {why}\n  local processes and containers of a node that \
+             has lost its lease continue to reach its addresses there until they are removed",
             config.path.display()
         )
     });
@@ -171,8 +171,8 @@ fn missing_directories(config: &Config) -> Vec<String> {
     let path = config.path.display();
     let disks = config.health.iter().filter_map(|check| match &check.kind {
         HealthKind::Disk(directory) if !directory.is_dir() => Some(format!(
-            "{path}: {}: this host has no directory {} now\n  make it, or correct path; the check fails \
-             without it",
+            "{path}: {}: this host has no directory {} now\n  make it, or correct path; the check \
+             fails without it",
             named(check),
             directory.display()
         )),
@@ -181,8 +181,8 @@ fn missing_directories(config: &Config) -> Vec<String> {
     let cgroup = match &config.load.source {
         LoadSource::Cgroup(directory) if !directory.join("cpu.pressure").is_file() => {
             Some(format!(
-                "{path}: [load]: this host has no {}/cpu.pressure now\n  correct cgroup, which is the \
-                 directory of a cgroup of version 2; the load stays 0 without it",
+                "{path}: [load]: this host has no {}/cpu.pressure now\n  correct cgroup, which is \
+                 the directory of a cgroup of version 2; the load stays 0 without it",
                 directory.display()
             ))
         }
@@ -297,7 +297,8 @@ mod tests {
         let bad = "user = \"hb-none\"\ngroup = \"hb-none\"\ndirectory = \"/none/x\"";
         let said = lacking(bad);
         let starts = [
-            "hb.toml: resource \"x\": this host has no user \"hb-none\" now\n  create it, or correct user",
+            "hb.toml: resource \"x\": this host has no user \"hb-none\" now\n  create it, or \
+             correct user",
             "hb.toml: resource \"x\": this host has no group \"hb-none\" now\n  create it",
             "hb.toml: resource \"x\": this host has no directory /none/x now\n  make it",
         ];
@@ -314,8 +315,8 @@ mod tests {
         assert_eq!(
             agents.lacking(apache, "member"),
             [format!(
-                "hb.toml: resource \"x\": {} cannot be run: it is not executable\n  install it, make \
-                 it executable, or correct type",
+                "hb.toml: resource \"x\": {} cannot be run: it is not executable\n  install it, \
+                 make it executable, or correct type",
                 agents.apache().display()
             )]
         );

@@ -322,15 +322,15 @@ cooldown = "10min"
         only_lacks_the_wire(&found);
         for part in [
             ", needs cpu 2\n",
-            "\n  health   api: http http://localhost:8080/healthz, every 1s for up to 1s, fails after 2, \
-             well after 2, fatal\n",
-            "\n  health   licence: exec /bin/true, every 1s for up to 1s, fails after 3, well after 2, \
-             degraded\n",
+            "\n  health   api: http http://localhost:8080/healthz, every 1s for up to 1s, fails \
+             after 2, well after 2, fatal\n",
+            "\n  health   licence: exec /bin/true, every 1s for up to 1s, fails after 3, well \
+             after 2, degraded\n",
             "\n  load     command /bin/true, every 1s, half-life 5s\n",
-            "\n  placement utilization, a degraded check costs 100 points, this node has cpu 4, memory \
-             16\n",
-            "\n  rebalance from 800 per mille for 30s to nodes with up to 500, at most every 10min, 1 of 1 \
-             groups\n",
+            "\n  placement utilization, a degraded check costs 100 points, this node has cpu 4, \
+             memory 16\n",
+            "\n  rebalance from 800 per mille for 30s to nodes with up to 500, at most every \
+             10min, 1 of 1 groups\n",
         ] {
             assert!(found.summary.contains(part), "{part} in {}", found.summary);
         }

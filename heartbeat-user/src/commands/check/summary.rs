@@ -242,8 +242,8 @@ fn vitals(out: &mut String, config: &Config) -> fmt::Result {
         let moves = config.groups.iter().filter(|group| group.rebalance).count();
         writeln!(
             out,
-            "  rebalance from {} per mille for {} to nodes with up to {}, at most every {}, {moves} of \
-             {} groups",
+            "  rebalance from {} per mille for {} to nodes with up to {}, at most every {}, \
+             {moves} of {} groups",
             rebalance.high,
             Show(rebalance.hold),
             rebalance.low,

@@ -102,17 +102,17 @@ impl Outcome {
         }
         if !self.names(State::Unknown).is_empty() {
             lines.push(
-                "to find out: `heartbeat status` compares the configurations of the agents; an agent that \
-                 starts uses the file that is there"
+                "to find out: `heartbeat status` compares the configurations of the agents; an \
+                 agent that starts uses the file that is there"
                     .to_owned(),
             );
         }
         lines.push("to go on: mend that, then `heartbeat reload --all` again".to_owned());
         if let Some(version) = self.new_list {
             lines.push(format!(
-                "to go back: not with the old files, since no agent starts with an older list of nodes once it has \
-                 that of config_version {version}; write the former nodes under a higher config_version, and \
-                 `heartbeat reload --all`"
+                "to go back: not with the old files, since no agent starts with an older list of \
+                 nodes once it has that of config_version {version}; write the former nodes under \
+                 a higher config_version, and `heartbeat reload --all`"
             ));
             return lines.join("\n  ");
         }
@@ -184,17 +184,14 @@ mod tests {
         outcome.nodes[2].state = State::Unknown;
         assert_eq!(
             outcome.half_way(),
-            "the new configuration is in force on b\n  \
-             the file is the new one, not in force yet, on c, a\n  \
-             not known, since the answer is missing: d\n  \
-             nothing was changed on e\n  \
-             left out: w\n  \
-             to find out: `heartbeat status` compares the configurations of the agents; an agent that \
-             starts uses the file that is there\n  \
-             to go on: mend that, then `heartbeat reload --all` again\n  \
-             to go back, on b: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
-             to go back, on c: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
-             to go back, on a: put the old text into /etc/hb.toml, then `heartbeat reload`"
+            "the new configuration is in force on b\n  the file is the new one, not in force yet, \
+             on c, a\n  not known, since the answer is missing: d\n  nothing was changed on e\n  \
+             left out: w\n  to find out: `heartbeat status` compares the configurations of the \
+             agents; an agent that starts uses the file that is there\n  to go on: mend that, then \
+             `heartbeat reload --all` again\n  to go back, on b: mv /etc/hb.toml.old /etc/hb.toml \
+             && heartbeat reload\n  to go back, on c: mv /etc/hb.toml.old /etc/hb.toml && \
+             heartbeat reload\n  to go back, on a: put the old text into /etc/hb.toml, then \
+             `heartbeat reload`"
         );
         outcome.new_list = Some(5);
         let said = outcome.half_way();

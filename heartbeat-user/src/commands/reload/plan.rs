@@ -75,7 +75,8 @@ pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<St
             }
             Answer::NoAgent(why) => *why,
             Answer::NotReached(_) => {
-                "not reached: it keeps the old configuration; once it is back, `heartbeat reload --all` again"
+                "not reached: it keeps the old configuration; once it is back, `heartbeat reload \
+                 --all` again"
             }
             Answer::Refused(why) => why,
         };
@@ -124,7 +125,8 @@ fn not_reached(candidate: &Candidate) -> Option<String> {
         return None;
     };
     Some(format!(
-        "node {}: {why}\n  start its agent, or leave it out with --force: it keeps the old configuration then",
+        "node {}: {why}\n  start its agent, or leave it out with --force: it keeps the old \
+         configuration then",
         candidate.name
     ))
 }
@@ -136,8 +138,9 @@ fn pending(candidate: &Candidate) -> Option<String> {
     };
     (!checked.pending.is_empty()).then(|| {
         format!(
-            "node {}: the file there has changes that are not in force, and that would be lost: {}\n  see who made \
-             them; put them into the file here, or replace that one with --force: it is kept as {}.old",
+            "node {}: the file there has changes that are not in force, and that would be lost: \
+             {}\n  see who made them; put them into the file here, or replace that one with \
+             --force: it is kept as {}.old",
             candidate.name,
             checked.pending.join(", "),
             checked.path
@@ -168,9 +171,10 @@ fn unlike(candidates: &[Candidate]) -> Option<String> {
         .iter()
         .map(|(changes, nodes)| format!("on {}: {}", nodes.join(", "), changes.join(", ")));
     Some(format!(
-        "the files of the nodes differ in more than what is new, so that nodes would change in different ways\n  {}\n  \
-         a node that has settings of its own (hooks, health checks, load) would lose them: reload such nodes by hand, \
-         or replace their files with --force; the old ones are kept",
+        "the files of the nodes differ in more than what is new, so that nodes would change in \
+         different ways\n  {}\n  a node that has settings of its own (hooks, health checks, load) \
+         would lose them: reload such nodes by hand, or replace their files with --force; the old \
+         ones are kept",
         each.collect::<Vec<_>>().join("\n  ")
     ))
 }

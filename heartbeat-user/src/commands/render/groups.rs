@@ -76,7 +76,8 @@ impl Page {
             (Some(owner), _) if group.unreported => self.paint(
                 Colour::Warning,
                 &format!(
-                    "Held by {owner}, whose agent does not answer: the state of its resources is unknown"
+                    "Held by {owner}, whose agent does not answer: the state of its resources is \
+                     unknown"
                 ),
             ),
             // Only the owner can report more than that it holds the lease.

@@ -161,8 +161,8 @@ impl Page {
             self.item("Starvation", &text);
         }
         self.vitals(status);
-        if pulse.deaf_count > 0 {
-            let now = if pulse.deaf {
+        if pulse.local_stalls.local_stall_count > 0 {
+            let now = if pulse.local_stalls.local_stall {
                 self.paint(Colour::Bad, "stalled now, ")
             } else {
                 String::new()
@@ -171,8 +171,8 @@ impl Page {
                 "Local stalls",
                 &format!(
                     "{now}{} times since start, for {} in all",
-                    pulse.deaf_count,
-                    long(pulse.deaf_ns)
+                    pulse.local_stalls.local_stall_count,
+                    long(pulse.local_stalls.local_stall_ns)
                 ),
             );
         }
@@ -238,8 +238,8 @@ impl Page {
         if status.decisions_lost {
             let lost = self.paint(Colour::Bad, "LOST");
             let text = format!(
-                "{lost}: their file was damaged, so this node began on standby; compare with another \
-                 node, then `heartbeat online` here"
+                "{lost}: their file was damaged, so this node began on standby; compare with \
+                 another node, then `heartbeat online` here"
             );
             self.item("Decisions", &text);
         }
@@ -272,14 +272,15 @@ impl Page {
             format!("{} has {version}", node.name)
         });
         let differing: Vec<String> = differing.collect();
-        let mut text = match status.counted_version {
-            Some(counted) if counted == own && differing.is_empty() => return,
-            Some(counted) if counted == own => own.to_string(),
-            Some(counted) => {
-                format!("{own}, not in force yet: leases are claimed by version {counted}")
+        let mut text = match status.claiming_version {
+            Some(claiming) if claiming == own && differing.is_empty() => return,
+            Some(claiming) if claiming == own => own.to_string(),
+            Some(claiming) => {
+                format!("{own}, not in force yet: leases are claimed by version {claiming}")
             }
             None => format!(
-                "{own}, not known to be in force: no lease is claimed before another node confirms it"
+                "{own}, not known to be in force: no lease is claimed before another node confirms \
+                 it"
             ),
         };
         if !differing.is_empty() {
@@ -353,8 +354,8 @@ impl Page {
         );
         if let Some(nanos) = node.unanswered_ns {
             let text = format!(
-                "its agent has not answered on TCP port {} for {} s, though its heartbeats arrive: does a firewall keep \
-                 that port closed?",
+                "its agent has not answered on TCP port {} for {} s, though its heartbeats arrive: \
+                 does a firewall keep that port closed?",
                 status.port,
                 nanos / 1_000_000_000
             );
@@ -370,8 +371,9 @@ impl Page {
         }
         if !node.refused_by.is_empty() {
             let text = format!(
-                "its heartbeats are refused by {}: they are of an older incarnation than was heard before, since its \
-                 clock was set back and its state directory is lost; set its clock right and restart its agent",
+                "its heartbeats are refused by {}: they are of an older incarnation than was \
+                 received before, since its clock was set back and its state directory is lost; \
+                 set its clock right and restart its agent",
                 node.refused_by.join(", ")
             );
             let text = self.paint(Colour::Bad, &text);
@@ -404,13 +406,13 @@ impl Page {
             "down" => Colour::Bad,
             _ => Colour::Warning,
         };
-        let heard = match peer.last_reply_age_ns {
+        let last_reply = match peer.last_reply_age_ns {
             None => "never replied".to_owned(),
             Some(age) if age > status.timeout_ns => format!("silent for {}", long(age)),
             Some(_) => format!("rtt {}", short(peer.rtt_ns)),
         };
         let refused = peer.refused_from.as_ref().map_or_else(String::new, |from| {
-            let text = rejected(peer.bad_macs, peer.unknown_keys, from);
+            let text = rejected(peer.bad_tags, peer.unknown_keys, from);
             format!(", {}", self.paint(Colour::Warning, &text))
         });
         let lost = peer.probes.saturating_sub(peer.replies + peer.late_replies);
@@ -419,7 +421,7 @@ impl Page {
             Some(loss) => format!("loss {}, ", tenths(loss)),
         };
         format!(
-            "{}, {heard}, {loss}{} probes, {lost} unanswered, {} late{refused}",
+            "{}, {last_reply}, {loss}{} probes, {lost} unanswered, {} late{refused}",
             self.paint(colour, state),
             peer.probes,
             peer.late_replies
@@ -513,7 +515,7 @@ mod tests {
                 "quorum": { "quorate": true, "alive": 3, "needed": 2, "configured": 3 },
                 "pulse": {
                     "realtime_priority": 1, "memory_locked": true, "ticks": 1, "missed_ticks": 0,
-                    "max_lateness_ns": 0, "deaf": false, "deaf_count": 0, "send_errors": 0,
+                    "max_lateness_ns": 0, "local_stall": false, "local_stall_count": 0, "send_errors": 0,
                 },
             });
             if let (Some(all), Some(more)) = (status.as_object_mut(), more.as_object()) {

@@ -20,7 +20,7 @@ type Listener = Box<dyn Fn(Notice) + Send + Sync>;
 
 /// When to report the sum: on changes only, or always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Report {
+enum ReportWhen {
     Changes,
     Always,
 }
@@ -107,7 +107,7 @@ impl Board {
     pub(super) fn set(&self, entries: Vec<Entry>) {
         let mut inner = self.lock();
         inner.entries = entries;
-        self.report_sum(&mut inner, Report::Changes);
+        self.report_sum(&mut inner, ReportWhen::Changes);
     }
 
     pub(super) fn sum(&self) -> Sum {
@@ -130,7 +130,7 @@ impl Board {
 
     /// Adds a result of a check.
     pub(super) fn sample(&self, ticket: u64, verdict: Verdict) {
-        self.change(ticket, Report::Changes, |entry| {
+        self.change(ticket, ReportWhen::Changes, |entry| {
             let (rise, fall) = (entry.check.rise, entry.check.fall);
             let changed = entry.hysteresis.sample(verdict.is_ok(), rise, fall);
             entry.message = verdict.unwrap_or_else(|message| message);
@@ -140,7 +140,7 @@ impl Board {
 
     /// Fails a check at once, and marks its process as no longer watched.
     pub(super) fn fail(&self, ticket: u64, message: String) {
-        self.change(ticket, Report::Always, |entry| {
+        self.change(ticket, ReportWhen::Always, |entry| {
             entry.watched = false;
             entry.message = message;
             entry.hysteresis.fail()
@@ -149,7 +149,7 @@ impl Board {
 
     /// Records whether the kernel has the meaning of the end of a check's process.
     pub(super) fn watched(&self, ticket: u64, watched: bool) {
-        self.change(ticket, Report::Changes, |entry| {
+        self.change(ticket, ReportWhen::Changes, |entry| {
             entry.watched = watched;
             false
         });
@@ -158,7 +158,7 @@ impl Board {
     /// Marks a check as not watched, and reports the sum even if the kernel reported the opposite
     /// just now.
     pub(super) fn unwatched(&self, ticket: u64) {
-        self.change(ticket, Report::Always, |entry| {
+        self.change(ticket, ReportWhen::Always, |entry| {
             entry.watched = false;
             false
         });
@@ -166,11 +166,11 @@ impl Board {
 
     /// Reports the sum even if it did not change.
     pub(super) fn report_again(&self) {
-        self.report_sum(&mut self.lock(), Report::Always);
+        self.report_sum(&mut self.lock(), ReportWhen::Always);
     }
 
     /// Applies `change`, which returns whether the check's state changed.
-    fn change(&self, ticket: u64, report: Report, change: impl FnOnce(&mut Entry) -> bool) {
+    fn change(&self, ticket: u64, report: ReportWhen, change: impl FnOnce(&mut Entry) -> bool) {
         let mut inner = self.lock();
         let mut entries = inner.entries.iter_mut().enumerate();
         let Some((number, entry)) = entries.find(|(_, entry)| entry.ticket == ticket) else {
@@ -189,9 +189,9 @@ impl Board {
         }
     }
 
-    fn report_sum(&self, inner: &mut Inner, report: Report) {
+    fn report_sum(&self, inner: &mut Inner, report: ReportWhen) {
         let sum = inner.sum();
-        if inner.reported.replace(sum) != Some(sum) || report == Report::Always {
+        if inner.reported.replace(sum) != Some(sum) || report == ReportWhen::Always {
             (self.listener)(Notice::Sum(sum));
         }
     }

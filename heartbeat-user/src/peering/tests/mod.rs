@@ -294,7 +294,8 @@ async fn error_has_the_failure_of_each_link() {
             "link 0, from 127.77.6.1 to 127.77.6.2:{port}: connection refused (agent not running"
         ),
         &format!(
-            "link 1, from 127.78.6.1 to 127.78.6.2:{port}: connected, but its agent sent nothing for"
+            "link 1, from 127.78.6.1 to 127.78.6.2:{port}: connected, but its agent sent nothing \
+             for"
         ),
     ] {
         assert!(shown.contains(piece), "{shown}");

@@ -26,7 +26,7 @@ impl<S: Sink> EventLoop<S> {
         if voter_set != self.voter_set {
             self.voter_set = voter_set;
             self.local.set_voter_set(voter_set);
-            self.own_vote.claim_by(voter_set.counted);
+            self.own_vote.claim_by(voter_set.claiming);
         }
     }
 

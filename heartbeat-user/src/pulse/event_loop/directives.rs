@@ -46,9 +46,9 @@ impl<S: Sink> EventLoop<S> {
                 self.local.set_load(load);
                 return Some(Input::Load(load));
             }
-            Directive::Part(lease) => {
+            Directive::GracefulRestart(lease) => {
                 self.graceful_restart = Some(clock::now().after(self.interval * LAST_LEASE_ROUNDS));
-                return Some(Input::Part(lease));
+                return Some(Input::GracefulRestart(lease));
             }
             Directive::Report { number } => self.local.set_report(number),
             Directive::Replan(new) => self.replan(*new),

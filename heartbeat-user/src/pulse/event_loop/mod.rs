@@ -133,7 +133,7 @@ impl<S: Sink> EventLoop<S> {
         );
         local.set_load(UNKNOWN_LOAD);
         let mut own_vote = dataplane.own_vote(keys.active, incarnation, nonce)?;
-        own_vote.claim_by(voter_set.counted);
+        own_vote.claim_by(voter_set.claiming);
         let rows = dataplane.peer_rows()?;
         let event_loop = Self {
             voter_set,
@@ -206,7 +206,8 @@ impl<S: Sink> EventLoop<S> {
                 granted.reason()
             ),
             Scheduling::Ordinary => log::warn!(
-                "real-time scheduling was refused ({}): going on without; under CPU load probes may leave late",
+                "real-time scheduling was refused ({}): going on without; under CPU load probes \
+                 may leave late",
                 granted.reason()
             ),
         }
@@ -263,7 +264,7 @@ impl<S: Sink> EventLoop<S> {
             if clock::now().since(now) > self.reserved {
                 self.stats.overruns.fetch_add(1, Relaxed);
             }
-            if self.has_parted() {
+            if self.is_ready_for_restart() {
                 self.deliver_rest();
                 // The next agent continues with the guard as it is.
                 return;
@@ -287,7 +288,7 @@ impl<S: Sink> EventLoop<S> {
         self.cluster.finish();
     }
 
-    fn has_parted(&mut self) -> bool {
+    fn is_ready_for_restart(&mut self) -> bool {
         let Some(until) = &mut self.graceful_restart else {
             return false;
         };
@@ -297,7 +298,7 @@ impl<S: Sink> EventLoop<S> {
             // another node could start the group before it has stopped here.
             *until = now.after(self.interval * LAST_LEASE_ROUNDS);
         }
-        now >= *until || self.cluster.has_parted(now)
+        now >= *until || self.cluster.is_ready_for_restart(now)
     }
 
     /// Sets the timer for an absolute instant; an instant in the past fires at once.

@@ -14,7 +14,7 @@ use super::EventLoop;
 use crate::{
     clock,
     control::protocol::VipEvent,
-    messages::{ActionRequest, Part, ResourceEvent},
+    messages::{ActionRequest, ResourceEvent, ResourceRef},
     resource_manager::{address::addresses, run::Kind},
 };
 
@@ -24,16 +24,16 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         (self.ends.report)(ResourceEvent::Vip { vip, event });
     }
 
-    pub(super) fn act(&mut self, part: Part, action: Action, timeout: Duration) {
-        let kind = self.groups[part.group].kinds[part.resource];
+    pub(super) fn act(&mut self, reference: ResourceRef, action: Action, timeout: Duration) {
+        let kind = self.groups[reference.group].kinds[reference.resource];
         let Kind::Address(vip) = kind else {
             self.number += 1;
             let number = self.number;
-            let run = &mut self.groups[part.group];
-            run.pending[part.resource] = Some(number);
-            let resource = Arc::clone(&run.resources[part.resource]);
+            let run = &mut self.groups[reference.group];
+            run.pending[reference.resource] = Some(number);
+            let resource = Arc::clone(&run.resources[reference.resource]);
             let _ = self.ends.work.send(ActionRequest::Act {
-                part,
+                reference,
                 number,
                 resource,
                 action,
@@ -41,7 +41,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
             });
             return;
         };
-        let run = &self.groups[part.group];
+        let run = &self.groups[reference.group];
         let (timeline, decided) = (run.timeline, run.decided);
         let result = match action {
             Action::Start => self.add(vip, timeline, decided),
@@ -51,7 +51,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
             Action::Probe | Action::Monitor => self.held[vip].observe(&mut self.netlink),
         };
         match result {
-            Ok(outcome) => self.done(part, action, outcome, String::new()),
+            Ok(outcome) => self.done(reference, action, outcome, String::new()),
             Err(message) => {
                 let failed = VipEvent::Failed {
                     message: message.clone(),
@@ -61,15 +61,15 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
                 // retries do no harm.
                 if action != Action::Stop {
                     let outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
-                    self.done(part, action, outcome, message);
+                    self.done(reference, action, outcome, message);
                 }
             }
         }
     }
 
-    pub(super) fn cancel(&mut self, part: Part) {
-        self.groups[part.group].pending[part.resource] = None;
-        let _ = self.ends.work.send(ActionRequest::Cancel { part });
+    pub(super) fn cancel(&mut self, reference: ResourceRef) {
+        self.groups[reference.group].pending[reference.resource] = None;
+        let _ = self.ends.work.send(ActionRequest::Cancel { reference });
     }
 
     fn add(
@@ -109,12 +109,12 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
 
     /// Tries once more to remove an address.
     pub(super) fn retry(&mut self, vip: VipIndex) {
-        let Some(part) = self.part_of(vip) else {
+        let Some(reference) = self.resource_of(vip) else {
             return;
         };
-        let decided = self.groups[part.group].decided;
+        let decided = self.groups[reference.group].decided;
         match self.remove(vip, decided) {
-            Ok(outcome) => self.done(part, Action::Stop, outcome, String::new()),
+            Ok(outcome) => self.done(reference, Action::Stop, outcome, String::new()),
             Err(message) => self.report_vip(vip, VipEvent::Failed { message }),
         }
     }

@@ -14,7 +14,7 @@ use super::EventLoop;
 use crate::{
     clock,
     config::{Exec, Resource, ResourceKind},
-    messages::{ActionRequest, Directive, Part, ResourceEvent},
+    messages::{ActionRequest, Directive, ResourceEvent, ResourceRef},
     resource_manager::{
         address_plan::address_plan,
         run::{Kind, LastMessage},
@@ -105,8 +105,14 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         self.show(group);
     }
 
-    pub(super) fn done(&mut self, part: Part, action: Action, outcome: Outcome, message: String) {
-        let Part { group, resource } = part;
+    pub(super) fn done(
+        &mut self,
+        reference: ResourceRef,
+        action: Action,
+        outcome: Outcome,
+        message: String,
+    ) {
+        let ResourceRef { group, resource } = reference;
         // A result from before the change of a group is ignored.
         let Some(last) = self.groups[group].messages.get_mut(resource) else {
             return;
@@ -137,19 +143,19 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
                 action,
                 timeout,
             } => {
-                let part = Part { group, resource };
-                self.act(part, action, timeout);
+                let reference = ResourceRef { group, resource };
+                self.act(reference, action, timeout);
             }
-            Effect::Cancel { resource } => self.cancel(Part { group, resource }),
+            Effect::Cancel { resource } => self.cancel(ResourceRef { group, resource }),
             Effect::Failed(failure) => {
-                let part = Part {
+                let reference = ResourceRef {
                     group,
                     resource: failure.resource,
                 };
                 let run = &self.groups[group];
                 let message = run.messages[failure.resource].of(failure.action, failure.outcome);
                 (self.ends.report)(ResourceEvent::Failed {
-                    part,
+                    reference,
                     resource: run.resources[failure.resource].name.clone(),
                     action: failure.action,
                     outcome: failure.outcome,
@@ -203,13 +209,13 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
             .indices()
             .partition(|resource| begins(engine.state(*resource)));
         for resource in ended.into_iter().chain(begun) {
-            let part = Part { group, resource };
+            let reference = ResourceRef { group, resource };
             let state = engine.state(resource);
             let now = (state, engine.failures(resource));
             if std::mem::replace(&mut run.reported[resource], now) != now {
                 let (state, failures) = now;
                 (self.ends.report)(ResourceEvent::State {
-                    part,
+                    reference,
                     state,
                     failures,
                     note: note(&run.resources[resource], &run.messages[resource], state),
@@ -218,7 +224,10 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
             let watch = state == ResourceState::Started && run.kinds[resource] == Kind::Other;
             if std::mem::replace(&mut run.watched[resource], watch) != watch {
                 let resource = watch.then(|| Arc::clone(&run.resources[resource]));
-                let _ = self.ends.work.send(ActionRequest::Watch { part, resource });
+                let _ = self.ends.work.send(ActionRequest::Watch {
+                    reference,
+                    resource,
+                });
             }
         }
     }

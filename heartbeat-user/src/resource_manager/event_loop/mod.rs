@@ -26,7 +26,7 @@ use super::{
 use crate::{
     clock,
     control::protocol::VipEvent,
-    messages::{Part, ResourceCommand, ResourceEvent},
+    messages::{ResourceCommand, ResourceEvent, ResourceRef},
     net::Netlink,
     pulse::mailbox::Mailbox,
 };
@@ -137,7 +137,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
                 self.drive(group, |engine, out| engine.stop(now, out));
             }
             ResourceCommand::Done {
-                part,
+                reference,
                 number,
                 action,
                 outcome,
@@ -145,13 +145,13 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
             } => {
                 // A result with another number is stale: the action was cancelled, or the group has
                 // changed.
-                let pending = self.groups[part.group].pending.get(part.resource);
+                let pending = self.groups[reference.group].pending.get(reference.resource);
                 if pending == Some(&Some(number)) {
-                    self.done(part, action, outcome, message);
+                    self.done(reference, action, outcome, message);
                 }
             }
             ResourceCommand::Ended {
-                part: Part { group, resource },
+                reference: ResourceRef { group, resource },
                 message,
             } => {
                 if let Some(last) = self.groups[group].messages.get_mut(resource) {
@@ -173,7 +173,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
                 self.drive(group, |engine, out| engine.maintain(on, now, out));
             }
             ResourceCommand::Enable {
-                part: Part { group, resource },
+                reference: ResourceRef { group, resource },
                 enabled,
             } => {
                 if let Some(kept) = self.groups[group].enabled.get_mut(resource) {
@@ -184,7 +184,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
                 });
             }
             ResourceCommand::Restart {
-                part: Part { group, resource },
+                reference: ResourceRef { group, resource },
             } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
             ResourceCommand::Replan { vips, groups } => self.replan(&vips, groups),
             ResourceCommand::Follow { interface } => self.follow(&interface),
@@ -228,11 +228,11 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
     }
 
     /// Returns the resource of an address.
-    fn part_of(&self, vip: VipIndex) -> Option<Part> {
+    fn resource_of(&self, vip: VipIndex) -> Option<ResourceRef> {
         let address = Kind::Address(vip);
         self.groups.iter_enumerated().find_map(|(group, run)| {
             let resource = run.kinds.position(|kind| *kind == address)?;
-            Some(Part { group, resource })
+            Some(ResourceRef { group, resource })
         })
     }
 }

@@ -56,18 +56,18 @@ fn play<R: FnMut(ResourceEvent)>(
     body.carry_out();
     while let Ok(next) = work.try_recv() {
         if let ActionRequest::Act {
-            part,
+            reference,
             number,
             action,
             ..
         } = next
         {
-            acts.push((part.resource, action));
+            acts.push((reference.resource, action));
             body.handle(ResourceCommand::Done {
-                part,
+                reference,
                 number,
                 action,
-                outcome: outcome(part.resource, action),
+                outcome: outcome(reference.resource, action),
                 message: String::new(),
             });
             body.carry_out();
@@ -123,7 +123,7 @@ fn failure_has_the_message_of_its_own_action() {
     };
     play(&mut body, &mut work, start(), well);
     let ended = |message: &str| ResourceCommand::Ended {
-        part: Part {
+        reference: ResourceRef {
             group: GroupIndex(0),
             resource: ResourceIndex(0),
         },

@@ -11,7 +11,7 @@ use super::EventLoop;
 use crate::{
     clock,
     control::protocol::VipEvent,
-    messages::{Part, ResourceEvent},
+    messages::{ResourceEvent, ResourceRef},
     net::{Changes, Claim},
     resource_manager::address::{Held, Settled, addresses},
 };
@@ -61,7 +61,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         if !self.held[vip].lacks_no_more(&ours, &mut self.netlink) {
             return;
         }
-        if let Some(Part { group, resource }) = self.part_of(vip) {
+        if let Some(ResourceRef { group, resource }) = self.resource_of(vip) {
             // The missing network was the only cause of the failure.
             let (now, resource) = (clock::now(), Some(resource));
             self.drive(group, |engine, out| engine.cleanup(resource, now, out));
@@ -69,7 +69,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
     }
 
     fn presence(&self, vip: VipIndex) -> Presence {
-        let Some(Part { group, .. }) = self.part_of(vip) else {
+        let Some(ResourceRef { group, .. }) = self.resource_of(vip) else {
             return Presence::Undecided;
         };
         let run = &self.groups[group];
@@ -118,8 +118,8 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         }
         format!(
             "{once}, {times} times in a row. See who manages {interface} (systemd-networkd: \
-             `KeepConfiguration=yes` and `ManageForeignRoutes=no`; NetworkManager: `nmcli device`; another \
-             cluster manager, such as Pacemaker or keepalived; a script)"
+             `KeepConfiguration=yes` and `ManageForeignRoutes=no`; NetworkManager: `nmcli device`; \
+             another cluster manager, such as Pacemaker or keepalived; a script)"
         )
     }
 
@@ -156,8 +156,8 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         let message = match self.netlink.remove_from_all(address, None) {
             Ok(removed) if removed.is_empty() => return,
             Ok(removed) => format!(
-                "{address} was on {} without the lease of its group: removed; another program here adds it \
-                 beside heartbeat (netplan, NetworkManager, a script): take it out there",
+                "{address} was on {} without the lease of its group: removed; another program here \
+                 adds it beside heartbeat (netplan, NetworkManager, a script): take it out there",
                 removed.join(", ")
             ),
             Err(error) => format!("{address} is here without the lease of its group: {error:#}"),
@@ -192,9 +192,9 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         if first {
             let mac = claim.mac.map(|byte| format!("{byte:02x}")).join(":");
             let message = format!(
-                "{} is claimed by another host, {mac} on {}, \
-                 while this node holds its lease: announced again, and so each time; find that host, and \
-                 take the address from it (a former owner that was paused or migrated does this once)",
+                "{} is claimed by another host, {mac} on {}, while this node holds its lease: \
+                 announced again, and so each time; find that host, and take the address from it \
+                 (a former owner that was paused or migrated does this once)",
                 held.vip.address, held.vip.interface
             );
             self.report_vip(vip, VipEvent::Claimed { mac, message });

@@ -10,7 +10,8 @@ use crate::contender::Contender;
 
 /// How the figures were got, for a reader without this code. One line each.
 const METHOD: [&str; 4] = [
-    "three nodes and an observer in network namespaces on one switch; all of them live on each rung",
+    "three nodes and an observer in network namespaces on one switch; all of them live on each \
+     rung",
     "the observer asks all nodes each ms for the address (ICMP); their kernels answer, no process",
     "a gap is the time from the first question without an answer until the next answer",
     "CPU: of the processes of one node in percent of a core, without the kernel's work on packets",

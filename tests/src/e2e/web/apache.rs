@@ -158,7 +158,7 @@ impl ApacheWatch {
         let (seen, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let thread = thread::Builder::new().name("lookout".to_owned()).spawn({
             let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
-            move || look(&watches, &seen, &stop)
+            move || poll(&watches, &seen, &stop)
         })?;
         Ok(Self {
             seen,
@@ -190,7 +190,7 @@ impl Drop for ApacheWatch {
     }
 }
 
-fn look(watches: &[Watch], seen: &Mutex<Vec<Boottime>>, stop: &AtomicBool) -> Result<()> {
+fn poll(watches: &[Watch], seen: &Mutex<Vec<Boottime>>, stop: &AtomicBool) -> Result<()> {
     let everywhere = || -> Result<Vec<Vec<SandboxProcess>>> {
         watches.iter().map(|watch| watch.running(PROGRAM)).collect()
     };

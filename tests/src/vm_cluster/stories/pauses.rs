@@ -67,8 +67,8 @@ pub(super) fn fresh(rig: &mut Rig, resumed: &Resumed) -> Vec<Seen> {
         .last()
         .map_or(Duration::ZERO, |answer| answer.at.since(*at));
     rig.note(format!(
-        "{former} gave {all} answers after its pause, {} of them to later questions, the last after \
-         {last:.3?}; {successor} gave {beside} meanwhile",
+        "{former} gave {all} answers after its pause, {} of them to later questions, the last \
+         after {last:.3?}; {successor} gave {beside} meanwhile",
         answers.len()
     ));
     answers

@@ -68,7 +68,7 @@ impl Node {
     }
 
     /// The agent reads one exit.
-    fn hear(&mut self) -> Result<u32> {
+    fn receive(&mut self) -> Result<u32> {
         let next = async { tokio::time::timeout(PATIENCE, self.exits.next()).await };
         let exit = self.runtime.block_on(next).context("nothing was told")?;
         Ok(exit.pid)
@@ -96,7 +96,7 @@ fn reply_after_a_process_exit_says_so_at_once() -> Result<()> {
     // A report of the agent about another check does not clear it.
     node.local.set_health(Health::default(), fatal);
     ensure!(node.reported_health()? == fatal);
-    ensure!(node.hear()? == pid);
+    ensure!(node.receive()? == pid);
     // The agent takes the failure over, and its own report counts from then on.
     node.local.set_health(fatal, Health::default());
     ensure!(node.reported_health()? == fatal);
@@ -122,7 +122,7 @@ fn meaning_of_an_exit_can_change_while_the_process_lives() -> Result<()> {
         ensure!(node.reported_health()? == said);
         // A watch that comes too late does not watch the next process with the same id.
         node.exits.set_health(pid, health);
-        ensure!(node.hear()? == pid);
+        ensure!(node.receive()? == pid);
         node.local.set_health(Health::default(), Health::default());
     }
     Ok(())

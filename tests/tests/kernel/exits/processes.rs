@@ -32,12 +32,12 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    fn new(hears: impl FnOnce() -> Result<(ProcessExits, Option<u32>)>) -> Result<Self> {
+    fn new(open: impl FnOnce() -> Result<(ProcessExits, Option<u32>)>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let inside = runtime.enter();
-        let (exits, program) = hears()?;
+        let (exits, program) = open()?;
         drop(inside);
         Ok(Self {
             exits,

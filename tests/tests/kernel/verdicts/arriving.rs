@@ -165,19 +165,19 @@ pub(super) fn dropped_by_tag_or_state() -> Vec<Case> {
     let incarnation = world().row_of(PEER, 0).asked_incarnation;
     let wrong_key = SipKey { k0: 1, k1: 2 };
     vec![
-        probe("a wrong key", BadMac, |s| s.key = Some(wrong_key)),
-        probe("no tag", BadMac, |s| s.key = None),
-        probe("one bit of the payload", BadMac, as_it_is).damaged(|f| f[PAYLOAD + offset::T3] ^= 1),
-        probe("one bit of the tag", BadMac, as_it_is)
+        probe("a wrong key", BadTag, |s| s.key = Some(wrong_key)),
+        probe("no tag", BadTag, |s| s.key = None),
+        probe("one bit of the payload", BadTag, as_it_is).damaged(|f| f[PAYLOAD + offset::T3] ^= 1),
+        probe("one bit of the tag", BadTag, as_it_is)
             .damaged(|f| *f.last_mut().expect("a frame") ^= 1),
-        probe("one bit of the last lease entry", BadMac, |s| {
+        probe("one bit of the last lease entry", BadTag, |s| {
             s.leases = vec![LeaseEntry::default(); MAX_LEASES];
         })
         .damaged(|f| {
             let at = f.len() - 9;
             f[at] ^= 1;
         }),
-        reply("a reply under a wrong key", BadMac, |s| {
+        reply("a reply under a wrong key", BadTag, |s| {
             s.key = Some(wrong_key);
         }),
         probe("the newest probe again", ReplayedProbe, |s| {

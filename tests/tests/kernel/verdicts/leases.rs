@@ -250,7 +250,7 @@ fn forged_or_replayed_entry_moves_no_slot() -> Result<()> {
             let mut forged = sealed.clone();
             forged[at] ^= 1 << bit;
             let run = kernel.run(Program::Receive, &forged)?;
-            assert_eq!(run.verdict, Some(Verdict::BadMac), "bit {bit} of byte {at}");
+            assert_eq!(run.verdict, Some(Verdict::BadTag), "bit {bit} of byte {at}");
         }
         assert_eq!(kernel.slots()?, slots);
     }

@@ -86,7 +86,7 @@ impl Case {
         let rewritten = matches!(run.verdict, Some(Verdict::Answered | Verdict::Stamped));
         assert_eq!(run.frame != self.frame, rewritten, "rewritten: {name}");
         let received = matches!(self.program, Program::Receive);
-        let refused = matches!(run.verdict, Some(Verdict::BadMac | Verdict::UnknownKey));
+        let refused = matches!(run.verdict, Some(Verdict::BadTag | Verdict::UnknownKey));
         let noted = rewritten
             || refused && received
             || matches!(run.verdict, Some(Verdict::Recorded | Verdict::LateReply));
@@ -100,7 +100,7 @@ impl Case {
         }
         if refused && received {
             let (is, was) = (kernel.row(0)?, self.world.rows[0]);
-            let booked = is.bad_macs + is.unknown_keys - was.bad_macs - was.unknown_keys;
+            let booked = is.bad_tags + is.unknown_keys - was.bad_tags - was.unknown_keys;
             assert_eq!(booked, 1, "booked: {name}");
             let mac = self.frame[6..12].iter();
             let from = mac.fold(0, |all, byte| all << 8 | u64::from(*byte));

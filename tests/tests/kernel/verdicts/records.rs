@@ -306,7 +306,7 @@ fn fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
                 report: 9,
                 voter_set: VoterSet {
                     version: 10,
-                    counted: 9,
+                    claiming: 9,
                     voters: 11,
                 },
             };
@@ -338,7 +338,7 @@ fn fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
         state: 2,
         voters: 11,
         config_version: 10,
-        counted_version: 9,
+        claiming_version: 9,
         ..PeerRow::default()
     };
     expected.rtt_ring[37 % 16] = rtt as u32;

@@ -30,8 +30,8 @@ fn failed_apache_is_started_again_or_elsewhere() -> Result<()> {
     needs!(Cluster, Apache);
     let watched = tutorial()?.replace(
         "monitor_interval = \"1min\"",
-        "monitor_interval = \"1s\"\nstart_timeout = \"6s\"\nmonitor_timeout = \"2s\"\nstop_timeout = \"8s\"\n\
-         pidfile = \"/run/apache2/apache2.pid\"",
+        "monitor_interval = \"1s\"\nstart_timeout = \"6s\"\nmonitor_timeout = \"2s\"\n\
+         stop_timeout = \"8s\"\npidfile = \"/run/apache2/apache2.pid\"",
     );
     ensure!(watched.contains("pidfile"), "{watched}");
     with_cluster(watched, |cluster| {

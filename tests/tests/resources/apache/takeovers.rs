@@ -145,7 +145,8 @@ fn it_is_there(cluster: &Cluster) -> Result<()> {
         &verified.out,
         &[
             "webserver (ocf:heartbeat:apache): NOT usable here",
-            "    validate-all: not installed (5): Configuration file /etc/apache2/apache2.conf not found!",
+            "    validate-all: not installed (5): Configuration file /etc/apache2/apache2.conf not \
+             found!",
         ],
     )
 }

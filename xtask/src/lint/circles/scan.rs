@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exists_in_tests_alone_is_left_out() {
+    fn items_of_tests_are_left_out() {
         let scan = scan(
             "mod a;\n#[cfg(test)]\nmod tests;\n#[cfg(test)]\nuse super::{A, B};\n\
              #[cfg(test)]\nmod c { use super::D; }\nmod b { struct E; }",

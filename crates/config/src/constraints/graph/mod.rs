@@ -98,17 +98,17 @@ impl Constraints<'_> {
     /// The groups that must be together, but nowhere can be. If one of them cannot be anywhere by
     /// itself, that is enough to know.
     fn nowhere(&self, together: &Graph) -> Vec<Vec<usize>> {
-        let mut barred = vec![BTreeSet::new(); self.groups];
+        let mut banned = vec![BTreeSet::new(); self.groups];
         for (group, member) in self.bans {
-            barred[*group].insert(*member);
+            banned[*group].insert(*member);
         }
         let mut found = Vec::new();
         for class in together.classes() {
             let alone = class
                 .iter()
-                .filter(|group| barred[**group].len() == self.members);
+                .filter(|group| banned[**group].len() == self.members);
             let alone: Vec<_> = alone.map(|group| vec![*group]).collect();
-            let all: BTreeSet<_> = class.iter().flat_map(|group| &barred[*group]).collect();
+            let all: BTreeSet<_> = class.iter().flat_map(|group| &banned[*group]).collect();
             if !alone.is_empty() {
                 found.extend(alone);
             } else if all.len() == self.members {

@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_named_is_what_contradicts(world in worlds()) {
+    fn named_constraints_are_those_that_contradict(world in worlds()) {
         for contradiction in world.contradictions() {
             match contradiction {
                 Contradiction::OrderCycle(cycle) => {
@@ -170,10 +170,10 @@ proptest! {
                     prop_assert!(world.joins(ends.0, ends.1, Score::NEVER), "{:?}", path);
                 }
                 Contradiction::Nowhere(groups) => {
-                    let barred = |member| {
+                    let banned = |member| {
                         groups.iter().any(|group| world.bans.contains(&(*group, member)))
                     };
-                    prop_assert!((0..MEMBERS).all(barred), "{:?}", groups);
+                    prop_assert!((0..MEMBERS).all(banned), "{:?}", groups);
                     let joined = |group: &usize| {
                         groups.iter().any(|other| world.joins(*group, *other, Score::MUST))
                     };
@@ -205,7 +205,7 @@ fn of_each_knot_the_shortest_cycle_is_named() {
 }
 
 #[test]
-fn a_group_that_can_be_nowhere_is_named_alone() {
+fn group_that_can_be_nowhere_is_named_alone() {
     let must = |group, with| Colocation {
         group,
         with,

@@ -78,7 +78,7 @@ enum Phase {
 
 /// The last reports.
 #[derive(Clone, Copy, Debug, Default)]
-struct Said {
+struct Notified {
     started: bool,
     /// Since the last `start`.
     leave: bool,
@@ -98,7 +98,7 @@ pub struct GroupRun {
     /// it.
     stopping: bool,
     maintenance: bool,
-    said: Said,
+    notified: Notified,
 }
 
 impl GroupRun {
@@ -109,7 +109,7 @@ impl GroupRun {
             wanted: false,
             stopping: false,
             maintenance: false,
-            said: Said::default(),
+            notified: Notified::default(),
         }
     }
 
@@ -129,7 +129,7 @@ impl GroupRun {
     pub fn start(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.wanted = true;
         // A caller that missed the last report gets it again.
-        self.said.leave = false;
+        self.notified.leave = false;
         self.step(now, out);
     }
 
@@ -138,7 +138,7 @@ impl GroupRun {
     pub fn stop(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.wanted = false;
         self.stopping = true;
-        self.said.started = false;
+        self.notified.started = false;
         self.step(now, out);
     }
 
@@ -245,8 +245,8 @@ impl GroupRun {
     }
 
     /// Whether this resource makes the group leave this node.
-    pub fn is_banned(&self, resource: ResourceIndex) -> bool {
-        self.resources[resource].failures.is_banned()
+    pub fn is_barred(&self, resource: ResourceIndex) -> bool {
+        self.resources[resource].failures.is_barred()
     }
 
     pub fn is_enabled(&self, resource: ResourceIndex) -> bool {
@@ -255,7 +255,7 @@ impl GroupRun {
 
     /// Whether failures do not keep the group from this node.
     pub fn is_fit(&self) -> bool {
-        !self.resources.iter().any(|of| of.failures.is_banned())
+        !self.resources.iter().any(|of| of.failures.is_barred())
     }
 
     /// Whether the last of `start` and `stop` was `start`.
@@ -294,11 +294,11 @@ impl GroupRun {
 
     /// Whether every resource runs that should, by the last report.
     pub fn is_started(&self) -> bool {
-        self.said.started
+        self.notified.started
     }
 
     /// Whether all resources run, and not only those that the operator enabled.
     pub fn is_whole(&self) -> bool {
-        self.said.started && self.resources.iter().all(|of| of.enabled)
+        self.notified.started && self.resources.iter().all(|of| of.enabled)
     }
 }

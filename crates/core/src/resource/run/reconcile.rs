@@ -68,8 +68,8 @@ impl GroupRun {
         first_disabled.map_or(self.resources.len(), |first| first.0)
     }
 
-    fn first_banned(&self) -> Option<ResourceIndex> {
-        self.resources.position(|of| of.failures.is_banned())
+    fn first_barred(&self) -> Option<ResourceIndex> {
+        self.resources.position(|of| of.failures.is_barred())
     }
 
     /// The number of resources, from the first on, that should run.
@@ -78,8 +78,8 @@ impl GroupRun {
             return 0;
         }
         let enabled = self.enabled();
-        self.first_banned()
-            .map_or(enabled, |banned| banned.0.min(enabled))
+        self.first_barred()
+            .map_or(enabled, |barred| barred.0.min(enabled))
     }
 
     /// The number of resources, from the first on, that should run and do.
@@ -127,19 +127,19 @@ impl GroupRun {
 
     pub(super) fn block(&mut self, resource: ResourceIndex, out: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.resources[resource].blocked, true) {
-            self.said.blocked = true;
+            self.notified.blocked = true;
             out.push(Effect::State(GroupState::Blocked { resource }));
         }
     }
 
     fn announce(&mut self, out: &mut Vec<Effect>) {
-        if self.said.blocked && !self.is_blocked() {
-            self.said.blocked = false;
+        if self.notified.blocked && !self.is_blocked() {
+            self.notified.blocked = false;
             out.push(Effect::State(GroupState::Unblocked));
         }
-        if self.said.unfit && self.is_fit() {
-            self.said.unfit = false;
-            self.said.leave = false;
+        if self.notified.unfit && self.is_fit() {
+            self.notified.unfit = false;
+            self.notified.leave = false;
             out.push(Effect::State(GroupState::Fit));
         }
         // This report comes before `Ready`.
@@ -164,21 +164,21 @@ impl GroupRun {
     fn announce_service(&mut self, out: &mut Vec<Effect>) {
         let serves = self.is_to_serve();
         let started = serves && self.kept() == self.enabled();
-        if started && !self.said.started {
+        if started && !self.notified.started {
             out.push(Effect::State(GroupState::Started));
-        } else if serves && !started && self.said.started {
+        } else if serves && !started && self.notified.started {
             out.push(Effect::State(GroupState::Incomplete));
         }
-        self.said.started = started;
+        self.notified.started = started;
         if serves {
             self.announce_barred(out);
         }
     }
 
     fn announce_barred(&mut self, out: &mut Vec<Effect>) {
-        if let Some(resource) = self.first_banned().filter(|_| !self.said.leave) {
-            self.said.leave = true;
-            self.said.unfit = true;
+        if let Some(resource) = self.first_barred().filter(|_| !self.notified.leave) {
+            self.notified.leave = true;
+            self.notified.unfit = true;
             out.push(Effect::State(GroupState::Barred { resource }));
         }
     }

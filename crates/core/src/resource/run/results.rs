@@ -38,12 +38,12 @@ impl GroupRun {
             self.step(now, out);
             return;
         }
-        let said = of.lingers();
+        let reported = of.lingers();
         of.in_flight = None;
         match action {
             Action::Probe => self.probed(failure, out),
-            Action::Start => self.start_ended(failure, counts, said, out),
-            Action::Stop => self.stop_ended(failure, said, out),
+            Action::Start => self.start_ended(failure, counts, reported, out),
+            Action::Stop => self.stop_ended(failure, reported, out),
             Action::Monitor => self.monitored(failure, counts, out),
         }
         self.step(now, out);
@@ -107,14 +107,20 @@ impl GroupRun {
                 Finding::Failed => of.may_run(),
             }
         }
-        let said = again && of.is_unseen();
-        if !self.maintenance && !said {
+        let reported = again && of.is_unseen();
+        if !self.maintenance && !reported {
             out.push(Effect::Failed(failure));
         }
     }
 
-    /// Handles the end of a start. `said`: its failure was reported when it began to linger.
-    fn start_ended(&mut self, failure: Failure, counts: bool, said: bool, out: &mut Vec<Effect>) {
+    /// Handles the end of a start. `reported`: its failure was reported when it began to linger.
+    fn start_ended(
+        &mut self,
+        failure: Failure,
+        counts: bool,
+        reported: bool,
+        out: &mut Vec<Effect>,
+    ) {
         let of = &mut self.resources[failure.resource];
         if failure.outcome.finding(Action::Start) == Finding::Well {
             of.runs(failure.at);
@@ -124,12 +130,12 @@ impl GroupRun {
             of.ran = false;
         }
         // The state stays unsure: a part of the resource may have started.
-        if !said {
+        if !reported {
             self.failed(failure, counts, out);
         }
     }
 
-    /// Reports the failure of a start or a stop. A counting failure of a start bans the node.
+    /// Reports the failure of a start or a stop. A counting failure of a start bars the node.
     fn failed(&mut self, failure: Failure, counts: bool, out: &mut Vec<Effect>) {
         if self.maintenance {
             return;
@@ -141,7 +147,7 @@ impl GroupRun {
         }
     }
 
-    fn stop_ended(&mut self, failure: Failure, said: bool, out: &mut Vec<Effect>) {
+    fn stop_ended(&mut self, failure: Failure, reported: bool, out: &mut Vec<Effect>) {
         let of = &mut self.resources[failure.resource];
         let cleaned = std::mem::take(&mut of.cleaned);
         let missing = failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED) && !of.ran;
@@ -157,7 +163,7 @@ impl GroupRun {
             true => Known::Nothing,
             false => Known::Stuck,
         };
-        if !said {
+        if !reported {
             self.failed(failure, false, out);
         }
         self.block(failure.resource, out);

@@ -31,8 +31,9 @@ pub(crate) fn check(world: &World) -> Result<(), Violation> {
                 let majority_free = free[free.len() / 2];
                 if majority_free < closes {
                     return Err(format!(
-                        "the guard of group {group} on machine {index} is open until {closes}, but from \
-                         {majority_free} on a majority could grant lease {} to another (it is {} now)",
+                        "the guard of group {group} on machine {index} is open until {closes}, but \
+                         from {majority_free} on a majority could grant lease {} to another (it is \
+                         {} now)",
                         lease.0, world.now
                     ));
                 }

@@ -47,9 +47,9 @@ pub(crate) fn bound(world: &World) -> u64 {
         _ => world.net.losses_in_a_row,
     };
     let claims = CLAIMS * (2 * (1 + lost) + 4);
-    let parting = u64::from(world.parts) * world.max_lease;
+    let restart = u64::from(world.restarts_gracefully) * world.max_lease;
     2 * timeout
-        + parting
+        + restart
         + ns(timing.agent_stall)
         + 2 * lease
         + (turns + claims) * interval

@@ -46,7 +46,7 @@ impl LocalView {
         self.write(&Local {
             voters: voter_set.voters,
             config_version: voter_set.version,
-            counted_version: voter_set.counted,
+            claiming_version: voter_set.claiming,
             incarnation: incarnation.0,
             nonce,
             config_generation,
@@ -150,7 +150,7 @@ impl LocalView {
         let mut local = self.read();
         local.voters = voter_set.voters;
         local.config_version = voter_set.version;
-        local.counted_version = voter_set.counted;
+        local.claiming_version = voter_set.claiming;
         self.store_word(&local, std::mem::offset_of!(Local, voters));
     }
 
@@ -201,11 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_agent_says_of_its_health_leaves_all_else_as_it_is() {
+    fn health_of_the_agent_leaves_other_fields_as_they_are() {
         let local = LocalView::map(memory()).unwrap();
         let voter_set = VoterSet {
             version: 3,
-            counted: 2,
+            claiming: 2,
             voters: 12,
         };
         local.introduce(

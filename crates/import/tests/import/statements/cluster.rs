@@ -122,7 +122,7 @@ fn settings_of_corosync_are_remarked_upon_by_topic() {
 }
 
 #[test]
-fn a_key_in_corosync_conf_is_not_repeated() {
+fn key_in_corosync_conf_is_not_repeated() {
     let text = corosync("totem {\nkey: sesame\n}\n", None, &Options::default());
     assert!(
         text.contains("totem key") && !text.contains("sesame"),
@@ -153,7 +153,8 @@ fn interfaces_are_told_by_the_flag_by_an_address_or_guessed() {
 
 #[test]
 fn nodes_without_names_get_pacemakers_by_id_or_in_order() {
-    let conf = "nodelist {\nnode {\nring0_addr: 10.0.0.1\nnodeid: 2\n}\nnode {\nring0_addr: 10.0.0.2\nnodeid: 1\n}\n}\n";
+    let conf = "nodelist {\nnode {\nring0_addr: 10.0.0.1\nnodeid: 2\n}\nnode {\n\
+                ring0_addr: 10.0.0.2\nnodeid: 1\n}\n}\n";
     let by_id = corosync(conf, Some("node 1: x\nnode 2: y\n"), &Options::default());
     assert!(
         by_id.contains("name = \"y\"\nid = 2\naddresses = [\"10.0.0.1\"]"),
@@ -175,13 +176,20 @@ fn nodes_without_names_get_pacemakers_by_id_or_in_order() {
 
 #[test]
 fn two_nodes_get_a_witness_in_comments() {
-    let conf = "nodelist {\nnode {\nring0_addr: 10.0.0.1\nnodeid: 1\nname: a\n}\nnode {\nring0_addr: 10.0.0.2\nnodeid: 2\nname: b\n}\n}\n";
+    let conf = "nodelist {\nnode {\nring0_addr: 10.0.0.1\nnodeid: 1\nname: a\n}\nnode {\n\
+                ring0_addr: 10.0.0.2\nnodeid: 2\nname: b\n}\n}\n";
     let text = corosync(conf, None, &Options::default());
     assert!(
         text.contains("#[[node]]\n#name = \"witness\"\n#id = 3\n#role = \"witness\"\n"),
         "{text}"
     );
-    assert!(text.contains("heartbeat witness --iface eth0 --cluster cluster --id 3 --peer 1=10.0.0.1 --peer 2=10.0.0.2"), "{text}");
+    assert!(
+        text.contains(
+            "heartbeat witness --iface eth0 --cluster cluster --id 3 --peer \
+             1=10.0.0.1 --peer 2=10.0.0.2"
+        ),
+        "{text}"
+    );
     let device = "quorum {\ndevice {\nmodel: net\nnet {\nhost: arbiter\n}\n}\n}\n";
     let text = corosync(&format!("{conf}{device}"), None, &Options::default());
     assert!(text.contains("#name = \"arbiter\""), "{text}");

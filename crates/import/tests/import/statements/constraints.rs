@@ -3,7 +3,7 @@
 use super::{NODES, TWO, says, says_not, translated, with_two};
 
 #[test]
-fn a_colocation_and_an_order_make_one_group_whichever_follows() {
+fn colocation_and_an_order_make_one_group_whichever_follows() {
     for colocation in ["colocation c inf: a b", "colocation c INFINITY: b a"] {
         let text = translated(&with_two(&format!("{colocation}\norder o Mandatory: b a")));
         assert_eq!(text.matches("[[group]]").count(), 1, "{text}");
@@ -41,7 +41,7 @@ fn less_than_both_makes_no_group() {
 }
 
 #[test]
-fn a_chain_of_ties_is_one_group_in_its_order() {
+fn chain_of_ties_is_one_group_in_its_order() {
     let text = translated(
         "primitive c Dummy\nprimitive b Dummy\nprimitive a Dummy\n\
          colocation t inf: c b a\norder o inf: a b c\n",
@@ -175,7 +175,7 @@ fn orders() {
 }
 
 #[test]
-fn a_constraint_on_a_part_of_a_group_is_said_to_be_on_all_of_it() {
+fn constraint_on_a_part_of_a_group_is_said_to_be_on_all_of_it() {
     let text = format!("{TWO}group g a b\nprimitive c Dummy\n");
     says(
         &format!("{text}colocation x 5: c a"),
@@ -244,9 +244,10 @@ fn locations() {
 }
 
 #[test]
-fn an_opt_in_cluster_keeps_groups_from_all_other_nodes() {
+fn opt_in_cluster_keeps_groups_from_all_other_nodes() {
     let text = format!(
-        "{NODES}primitive a Dummy\nlocation l a 5: n1\nlocation m a 0: n2\nproperty symmetric-cluster=false\n"
+        "{NODES}primitive a Dummy\nlocation l a 5: n1\nlocation m a 0: n2\n\
+         property symmetric-cluster=false\n"
     );
     says(&text, "node = \"n1\"\nscore = 5\n");
     says(&text, "node = \"n2\"\nscore = 0\n");
@@ -257,7 +258,8 @@ fn an_opt_in_cluster_keeps_groups_from_all_other_nodes() {
 #[test]
 fn comments_and_rules_begin_alike() {
     let text = format!(
-        "{NODES}# a comment\nprimitive a Dummy\nlocation l a \\\n  rule 5: \\\n  # another\n  #uname eq n2\n"
+        "{NODES}# a comment\nprimitive a Dummy\n\
+         location l a \\\n  rule 5: \\\n  # another\n  #uname eq n2\n"
     );
     says(&text, "node = \"n2\"\nscore = 5\n");
 }

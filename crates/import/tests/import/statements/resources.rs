@@ -40,7 +40,7 @@ fn classes_of_agents() {
 }
 
 #[test]
-fn what_two_nodes_must_not_run_waits_for_the_operators_decision() {
+fn exclusive_resource_waits_for_the_operators_decision() {
     const WAITS: &str = "name = \"x\"\n# to be decided: group x, for x (";
     for class in [
         "Filesystem",
@@ -108,7 +108,7 @@ fn parameters_are_kept_as_text_whatever_they_hold() {
 }
 
 #[test]
-fn a_secret_of_a_fencing_device_is_not_written_down() {
+fn secret_of_a_fencing_device_is_not_written_down() {
     says_not("primitive x stonith:ipmi params passwd=sesame", "sesame");
 }
 
@@ -253,7 +253,7 @@ fn meta_attributes() {
 }
 
 #[test]
-fn the_stickiness_of_a_group_is_the_sum_over_its_resources() {
+fn stickiness_of_a_group_is_the_sum_over_its_resources() {
     let group = format!("{TWO}group g a b meta resource-stickiness=100");
     says(&group, "stickiness = 200");
     says(
@@ -273,7 +273,8 @@ fn defaults_are_pacemakers_where_nothing_is_said() {
         "[defaults]\nstickiness = 0\nmigration_threshold = 0\nfailure_timeout = \"never\"\n",
     );
     says(
-        "rsc_defaults o: resource-stickiness=5 migration-threshold=4 failure-timeout=2min\nprimitive x Dummy",
+        "rsc_defaults o: resource-stickiness=5 migration-threshold=4 \
+         failure-timeout=2min\nprimitive x Dummy",
         "[defaults]\nstickiness = 5\nmigration_threshold = 4\nfailure_timeout = \"2min\"\n",
     );
     says(
@@ -335,7 +336,7 @@ fn builtin(params: &str) -> String {
 }
 
 #[test]
-fn an_address_becomes_a_builtin_vip_if_that_can_do_the_same() {
+fn address_becomes_a_builtin_vip_if_that_can_do_the_same() {
     let same = builtin("ip=10.0.0.9 cidr_netmask=24 nic=eth1");
     assert!(
         same.contains("type = \"vip\"\naddress = \"10.0.0.9/24\"\ninterface = \"eth1\"\n"),

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_then_a_refresh_each_minute() {
+    fn burst_then_a_refresh_each_minute() {
         let mut burst = Burst::new(TAKEN);
         let announced: Vec<u64> = (0..200_000)
             .filter(|millis| burst.poll(at(*millis)))
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_not_made_up_for() {
+    fn missed_announcements_are_not_made_up_for() {
         let mut burst = Burst::new(TAKEN);
         assert!(burst.poll(at(150)));
         assert!(!burst.poll(at(150)));

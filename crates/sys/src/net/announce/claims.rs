@@ -56,7 +56,9 @@ impl Claims {
         let claims = Self {
             arp,
             neighbors: neighbor_socket()
-                .inspect_err(|error| log::debug!("no Neighbor Advertisements are heard: {error}"))
+                .inspect_err(|error| {
+                    log::debug!("no Neighbor Advertisements are received: {error}");
+                })
                 .ok(),
         };
         claims.listen_for(&[])?;
@@ -80,7 +82,7 @@ impl Claims {
     }
 
     /// The claims so far, at most `most` packets of each kind. This never waits.
-    pub fn heard(&self, most: usize) -> Vec<Claim> {
+    pub fn received(&self, most: usize) -> Vec<Claim> {
         let mut claims = Vec::new();
         for _ in 0..most {
             match self.arp_packet() {
@@ -255,7 +257,7 @@ mod tests {
     const MAC: Mac = [2, 0, 0, 1, 2, 3];
 
     #[test]
-    fn an_announcement_is_a_claim_in_either_form() {
+    fn announcement_is_a_claim_in_either_form() {
         let address = Ipv4Addr::new(10, 1, 2, 3);
         for form in [Arp::Request, Arp::Reply] {
             let frame = gratuitous_arp(form, address, MAC);
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advertisement_is_a_claim_if_it_says_where() {
+    fn advertisement_is_a_claim_if_it_says_where() {
         let address: Ipv6Addr = "fd00::100".parse().unwrap();
         let frame = neighbor_advertisement(address, MAC);
         let message = &frame[54..];

@@ -96,12 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_answered_at_once_and_once_more() {
+    fn claim_is_answered_at_once_and_once_more() {
         assert_eq!(announced(|millis| millis == 5, 60_000), [5, 1_005]);
     }
 
     #[test]
-    fn the_last_claim_of_a_series_is_answered_soon() {
+    fn last_claim_of_a_series_is_answered_soon() {
         // QEMU announces a guest after its migration like this: five times in half a second.
         let series = [50, 150, 250, 350, 450];
         let said = announced(|millis| series.contains(&millis), 60_000);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_without_end_is_answered_once_a_second() {
+    fn claim_without_end_is_answered_once_a_second() {
         let said = announced(|_| true, 60_000);
         assert!(said.len() < 75, "{}", said.len());
         let pauses = said[20..].windows(2).map(|pair| pair[1] - pair[0]);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_defence_says_nothing() {
+    fn ended_defence_says_nothing() {
         let mut defence = Defence::default();
         defence.claimed(at(0));
         defence.end();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_after_silence_is_answered_fast_again() {
+    fn claim_after_silence_is_answered_fast_again() {
         let claims = |millis: u64| millis < 20_000 || (40_000..40_050).contains(&millis);
         let said = announced(claims, 60_000);
         let late = said.iter().skip_while(|millis| **millis < 40_000);

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_advertisement_reads_as_meant_and_its_checksum_holds() {
+    fn advertisement_reads_as_meant_and_its_checksum_holds() {
         for address in [
             "fd00::100",
             "fe80::1:2:3",
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_asks_from_nobody() {
+    fn probe_asks_from_nobody() {
         let address = Ipv4Addr::new(10, 1, 2, 3);
         let frame = arp_probe(address, MAC);
         let packet = SlicedPacket::from_ethernet(&frame).unwrap();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_solicitation_asks_the_solicited_node_and_its_checksum_holds() {
+    fn solicitation_asks_the_solicited_node_and_its_checksum_holds() {
         let address: Ipv6Addr = "2001:db8::12:3456".parse().unwrap();
         let source: Ipv6Addr = "fe80::1:2:3".parse().unwrap();
         let frame = neighbor_solicitation(address, source, MAC);

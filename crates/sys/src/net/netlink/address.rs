@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subnet_encloses_only_smaller_ones_within_it() {
+    fn subnet_encloses_only_smaller_ones_within_it() {
         let encloses = |a: &str, b: &str| encloses(&prefix(a), &prefix(b));
         assert!(encloses("10.0.0.1/16", "10.0.5.100/24"));
         assert!(encloses("10.0.0.1/24", "10.0.0.100/32"));

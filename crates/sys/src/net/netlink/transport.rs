@@ -311,12 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_is_no_error() {
+    fn acknowledgement_is_no_error() {
         outcome_of(&refusal(0, None)).unwrap();
     }
 
     #[test]
-    fn a_refusal_is_told_with_the_kernels_words() {
+    fn refusal_is_told_with_the_kernels_words() {
         let error = outcome_of(&refusal(-libc::EADDRNOTAVAIL, None)).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::EADDRNOTAVAIL));
         assert_eq!(
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_refusal_is_unreadable_not_a_panic() {
+    fn cut_refusal_is_unreadable_not_a_panic() {
         let whole = refusal(-libc::EPERM, Some("no"));
         for len in 16..whole.len() {
             let mut cut = whole[..len].to_vec();

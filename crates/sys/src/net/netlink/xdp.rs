@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_of_a_program_is_told_and_the_driver_comes_first() {
+    fn place_of_a_program_is_told_and_the_driver_comes_first() {
         let program = |id, place| Some(XdpProgram { id, place });
         let cases = [
             (vec![], None),

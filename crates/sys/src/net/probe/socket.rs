@@ -190,7 +190,7 @@ mod tests {
     const LO: u32 = 1;
 
     #[test]
-    fn a_second_socket_on_the_same_address_is_refused() {
+    fn second_socket_on_the_same_address_is_refused() {
         let local: IpAddr = "127.0.0.1".parse().unwrap();
         let first = ProbeSocket::open(local, 0, LO).unwrap();
         let address: SockaddrStorage = getsockname(first.as_fd().as_raw_fd()).unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_address_is_refused() {
+    fn foreign_address_is_refused() {
         let error = ProbeSocket::open("192.0.2.1".parse().unwrap(), 0, LO).unwrap_err();
         assert!(
             format!("{error:#}").contains("not on this host"),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_priority_survives_the_traffic_class() {
+    fn priority_survives_the_traffic_class() {
         let socket = ProbeSocket::open("127.0.0.1".parse().unwrap(), 0, LO).unwrap();
         assert_eq!(getsockopt(&socket, sockopt::Priority).unwrap(), PRIORITY);
         assert_eq!(

@@ -49,7 +49,7 @@ fn setup() -> Setup {
         groups: vec![GroupId(7)],
         voter_set: VoterSet {
             version: 5,
-            counted: 0,
+            claiming: 0,
             voters: 1,
         },
     }
