@@ -23,6 +23,7 @@ pub mod packet;
 #[cfg(not(target_arch = "bpf"))]
 pub mod prefix;
 pub mod receive;
+pub mod renewal;
 pub mod replay;
 pub mod siphash;
 pub mod stamp;
