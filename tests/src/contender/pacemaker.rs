@@ -139,7 +139,7 @@ fn cib(names: &[String]) -> String {
         )
     });
     format!(
-        "<cib crm_feature_set=\"3.16.2\" validate-with=\"pacemaker-3.9\" epoch=\"1\" \
+        "<cib crm_feature_set=\"3.0.14\" validate-with=\"pacemaker-3.0\" epoch=\"1\" \
          num_updates=\"0\" admin_epoch=\"1\"><configuration><crm_config>\
          <cluster_property_set id=\"options\">{}{}</cluster_property_set></crm_config>\
          <nodes>{}</nodes><resources>\
@@ -223,8 +223,15 @@ impl Daemons for Managers {
         start(machine, world)
     }
 
-    fn logs(&mut self, _: &World) -> String {
-        let logs = |machine: &Machine| machine.tail(MEMBERSHIP) + &machine.tail(MANAGER);
+    fn logs(&mut self, world: &World) -> String {
+        let logs = |machine: &Machine| {
+            let seen = machine.run(
+                world,
+                "crm_mon -1 2>&1; tail -n 25 /var/log/pacemaker/*.log",
+            );
+            let seen = seen.unwrap_or_else(|error| format!("{error:#}"));
+            machine.tail(MEMBERSHIP) + &machine.tail(MANAGER) + &seen
+        };
         self.machines.iter().map(logs).collect()
     }
 }

@@ -19,7 +19,7 @@ const VALUE: f64 = 104.0;
 const COLUMNS: usize = 2;
 const PANEL_HEAD: f64 = 44.0;
 const PANEL_FOOT: f64 = 22.0;
-const ROW: f64 = 27.0;
+const ROW: f64 = 31.0;
 const BAR: f64 = 11.0;
 const THIN: f64 = 4.0;
 
@@ -203,12 +203,12 @@ fn row(svg: &mut String, entry: &Entry, outcome: &Outcome, (left, y): (f64, f64)
             svg,
             "<rect class=\"two\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{length:.1}\" \
              height=\"{THIN}\"/>",
-            y + BAR + 2.0
+            y + BAR + 4.0
         );
         let what = format!("2 owners {}", time(two));
         text(
             svg,
-            (left + length + 5.0, y + BAR + 9.0),
+            (left + length + 5.0, y + BAR + 11.0),
             "two-text small",
             &what,
         );
@@ -228,7 +228,7 @@ fn foot(svg: &mut String, report: &Report, whole: f64) {
         "Three nodes and a client in network namespaces on one switch; the client asks once per \
          millisecond. Logarithmic axis."
             .to_owned(),
-        format!("{rounds} runs of each fault, in turns. {date}, commit {commit}"),
+        format!("Runs of each fault, in turns: {rounds}. {date}, commit {commit}"),
         machine.to_string(),
     ];
     for (index, line) in lines.iter().enumerate() {

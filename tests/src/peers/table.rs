@@ -13,7 +13,7 @@ impl Display for Report {
             rounds,
             contenders,
         } = self;
-        writeln!(f, "{date}, commit {commit}, {machine}, {rounds} rounds")?;
+        writeln!(f, "{date}, commit {commit}, {machine}; rounds: {rounds}")?;
         writeln!(f, "milliseconds: median / p90 / max\n")?;
         let faults = contenders.first().map_or(0, |entry| entry.outcomes.len());
         for index in 0..faults {
