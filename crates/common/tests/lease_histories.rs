@@ -136,7 +136,8 @@ proptest! {
                 if answer.micros > 0 {
                     let owner = old.live_owner(at);
                     prop_assert!(owner.is_some() && owner != Some(request.ballot.node()));
-                    prop_assert_eq!(u64::from(answer.micros), (old.expires - now).div_ceil(1_000).min(u32::MAX.into()));
+                    let left = (old.expires - now).div_ceil(1_000);
+                    prop_assert_eq!(u64::from(answer.micros), left.min(u32::MAX.into()));
                 }
                 continue;
             }
@@ -169,7 +170,10 @@ proptest! {
     }
 
     #[test]
-    fn release_is_granted_for_the_last_granted_ballot_and_bars_it(history in any_history(), again in any_step()) {
+    fn release_is_granted_for_the_last_granted_ballot_and_bars_it(
+        history in any_history(),
+        again in any_step(),
+    ) {
         let (mut slot, mut now, mut last) = (Slot::default(), 0, None);
         for Step { passes, request } in history {
             now += passes;
@@ -206,8 +210,14 @@ proptest! {
 
     #[test]
     fn entry_is_read_only_where_a_vote_can_be_given(
-        operation in 0..6u8, micros in prop_oneof![0..4u32, any::<u32>()], round: u64, node in 0..4u16, from in 0..4u16,
-        now in 0..20u64, votes_from in 0..20u64, max_lease_ns in prop_oneof![0..4_000u64, any::<u64>()],
+        operation in 0..6u8,
+        micros in prop_oneof![0..4u32, any::<u32>()],
+        round: u64,
+        node in 0..4u16,
+        from in 0..4u16,
+        now in 0..20u64,
+        votes_from in 0..20u64,
+        max_lease_ns in prop_oneof![0..4_000u64, any::<u64>()],
     ) {
         let ballot = Ballot(round << 16 | u64::from(node)).0;
         let entry = LeaseEntry { operation, micros, ballot, ..LeaseEntry::default() };
@@ -224,12 +234,16 @@ proptest! {
         let read = Request::read(&entry, NodeId(from), limits, Boottime::from_nanos(now));
         prop_assert_eq!(read.is_some(), expected);
         if let Some(read) = read {
-            prop_assert_eq!((read.operation as u8, read.ballot.0, read.lease_ns), (operation, ballot, lease_ns));
+            let read = (read.operation as u8, read.ballot.0, read.lease_ns);
+            prop_assert_eq!(read, (operation, ballot, lease_ns));
         }
     }
 
     #[test]
-    fn ballots_are_ordered_by_round_and_then_by_node(a in any::<(u64, u16)>(), b in any::<(u64, u16)>()) {
+    fn ballots_are_ordered_by_round_and_then_by_node(
+        a in any::<(u64, u16)>(),
+        b in any::<(u64, u16)>(),
+    ) {
         let cut = |(round, node): (u64, u16)| (round.min(Ballot::MAX_ROUND), node);
         let ballot = |(round, node)| Ballot::new(round, NodeId(node));
         prop_assert_eq!((ballot(a).round(), ballot(a).node().0), cut(a));

@@ -302,7 +302,9 @@ proptest! {
     }
 
     #[test]
-    fn replies_of_any_order_are_each_recorded_once(order in Just((1..=20u64).collect::<Vec<_>>()).prop_shuffle()) {
+    fn replies_of_any_order_are_each_recorded_once(
+        order in Just((1..=20u64).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
         let (mut a, mut b) = pair(Family::V4);
         let replies: Vec<Vec<u8>> = (0..order.len()).map(|_| {
             let header = a.next_probe(&b.at);
@@ -324,14 +326,21 @@ proptest! {
     }
 
     #[test]
-    fn no_frame_whatever_makes_either_side_panic(mut frame in prop::collection::vec(any::<u8>(), 0..400), v6: bool) {
+    fn no_frame_whatever_makes_either_side_panic(
+        mut frame in prop::collection::vec(any::<u8>(), 0..400),
+        v6: bool,
+    ) {
         let (mut a, mut b) = pair(if v6 { Family::V6 } else { Family::V4 });
         prop_assert!(!taken(b.receive_at(NOW, &mut frame).verdict));
         prop_assert_ne!(a.stamp_at(NOW, &mut frame), Some(Verdict::Stamped));
     }
 
     #[test]
-    fn damage_outside_the_heartbeat_never_panics(shape in any_shape(), content: u64, hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+    fn damage_outside_the_heartbeat_never_panics(
+        shape in any_shape(),
+        content: u64,
+        hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
         let mut trip = Trip::new(shape, content);
         for stamped in [false, true] {
             let mut frame = trip.frame.clone();

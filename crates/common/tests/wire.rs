@@ -146,7 +146,9 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_whatever_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_whatever_make_the_reader_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let _ = Header::decode(&bytes);
         let _ = wire::verify(&bytes, KEY);
         let mut begun_well = bytes;

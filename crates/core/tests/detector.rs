@@ -176,6 +176,7 @@ proptest! {
         });
         link.run_for(count * interval * MS);
         prop_assert_eq!(link.downs(), []);
-        prop_assert_eq!(link.state() == LinkState::Unknown, last_reply(link.kernel.row(0)) == Boottime::default());
+        let never = last_reply(link.kernel.row(0)) == Boottime::default();
+        prop_assert_eq!(link.state() == LinkState::Unknown, never);
     }
 }

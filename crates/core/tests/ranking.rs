@@ -259,12 +259,14 @@ proptest! {
         for group in case.owners.indices() {
             let plan = &case.layout.groups[group];
             let ranking = case.rank(group);
-            for Ranked { node, .. } in ranking.iter().filter(|ranked| ranked.ineligibility.is_none()) {
+            let able = ranking.iter().filter(|ranked| ranked.ineligibility.is_none());
+            for Ranked { node, .. } in able {
                 prop_assert!(plan.ranked.contains(node) && !plan.is_banned(*node));
                 prop_assert!(!case.barred.contains(&(group, *node)));
                 let view = case.nodes.iter().find(|view| view.node == *node);
                 prop_assert_eq!(view.and_then(|view| view.ineligibility), None);
-                for rule in case.layout.constraints.colocations.iter().filter(|c| c.group == group) {
+                let colocations = case.layout.constraints.colocations.iter();
+                for rule in colocations.filter(|rule| rule.group == group) {
                     let there = case.owners[rule.with] == Some(*node);
                     prop_assert!(rule.score != Score::MUST || there);
                     prop_assert!(rule.score != Score::NEVER || !there);
@@ -289,7 +291,8 @@ proptest! {
         case.layout.policy.strategy = Strategy::Preferred;
         for group in case.owners.indices() {
             let plan = &case.layout.groups[group];
-            let able: Vec<_> = case.rank(group).into_iter().filter(|r| r.ineligibility.is_none()).collect();
+            let ranking = case.rank(group).into_iter();
+            let able: Vec<_> = ranking.filter(|ranked| ranked.ineligibility.is_none()).collect();
             for pair in able.windows(2) {
                 let value = |ranked: &Ranked| {
                     let owns = case.owners[group] == Some(ranked.node);

@@ -100,7 +100,9 @@ mod tests {
     proptest! {
         #[test]
         fn state_follows_from_the_latest_equal_results(
-            results in proptest::collection::vec(any::<bool>(), 0..60), rise in 1u32..5, fall in 1u32..5,
+            results in proptest::collection::vec(any::<bool>(), 0..60),
+            rise in 1u32..5,
+            fall in 1u32..5,
         ) {
             let mut hysteresis = Hysteresis::default();
             for (index, good) in results.iter().enumerate() {
@@ -114,7 +116,9 @@ mod tests {
 
         #[test]
         fn recovery_after_a_process_end_needs_the_full_rise(
-            results in proptest::collection::vec(any::<bool>(), 0..20), rise in 1u32..5, fall in 1u32..5,
+            results in proptest::collection::vec(any::<bool>(), 0..20),
+            rise in 1u32..5,
+            fall in 1u32..5,
         ) {
             let mut hysteresis = Hysteresis::default();
             for good in results {

@@ -98,7 +98,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn load_grows_with_runnable_tasks(tasks in 0_u32..5_000, more in 0_u32..5_000, processors in 0_u32..600) {
+        fn load_grows_with_runnable_tasks(
+            tasks in 0_u32..5_000,
+            more in 0_u32..5_000,
+            processors in 0_u32..600,
+        ) {
             prop_assert!(per_mille(tasks, processors) <= per_mille(tasks + more, processors));
         }
     }

@@ -76,7 +76,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn average_stays_within_the_range_of_its_inputs(half_life in 0_u64..600_000, inputs in inputs()) {
+        fn average_stays_within_the_range_of_its_inputs(
+            half_life in 0_u64..600_000,
+            inputs in inputs(),
+        ) {
             let raw: Vec<u16> = inputs.iter().map(|(raw, _)| *raw).collect();
             let (low, high) = (*raw.iter().min().unwrap(), *raw.iter().max().unwrap());
             for value in all(half_life, &inputs) {
@@ -85,14 +88,23 @@ mod tests {
         }
 
         #[test]
-        fn average_approaches_a_constant_input(half_life in 0_u64..60_000, mut inputs in inputs(), raw in 0_u16..=1_000) {
+        fn average_approaches_a_constant_input(
+            half_life in 0_u64..60_000,
+            mut inputs in inputs(),
+            raw in 0_u16..=1_000,
+        ) {
             // After twelve half-lives a quarter of a per mille of the widest difference remains.
             inputs.extend([(raw, half_life); 12]);
             prop_assert_eq!(all(half_life, &inputs).pop(), Some(raw));
         }
 
         #[test]
-        fn average_grows_with_an_input(half_life in 0_u64..60_000, inputs in inputs(), at in any::<prop::sample::Index>(), more in 0_u16..1_000) {
+        fn average_grows_with_an_input(
+            half_life in 0_u64..60_000,
+            inputs in inputs(),
+            at in any::<prop::sample::Index>(),
+            more in 0_u16..1_000,
+        ) {
             let mut higher = inputs.clone();
             let raw = &mut higher[at.index(inputs.len())].0;
             *raw = (*raw + more).min(1_000);
@@ -102,9 +114,14 @@ mod tests {
         }
 
         #[test]
-        fn average_does_not_depend_on_the_sampling_rate(half_life in 1_u64..60_000, raw in 0_u16..=1_000, millis in 1_u64..10_000) {
+        fn average_does_not_depend_on_the_sampling_rate(
+            half_life in 1_u64..60_000,
+            raw in 0_u16..=1_000,
+            millis in 1_u64..10_000,
+        ) {
             let once = all(half_life, &[(0, 0), (raw, 4 * millis)]);
-            let often = all(half_life, &[(0, 0), (raw, millis), (raw, millis), (raw, millis), (raw, millis)]);
+            let step = (raw, millis);
+            let often = all(half_life, &[(0, 0), step, step, step, step]);
             prop_assert!(once.last().unwrap().abs_diff(*often.last().unwrap()) <= 1);
         }
     }

@@ -458,7 +458,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_are_rejected_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_are_rejected_without_a_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
             prop_assert!(read(&session(), &bytes, Kind::Request, ROUTE).is_err());
             if let Some(id) = bytes.get_mut(1) {
                 *id = 9;

@@ -47,7 +47,10 @@ proptest! {
     /// Pieces of the example cut out, doubled or overwritten with what a hand might leave there.
     #[test]
     fn no_mutated_file_panics(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..40, 0_usize..10), 1..6),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0_usize..40, 0_usize..10),
+            1..6,
+        ),
     ) {
         let pieces = ["", "[", "]", "\"", "=", "\n", "[[node]]\n", "10ms", "[1, {a = 2}]", "a.b = \
             1\n"];
@@ -63,7 +66,10 @@ proptest! {
     /// The same on lines that mean something, so that most files still are TOML.
     #[test]
     fn no_file_with_other_lines_panics(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 1..8),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()),
+            1..8,
+        ),
     ) {
         let mut lines: Vec<&str> = EXAMPLE
             .lines()
@@ -79,7 +85,9 @@ proptest! {
     }
 
     #[test]
-    fn every_rank_holds_every_member_once(prefer in prop::sample::subsequence(vec!["a", "b", "c"], 0..=3).prop_shuffle()) {
+    fn every_rank_holds_every_member_once(
+        prefer in prop::sample::subsequence(vec!["a", "b", "c"], 0..=3).prop_shuffle(),
+    ) {
         let witness = "[[node]]\nname = \"w\"\nid = 4\nrole = \"witness\"\n\
                        addresses = [\"10.0.0.4\"]\n";
         let text = with("[\"c\"]", &format!("{prefer:?}")) + witness;

@@ -136,7 +136,10 @@ fn live(life: Life, bug: Bug) -> Result<(), Violation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(10_000) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(10_000)
+    })]
 
     #[test]
     fn whatever_happens_the_rules_hold_and_the_group_comes_to_rest(life in lives()) {

@@ -500,7 +500,10 @@ proptest! {
     /// Lines of the fixtures left out, doubled and moved.
     #[test]
     fn whatever_lines_are_left_each_is_told_of(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 1..10),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()),
+            1..10,
+        ),
         which in any::<bool>(),
     ) {
         let mut lines: Vec<&str> = if which { WEB1 } else { ROUTERS }.lines().collect();

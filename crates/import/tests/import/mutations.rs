@@ -282,7 +282,9 @@ proptest! {
 
     /// Keywords in any order.
     #[test]
-    fn no_soup_of_words_panics_or_is_forgotten(words in prop::collection::vec(0..WORDS.len(), 1..60)) {
+    fn no_soup_of_words_panics_or_is_forgotten(
+        words in prop::collection::vec(0..WORDS.len(), 1..60),
+    ) {
         let words: Vec<&str> = words.into_iter().map(|word| WORDS[word]).collect();
         let text = words.join(" ");
         if let Some(imported) = both("", &text, true) {
@@ -304,7 +306,10 @@ proptest! {
     /// Lines of the fixtures left out, doubled and moved.
     #[test]
     fn whatever_lines_are_left_each_is_told_of(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 1..10),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()),
+            1..10,
+        ),
     ) {
         let mut blocks: Vec<String> = Vec::new();
         for line in CRM.lines() {
@@ -328,7 +333,10 @@ proptest! {
     #[test]
     fn no_mutated_file_panics(
         which in 0_usize..3,
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..40, 0_usize..12), 1..6),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0_usize..40, 0_usize..12),
+            1..6,
+        ),
     ) {
         let pieces = ["", "{", "}", "\"", "=", "\n", "\\", "é", ": ", "<a>", "&lt;", "( a ) "];
         let mut text: Vec<char> = [CRM, CONF, XML][which].chars().collect();
@@ -338,7 +346,8 @@ proptest! {
             text.splice(start..end, pieces[piece].chars());
         }
         let text: String = text.into_iter().collect();
-        let (conf, resources) = if which == 1 { (text.as_str(), CRM) } else { (CONF, text.as_str()) };
+        let text = text.as_str();
+        let (conf, resources) = if which == 1 { (text, CRM) } else { (CONF, text) };
         if let Some(imported) = both(conf, resources, true) {
             well_formed(&imported);
             prop_assert!(!imported.text.contains("has no result for it"), "{}", imported.text);

@@ -79,7 +79,9 @@ impl ControlTask<'_> {
             culprits,
         } = found;
         let reason = culprits.unwrap_or_else(|| {
-            "no real-time task runs any more that would explain it (see the load, and steal time)".to_owned()
+            "no real-time task runs any more that would explain it (see the load, and steal \
+             time)"
+                .to_owned()
         });
         let pause_ns = pause.as_nanos() as u64;
         view::lock(&self.view).vitals.starved(protocol::Starved {
