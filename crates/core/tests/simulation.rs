@@ -1,7 +1,8 @@
 //! Whole clusters under faults, in simulated time: every run follows from its seed.
 //!
 //! `HEARTBEAT_SIM_SEEDS=N` runs N seeds of each story instead of the few that always run. A failing
-//! seed prints the command that runs it alone. `known_bugs.rs` tests the invariants themselves.
+//! seed prints the command that runs it alone. `decisions/known_bugs.rs` tests the invariants
+//! themselves.
 
 mod support;
 

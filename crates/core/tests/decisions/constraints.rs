@@ -1,8 +1,6 @@
 //! Groups with constraints between them or with their resources, as stories of three nodes:
 //! interval 10 ms, lease 60 ms.
 
-mod support;
-
 use heartbeat_common::{
     time::Boottime,
     wire::{NodeId, NodeState},
@@ -15,7 +13,8 @@ use heartbeat_core::{
     placement::{Colocation, Order, Score},
     resource::GroupState,
 };
-use support::{MS, timing, world::World};
+
+use crate::support::{MS, timing, world::World};
 
 const WEB: GroupIndex = GroupIndex(0);
 const DB: GroupIndex = GroupIndex(1);

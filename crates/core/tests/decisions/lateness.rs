@@ -1,9 +1,7 @@
 //! Agents that get the CPU too late at each wake-up: they still take over, and stop the groups that
 //! they lost. Three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
 
-mod support;
-
-use support::{
+use crate::support::{
     MS,
     invariants::{guard_closes_first, one_owner},
     story::settled,

@@ -2,8 +2,6 @@
 //! ms, timeout 30 ms, lease 60 ms, a group that node 1 serves best, then node 2, then node 3. The
 //! moves of the group are in `leases.rs`.
 
-mod support;
-
 use heartbeat_common::{
     time::Boottime,
     wire::{LinkId, NodeId, NodeState},
@@ -14,7 +12,8 @@ use heartbeat_core::{
     link::{LinkState, Silence},
     peer::PeerState,
 };
-use support::{
+
+use crate::support::{
     MS, START,
     net::Path,
     story::{

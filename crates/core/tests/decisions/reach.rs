@@ -1,8 +1,6 @@
 //! A node that is cut off from the network of a group's addresses releases the group for a node
 //! that is not.
 
-mod support;
-
 use std::time::Duration;
 
 use heartbeat_common::wire::{GroupId, LinkId, LinkSet, NodeId};
@@ -15,7 +13,8 @@ use heartbeat_core::{
     report::{GroupReport, GroupReports},
     resource::GroupState,
 };
-use support::{
+
+use crate::support::{
     MS, ns,
     story::{groups_since, three_nodes},
     world::World,
@@ -342,6 +341,7 @@ fn links_that_come_up_one_after_the_other_are_no_fault() {
         world.plug(machine, FRONT);
     }
     world.run_for(1_000 * MS);
-    let cut_off = |entry: &&support::world::Entry| matches!(entry.command, Command::Reach { .. });
+    let cut_off =
+        |entry: &&crate::support::world::Entry| matches!(entry.command, Command::Reach { .. });
     assert_eq!(world.log.iter().find(cut_off), None);
 }

@@ -2,8 +2,6 @@
 //! and the effects that a change must not have. `membership.rs` shows that a change never makes two
 //! owners.
 
-mod support;
-
 use std::time::Duration;
 
 use heartbeat_common::{
@@ -15,7 +13,8 @@ use heartbeat_core::{
     index::GroupIndex,
     membership::{Membership, Voters},
 };
-use support::{MS, US, timing, world::World};
+
+use crate::support::{MS, US, timing, world::World};
 
 const MAX_LEASE: u64 = 60 * MS;
 

@@ -1,8 +1,6 @@
 //! The moves of a group, as stories of three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
 //! Node 1 serves best, then node 2, then node 3. A frame takes 50 us.
 
-mod support;
-
 use heartbeat_common::{
     time::Boottime,
     wire::{NodeId, NodeState},
@@ -14,7 +12,8 @@ use heartbeat_core::{
     group::{GroupEvent, Note, Reason},
     index::GroupIndex,
 };
-use support::{
+
+use crate::support::{
     MS, START, US,
     invariants::{guard_closes_first, no_renewal_storm::NoRenewalStorm, one_owner},
     story::{LATENCY, groups_since, said_since, settled, start, stop, told, up},

@@ -3,10 +3,8 @@
 //! [`VERSION`] has not.
 //!
 //! After an intended change, raise `record::VERSION` if the test of the format fails, and write the
-//! record anew: `BLESS=1 cargo test -p heartbeat-core --test record_format`. The command does not
-//! overwrite an unreadable record of the same version.
-
-mod support;
+//! record anew: `BLESS=1 cargo test -p heartbeat-core --test decisions record_format`. The command
+//! does not overwrite an unreadable record of the same version.
 
 use std::{borrow::Cow, collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
@@ -20,10 +18,11 @@ use heartbeat_core::{
     record::{DecodeError, Decoder, Encoder, End, Entry, Input, Outcome, Replay, VERSION, header},
     report::{GroupReport, GroupReports},
 };
-use support::{MS, story::recorded_cluster, world::World};
+
+use crate::support::{MS, story::recorded_cluster, world::World};
 
 const REMEDY: &str = "if that is intended, write the record anew with \
-                      `BLESS=1 cargo test -p heartbeat-core --test record_format`";
+                      `BLESS=1 cargo test -p heartbeat-core --test decisions record_format`";
 /// The number of kinds of [`Input`].
 const INPUTS: usize = 14;
 

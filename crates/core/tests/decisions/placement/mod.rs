@@ -4,8 +4,6 @@
 mod draining;
 mod rebalance;
 mod room;
-#[path = "../support/mod.rs"]
-mod support;
 
 use heartbeat_common::wire::{Health, NodeId, NodeState};
 use heartbeat_core::{
@@ -16,7 +14,8 @@ use heartbeat_core::{
     peer::PeerState,
     placement::{Policy, Score, Strategy},
 };
-use support::{MS, invariants::one_owner, timing, world::World};
+
+use crate::support::{MS, invariants::one_owner, timing, world::World};
 
 const WELL: Health = Health(0);
 

@@ -1,8 +1,6 @@
 //! The leases of addresses: no two nodes serve one, whatever group name their configurations give
 //! it. Three nodes, interval 10 ms, timeout 30 ms, lease 60 ms; a frame takes 50 us.
 
-mod support;
-
 use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, NodeId},
@@ -13,7 +11,8 @@ use heartbeat_core::{
     index::{AddressIndex, GroupIndex},
     placement::Layout,
 };
-use support::{
+
+use crate::support::{
     MS,
     invariants::{guard_closes_first, no_renewal_storm::NoRenewalStorm, one_owner},
     story::LATENCY,

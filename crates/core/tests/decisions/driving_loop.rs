@@ -91,7 +91,7 @@ fn loop_in_the_comment_is_the_one_that_compiles() {
         "fn drive(kernel: &mut impl Kernel, plan: Plan) {",
         "}",
     );
-    let comment = include_str!("../src/lib.rs")
+    let comment = include_str!("../../src/lib.rs")
         .replace("//! ", "")
         .replace("//!", "");
     let shown = between(&comment, "```text", "```");

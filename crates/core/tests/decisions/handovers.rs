@@ -1,11 +1,10 @@
 //! Planned hand-overs on links that delay and reorder frames: each is much shorter than a lease,
 //! whichever acceptor is the last to receive the release.
 
-mod support;
-
 use heartbeat_common::wire::{LinkId, NodeId};
 use heartbeat_core::{Command, cluster::Intent, group::GroupEvent, proposer::Obstacle};
-use support::{
+
+use crate::support::{
     MS, US,
     invariants::{guard_closes_first, one_owner},
     net::{Path, Rng},

@@ -1,10 +1,9 @@
 //! Groups in maintenance on nodes whose control task hangs, which are cut off, or which die. At no
 //! moment do two nodes serve one, whichever nodes have received the decision.
 
-mod support;
-
 use heartbeat_core::{group::Note, index::GroupIndex};
-use support::{MS, net::Rng, story::settled, world::World};
+
+use crate::support::{MS, net::Rng, story::settled, world::World};
 
 /// The number of random histories.
 const SEEDS: u64 = 300;

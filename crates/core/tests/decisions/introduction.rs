@@ -1,7 +1,5 @@
 //! A new group of a reload is claimed after all running nodes have it.
 
-mod support;
-
 use heartbeat_common::wire::NodeId;
 use heartbeat_core::{
     group::INTRODUCTION,
@@ -9,7 +7,8 @@ use heartbeat_core::{
     record::Input,
     report::{GroupReport, GroupReports},
 };
-use support::{MS, ns, story::LATENCY, timing, world::World};
+
+use crate::support::{MS, ns, story::LATENCY, timing, world::World};
 
 /// A time that suffices for any claim.
 const SOON: u64 = 300 * MS;

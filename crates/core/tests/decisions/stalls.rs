@@ -2,15 +2,14 @@
 //! its probes do not leave. The detector must not declare an answering peer down, and must still
 //! find a dead one.
 
-mod support;
-
 use heartbeat_common::{
     maps::{PeerRow, sent_slot},
     time::Boottime,
 };
 use heartbeat_core::link::{Finding, LinkDetector, LinkState, Silence};
 use proptest::prelude::*;
-use support::{
+
+use crate::support::{
     MS, TIMINGS, ns,
     observer::{Observer, acquainted, every_timing},
     timing,

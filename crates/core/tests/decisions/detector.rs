@@ -1,12 +1,11 @@
 //! The failure detector of one link, as stories. The real per-packet functions write the rows, and
 //! time passes as the story says. The consequences of a stall of this node are in `stalls.rs`.
 
-mod support;
-
 use heartbeat_common::time::Boottime;
 use heartbeat_core::link::{LinkState, Silence};
 use proptest::prelude::*;
-use support::{
+
+use crate::support::{
     MS, START, TIMINGS, US,
     kernel::last_reply,
     ns,

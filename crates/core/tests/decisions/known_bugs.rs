@@ -1,8 +1,6 @@
 //! Known bugs put back: the invariants of the simulation detect each of them.
 
-mod support;
-
-use support::{
+use crate::support::{
     MS,
     invariants::{guard_closes_first, one_owner},
     run::{Fault, Run},

@@ -4,8 +4,6 @@
 //!
 //! Nothing else is checked: if facts change at random, no node has to serve.
 
-mod support;
-
 use std::time::Duration;
 
 use heartbeat_common::wire::{Health, LinkSet, NodeId};
@@ -17,7 +15,8 @@ use heartbeat_core::{
     report::{GroupReport, GroupReports},
     resource::GroupState,
 };
-use support::{MS, TIMINGS, US, invariants::one_owner, net::Rng, ns, timing, world::World};
+
+use crate::support::{MS, TIMINGS, US, invariants::one_owner, net::Rng, ns, timing, world::World};
 
 const SEEDS: u64 = 60;
 /// The number of facts and faults in one run.

@@ -1,15 +1,14 @@
 //! No ballot is used twice: neither by a later incarnation of a node, nor for a group that was
 //! removed and added again.
 
-mod support;
-
 use heartbeat_common::{lease::Ballot, wire::NodeId};
 use heartbeat_core::{
     group::{Note, Serving},
     index::GroupIndex,
     placement::Layout,
 };
-use support::{MS, story::settled, world::World};
+
+use crate::support::{MS, story::settled, world::World};
 
 /// Nanoseconds of wall-clock time to a round: see `docs/design/leases.md`.
 const ROUND: u64 = 1 << 20;

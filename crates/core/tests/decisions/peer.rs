@@ -1,7 +1,5 @@
 //! The state of a peer, from its links and from its kernel's data about its agent.
 
-mod support;
-
 use std::time::Duration;
 
 use heartbeat_common::{
@@ -14,7 +12,8 @@ use heartbeat_core::{
     eligibility::Eligibility,
     peer::{Peer, PeerState},
 };
-use support::{MS, START, timing};
+
+use crate::support::{MS, START, timing};
 
 /// A row with a fresh reply of a node with this state and these ages.
 fn answered(state: NodeState, pulse_age_us: u32, control_age_us: u32) -> PeerRow {

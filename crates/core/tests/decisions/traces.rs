@@ -3,10 +3,8 @@
 //! decisions.
 //!
 //! The traces are compared with `traces/*.txt`; docs/design/replay.md quotes one of them. After an
-//! intended change of decisions, `BLESS=1 cargo test -p heartbeat-core --test traces` writes them
-//! anew. Read the difference.
-
-mod support;
+//! intended change of decisions, `BLESS=1 cargo test -p heartbeat-core --test decisions traces`
+//! writes them anew. Read the difference.
 
 use std::{borrow::Cow, fmt::Write as _, fs, path};
 
@@ -19,7 +17,8 @@ use heartbeat_core::{
     index::GroupIndex,
     record::{DecodeError, Decoder, Entry, Input, Outcome, Replay, VERSION, text::Line},
 };
-use support::{MS, START, net::Path, story::recorded_cluster, world::World};
+
+use crate::support::{MS, START, net::Path, story::recorded_cluster, world::World};
 
 /// Three nodes whose agents are recorded from their start; node 1 serves.
 fn recorded() -> World {
