@@ -63,7 +63,8 @@ const EVENTS: &[(&str, Severity, &str)] = &[
     (
         r#""event":"deaf","deaf":true,"reason":"why""#,
         Warning,
-        "local stall: why; no node is declared down until it is over",
+        "local stall: why; the silence of peers is counted anew, and this node takes no group \
+         until the stall is over",
     ),
     (
         r#""event":"deaf","deaf":false,"reason":"why""#,
@@ -124,7 +125,7 @@ const EVENTS: &[(&str, Severity, &str)] = &[
     (
         r#""event":"lease-given-up","group":"db","reason":"node-unfit""#,
         Notice,
-        "group db: stopping here (this node is on standby, stopping, or stalled)",
+        "group db: stopping here (this node is on standby or stopping, or its control task hangs)",
     ),
     (
         r#""event":"lease-given-up","group":"db","reason":"unhealthy""#,

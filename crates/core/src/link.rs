@@ -1,11 +1,14 @@
 //! The failure detector of one link to one peer.
 //!
 //! ```text
-//!              fresh reply                 a probe overdue
-//!  unknown ─────────────────▶ up ◀───────────────────────▶ suspect
-//!     │                        ▲   fresh reply                │
-//!     │ silence                └───────────── down ◀──────────┘
-//!     └─────────────────────────────────────▶        silence
+//!             fresh reply       a probe is overdue
+//!  unknown ───────────────▶ up ────────────────────▶ suspect
+//!     │                     ▲ ▲                       │  │
+//!     │                     │ └───── fresh reply ─────┘  │ silence
+//!     │                     │                            ▼
+//!     │                     └─────── fresh reply ─────── down
+//!     │ silence                                          ▲
+//!     └──────────────────────────────────────────────────┘
 //! ```
 //!
 //! Two rules decide what counts. **Only a fresh reply is evidence of life**: the kernel has already
@@ -16,17 +19,21 @@
 //! probe that the count needs. The deadline is the latest of
 //!
 //! - *R* + timeout,
-//! - *F* + timeout − interval: if the probes left late, the deadline is late by the same time,
+//! - *F* + timeout − interval: if the probes left late, the deadline is late by the same time. If
+//!   the peer never replied, *F* + timeout takes the place of both,
 //! - *K* + the timeout less one interval for each needed probe, or *K* + half an interval if that
 //!   is later: the last needed probe must also have had time to be answered.
 //!
 //! If a long pause lies between two probes, the count begins anew after the pause. Answers that
 //! waited in the network card during the pause may have become too old to be fresh.
 //!
-//! A late decision may follow a pause of this machine, and answers may still wait in its network
-//! card. If the kernel's own timer fired on time, the decision stands. Otherwise the count begins
-//! anew. This is a *local stall*. A silence begins anew after a local stall three times at most: a
-//! node that is always late must also find dead peers.
+//! A decision later than [`Timing::slack`] after the deadline may follow a pause of this machine,
+//! and answers may still wait in its network card. If the kernel's own timer fired on time, the
+//! decision stands. Otherwise this node stalled, and the count begins anew: three times at most
+//! until the next reply, because a node that is always late must also find dead peers. The first
+//! such finding on any link begins a *local stall* of the node.
+//! [`Cluster`](crate::cluster::Cluster) ends it with the next reply of any peer, or two timeouts
+//! after the last such finding.
 
 use std::time::Duration;
 
@@ -75,18 +82,21 @@ pub struct Silence {
 /// The result of one check of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
+    /// No probe is overdue, and the last reply is not older than the timeout.
     Answered,
-    /// Nothing is overdue, or too few probes have left for a decision.
+    /// No probe is overdue, but the last reply is older than the timeout, or there is none.
     Waiting,
+    /// A probe has no reply after an interval, or after two round trips if these take longer. The
+    /// deadline has not passed, or too few probes have left for one.
     Overdue,
+    /// The deadline has passed: the link is down.
     Silent(Silence),
-    /// A stall of this node may explain the silence: this check came much too late.
-    Stalled {
-        late: Duration,
-    },
+    /// A stall of this node may explain the silence: this check came later than [`Timing::slack`]
+    /// after the deadline, and the kernel's timer did not confirm the silence in time.
+    Stalled { late: Duration },
 }
 
-/// The greatest number of stalls of this node that restart the count of one silence.
+/// The greatest number of stalls of this node that restart the count of one silence on a link.
 const MAX_RESTARTS: u32 = 3;
 
 /// The unanswered probes that count towards a silence.
@@ -143,7 +153,8 @@ impl Unanswered {
 pub struct LinkDetector {
     state: LinkState,
     unanswered: Option<Unanswered>,
-    /// The time of the last local stall. Probes that left before it do not count.
+    /// The time at which a stall last restarted the count on this link. Probes that left before it
+    /// do not count.
     barrier: Boottime,
     deadline: Option<Boottime>,
     /// The number of stalls since the last reply.

@@ -65,7 +65,7 @@ impl fmt::Display for Why<'_> {
             Reason::Rebalanced { to } => return write!(f, "rebalanced to {to}"),
             Reason::Drained { to } => return write!(f, "drained to {to}"),
             Reason::LeaseLost => "lease lost: no majority renewed it in time",
-            Reason::NodeUnfit => "this node is on standby, stopping, or stalled",
+            Reason::NodeUnfit => "this node is on standby or stopping, or its control task hangs",
             Reason::Unhealthy => "a fatal health check fails on this node",
             Reason::Failed => "resources failed on this node",
             Reason::Disabled => "stopped by an operator",

@@ -43,7 +43,8 @@ impl fmt::Display for EventKind {
                 reason,
             } => write!(
                 f,
-                "local stall: {reason}; no node is declared down until it is over"
+                "local stall: {reason}; the silence of peers is counted anew, and this node takes \
+                 no group until the stall is over"
             ),
             Self::LocalStall {
                 began: false,

@@ -55,7 +55,7 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<DownTrace>,
     },
-    /// A local stall begins or ends. During a stall, the silence of peers does not count.
+    /// A local stall begins or ends. At its beginning, the silence of peers is counted anew.
     #[serde(rename = "deaf")]
     LocalStall {
         /// Whether the stall begins.

@@ -210,13 +210,13 @@ pub struct Pulse {
 /// The local stalls since the start of the agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalStalls {
-    /// Whether a local stall is the likely cause of the silence of peers at present.
+    /// Whether a local stall lasts at present.
     #[serde(default)]
     pub local_stall: bool,
-    /// Number of such stalls.
+    /// Number of local stalls.
     #[serde(default)]
     pub local_stall_count: u64,
-    /// Duration of all such stalls together.
+    /// Duration of all local stalls together.
     #[serde(default)]
     pub local_stall_ns: u64,
 }

@@ -27,7 +27,8 @@ pub(super) struct LocalState {
     pub(super) intent: Intent,
     /// Whether its agent prepares a graceful restart.
     pub(super) restarts: bool,
-    /// Whether the control task of its agent hangs.
+    /// Whether the control task of its agent hangs: the dead-man rule,
+    /// docs/design/leases.md#rule-6.
     pub(super) hangs: bool,
 }
 
@@ -45,12 +46,17 @@ impl LocalState {
     }
 }
 
-/// The stalls of this node, in which it trusts no silence.
+/// The stalls of this node, and the local stall that may follow from one.
+///
+/// A *stall* is a time in which this node did not run. It ends when a step finds itself late. A
+/// *local stall* begins when a stall may explain a peer's silence, and lasts beyond the stall.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LocalStall {
+    /// The last time at which a stall explained a silence. `None` while there is no local stall.
     pub(super) local_stall_since: Option<Boottime>,
+    /// The number of local stalls since the start.
     pub(super) local_stalls: u64,
-    /// The end of the first stall since the last reply from any peer.
+    /// The end of the first stall since the last reply from any peer, if a majority was alive then.
     pub(super) grace_since: Option<Boottime>,
     /// The arrival of the last reply from any peer.
     pub(super) last_reply_at: Option<Boottime>,

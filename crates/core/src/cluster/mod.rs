@@ -317,7 +317,8 @@ impl Cluster {
         }
     }
 
-    /// Ends the local stall with the first reply, or when silence has been counted anew.
+    /// Ends the local stall with the first reply after it, or two timeouts after the last stall
+    /// that explained a silence: a silence that began anew has been counted by then.
     fn end_local_stall(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let Some(since) = self.stall.local_stall_since else {
             return;

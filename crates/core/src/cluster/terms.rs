@@ -42,7 +42,8 @@ pub enum Command {
         node: NodeId,
         health: Health,
     },
-    /// This node stalled: for now it trusts no silence.
+    /// A local stall began, because a check was late by `late`. This node counts silence anew, and
+    /// takes no group until the local stall has ended.
     LocalStallBegan {
         late: Duration,
     },
@@ -70,7 +71,7 @@ pub enum Command {
     },
 }
 
-/// A member of the cluster, from the configuration.
+/// A node of the cluster, from the configuration: a member or a witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     pub node: NodeId,

@@ -30,7 +30,7 @@ pub enum Ineligibility {
     Starting,
     /// Only a responder is loaded there.
     NoAgent,
-    /// The node stalled, and trusts no silence for now.
+    /// The node is in a local stall: it ran late, and no peer has replied since.
     LocalStall,
     /// The configuration does not name the node for the group.
     Unlisted,

@@ -105,10 +105,10 @@ impl fmt::Display for Decision<'_> {
             Command::LocalStallBegan { late } => {
                 write!(
                     f,
-                    "local stall: this step was {late:?} late, silence does not count"
+                    "local stall: this step was {late:?} late, the silence is counted anew"
                 )
             }
-            Command::LocalStallEnded => f.write_str("local stall ended: silence counts again"),
+            Command::LocalStallEnded => f.write_str("local stall ended"),
             Command::QuorumChanged { quorate, alive } => {
                 let quorum = if *quorate { "quorum" } else { "no quorum" };
                 write!(f, "{quorum}: {alive} alive")

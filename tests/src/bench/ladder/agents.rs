@@ -30,7 +30,7 @@ pub struct Lateness {
     pub missed_ticks: u64,
     /// Ticks, for comparison.
     pub ticks: u64,
-    /// Local stalls: silences of peers that an agent did not believe.
+    /// Local stalls of the agents.
     pub local_stalls: u64,
 }
 
