@@ -1,10 +1,10 @@
-//! The acceptor: one slot and one function decide which node may hold a group's lease.
+//! The acceptor: one slot and one function decide which node may hold a lease.
 //!
 //! The leases follow PaxosLease (Trencseni, Gazso and Reinhardt, 2012): a majority of acceptors, no
 //! disk, no synchronised clocks. The same function runs in XDP under the slot's spin lock, in the
-//! simulator and in the model checker. The function must never grant a slot to one node while the
-//! slot is granted to another. All other safety properties of leases depend on this one, and on
-//! majorities that intersect.
+//! simulator and in the model checker. The function must never grant a lease to one node while the
+//! lease that it granted to another lasts. All other safety properties of leases depend on this
+//! one, and on majorities that intersect.
 //!
 //! ```text
 //!   prepare(b)   another's lease lives? ──▶ refused (its ballot, the time left)
@@ -54,8 +54,8 @@ impl Ballot {
     }
 }
 
-/// The node for which a lease is released: `node id | 1 << 16 if the operator chose it`; 0 means
-/// any node.
+/// The node for which a lease is released: its id, plus 1 << 16 if the group is to stay there; 0
+/// means any node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -64,12 +64,12 @@ pub struct Successor(pub u32);
 impl Successor {
     const CHOSEN: u32 = 1 << 16;
 
-    /// The best node; node 0 means any node.
+    /// The node that the owner chose as the best one; node 0 means any node.
     pub const fn fit(node: NodeId) -> Self {
         Self(node.0 as u32)
     }
 
-    /// The operator's choice.
+    /// The node on which the group is to stay: the choice of an operator or of a rebalance.
     pub const fn chosen(node: NodeId) -> Self {
         Self(node.0 as u32 | Self::CHOSEN)
     }
@@ -79,10 +79,11 @@ impl Successor {
     }
 }
 
-/// The request of a lease entry.
+/// The operation that a lease entry requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Operation {
+    /// Promise to refuse lower ballots. Nothing is granted yet.
     Prepare = 1,
     /// Grant the lease.
     Accept = 2,
@@ -160,7 +161,8 @@ impl Slot {
     }
 }
 
-/// A lease entry for the acceptor. The caller must have authenticated its sender.
+/// A request to the acceptor, from an entry of a probe. The caller must have authenticated the
+/// probe's sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     pub operation: Operation,
@@ -181,8 +183,8 @@ pub struct Limits {
 }
 
 impl Request {
-    /// Reads an entry that the node `from` sent. `now` is the time on the acceptor's clock. `None`
-    /// means that the acceptor abstains.
+    /// Reads the request in an entry that the node `from` sent. `now` is the time on the acceptor's
+    /// clock. `None` means that the acceptor abstains.
     #[inline(always)]
     pub fn read(entry: &LeaseEntry, from: NodeId, limits: Limits, now: Boottime) -> Option<Self> {
         let operation = Operation::from_wire(entry.operation)?;
@@ -219,8 +221,8 @@ pub struct Answer {
 
 /// Decides about `request` at `now`, on the acceptor's clock, and records the decision.
 ///
-/// `now` must not be after the instant at which the slot was locked. The probe that carries the
-/// request must have left before `now`.
+/// The caller must read `now` before it locks the slot, and after the probe with the request has
+/// left.
 #[inline(always)]
 pub fn decide(slot: &mut Slot, request: &Request, now: Boottime) -> Answer {
     let Request {

@@ -56,8 +56,8 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// The index of an acceptor: 0 is this node's own, and the acceptors of the peers follow in the
-    /// order of their rows.
+    /// The acceptor index: 0 is this node's own acceptor, and the acceptors of the peers follow in
+    /// the order of their rows.
     AcceptorIndex
     /// The index of a kind of capacity, which groups demand and nodes have.
     KindIndex

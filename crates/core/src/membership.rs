@@ -30,10 +30,12 @@ use heartbeat_common::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A list of nodes. A claim to a lease needs a majority of these nodes.
+/// A voter set: a numbered list of nodes. A claim to a lease needs a majority of these nodes.
+///
+/// Heartbeats carry a [`VoterSet`] instead, which has numbers and a digest, but no nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Voters {
-    /// From 1.
+    /// The number of the list (`config_version`), from 1.
     pub version: u16,
     /// All nodes of the list, in any order.
     pub nodes: Vec<NodeId>,
@@ -74,7 +76,7 @@ impl Voters {
     }
 }
 
-/// The list of this node's acceptor, the list of its claims, and the nodes that use the former.
+/// The list of this node's acceptor, the list of its claims, and the nodes that use the first one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Membership {
     local: NodeId,
@@ -144,7 +146,7 @@ impl Membership {
         self.in_use
     }
 
-    /// The voter set as heartbeats carry it.
+    /// The numbers of both lists, and the digest of the acceptor's list, as heartbeats carry them.
     pub fn voter_set(&self) -> VoterSet {
         VoterSet {
             version: self.list.version,
@@ -156,7 +158,7 @@ impl Membership {
         }
     }
 
-    /// Records the voter set in an answer of `node`. The answer arrived at `now` or earlier.
+    /// Records the [`VoterSet`] in an answer of `node`. The answer arrived at `now` or earlier.
     pub fn observe(&mut self, node: NodeId, seen: VoterSet, now: Boottime) {
         if (seen.version, seen.voters) != (self.list.version, self.digest) {
             return;

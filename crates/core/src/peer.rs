@@ -84,7 +84,7 @@ pub struct LastReply {
     pub report: u32,
     /// The incarnation of its agent.
     pub incarnation: u64,
-    /// The voter set of its acceptor.
+    /// Its accepting and its claiming version.
     pub voter_set: VoterSet,
     /// The last tick of its agent, or a time a little before it.
     pub(crate) ticked_at: Boottime,

@@ -1,15 +1,18 @@
-//! One node's claim to one group's lease: the requests to the acceptors, and the count of their
-//! votes.
+//! One node's claim to one lease, of a group or of an address: the requests to the acceptors, and
+//! the count of their votes.
 //!
 //! ```text
-//!           prepare             majority promised            majority granted
-//!   idle ───────────▶ preparing ───────────────▶ holding ────────────────────▶ owner, until ...
-//!    ▲                    │ abandon                 │ abandon, or release
-//!    └────────────────────┴─────────────────────────┘
+//!         prepare             majority promised
+//!   idle ─────────▶ preparing ─────────────────▶ holding
+//!    ▲ ▲              │                          │ │
+//!    │ └── abandon ───┴──────── abandon ─────────┘ │ release
+//!    │                                             ▼
+//!    └── all acceptors confirmed, or abandon ── releasing
 //! ```
 //!
-//! The proposer repeats a release until all acceptors have confirmed the release, or until the
-//! caller abandons it. After either, the proposer is idle.
+//! A proposer in the phase *holding* holds the lease only from the time at which a majority has
+//! granted it (`owned`) to [`Proposer::lease_end`]. The proposer repeats a release until all
+//! acceptors have confirmed the release, or until the caller abandons it.
 //!
 //! An owner counts an acceptor's vote from the departure of the *probe* that asked for it, and for
 //! a little less than the acceptor does: the lease ends by the owner's count before it ends by the
@@ -81,8 +84,8 @@ impl Ask {
 pub enum Obstacle<N = NodeId> {
     /// A lease of the node `owner`, which ends on the acceptor after `remaining`.
     Lease { owner: N, remaining: Duration },
-    /// A lease that its owner has released. This node knows of the release; the acceptor has not
-    /// received it yet.
+    /// A lease that its owner has released. This node knows of the release, but the acceptor has
+    /// not received the release yet.
     Unheard,
     /// A promise to the higher ballot `ballot` of the node `to`.
     Promise { to: N, ballot: Ballot },
@@ -123,11 +126,13 @@ impl<N> Obstacle<N> {
 enum Phase {
     #[default]
     Idle,
+    /// Asks for promises.
     Preparing {
         ballot: Ballot,
         /// By acceptor: whether it has promised the lease to `ballot`.
         promised: Vec<bool>,
     },
+    /// Asks for grants and renewals, after a majority has promised the lease.
     Holding {
         /// The first ballot of this claim.
         first: Ballot,
@@ -137,6 +142,7 @@ enum Phase {
         /// Whether votes of a majority have come in for this claim. They may have ended since.
         owned: bool,
     },
+    /// Releases the lease. This node counts no grant any more.
     Releasing {
         ballot: Ballot,
         successor: Successor,
@@ -192,7 +198,8 @@ pub struct Proposer {
 }
 
 impl Proposer {
-    /// `round` must be beyond all rounds of earlier incarnations of this node.
+    /// Creates an idle proposer. `round` must be higher than all rounds of earlier incarnations of
+    /// this node.
     pub fn new(local: NodeId, majority_config: MajorityConfig, round: u64, term: Term) -> Self {
         Self {
             local,
@@ -215,8 +222,8 @@ impl Proposer {
         self.majority_config = majority_config;
     }
 
-    /// Renumbers the acceptors: the acceptor with the new number *i* had the number `former[i]`, or
-    /// is new if this is `None`.
+    /// Renumbers the acceptors: the acceptor with the new acceptor index *i* had the index
+    /// `former[i]`, or is new if this is `None`.
     pub fn renumber_acceptors(
         &mut self,
         former: &[Option<AcceptorIndex>],
@@ -447,6 +454,9 @@ impl Proposer {
         }
     }
 
+    /// Handles a refusal by `acceptor`, whose answer has the ballot `answered`. `micros` is the
+    /// rest of the obstructing lease, or 0 if a promise obstructs. Returns the obstacle if the
+    /// refusal is about the current request.
     fn meet(
         &mut self,
         acceptor: AcceptorIndex,
@@ -481,9 +491,9 @@ impl Proposer {
                 remaining: Duration::from_micros(micros.into()),
             });
         }
-        // An acceptor that does not record this lease has made a promise to another node. A higher
-        // ballot makes the acceptor vote for this claim again. The other node gets no majority: the
-        // acceptors that granted this lease refuse it.
+        // An acceptor that has no record of this node's lease has made a promise to another node. A
+        // higher ballot makes the acceptor vote for this claim again. The other node gets no
+        // majority meanwhile: the acceptors that granted this node's lease refuse the other node.
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
             && let Phase::Holding { ballot, .. } = &mut self.phase

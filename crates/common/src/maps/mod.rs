@@ -152,7 +152,7 @@ impl Local {
         Health(self.health | self.kernel_health as u16)
     }
 
-    /// The node lists by which this node votes and claims.
+    /// The voter sets by which this node votes and claims.
     #[inline(always)]
     pub const fn voter_set(&self) -> VoterSet {
         VoterSet {

@@ -115,7 +115,7 @@ impl PeerRow {
         Owned(self.groups_owned)
     }
 
-    /// The node lists by which the peer votes and claims.
+    /// The voter sets by which the peer votes and claims.
     pub const fn voter_set(&self) -> VoterSet {
         VoterSet {
             version: self.config_version,

@@ -134,20 +134,25 @@ pub struct Liveness {
     pub voter_set: VoterSet,
 }
 
-/// The node lists by which a node votes and claims.
+/// The voter sets by which a node votes and claims, as its heartbeats carry them: two numbers and a
+/// digest.
+///
+/// The nodes of a voter set are in `heartbeat_core::membership::Voters`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VoterSet {
-    /// The number of the list in its configuration, from 1. Its acceptor uses this list.
+    /// The accepting version: the number of the list in the node's configuration, from 1. The
+    /// node's acceptor uses this list.
     pub version: u16,
-    /// The number of the list by whose majority the node claims leases; 0 if it claims none.
+    /// The claiming version: the number of the list by whose majority the node claims leases; 0 if
+    /// it must claim none.
     pub claiming: u16,
     /// The digest of the list with the number `version`, see `heartbeat_core::membership`.
     pub voters: u32,
 }
 
 impl VoterSet {
-    /// Whether an acceptor with this list votes on claims by a majority of the list `claiming`: the
-    /// list itself, or the one before it.
+    /// Whether an acceptor that uses the list `version` votes on claims by a majority of the list
+    /// with the number `claiming`: the list itself, or the one before it.
     ///
     /// The acceptor accepts no other list. The majorities of two lists need not have a node in
     /// common unless one came from the other by a single change.

@@ -69,7 +69,7 @@ pub struct Setup {
     pub replace: bool,
     /// The groups that this node may serve, in the order of their places.
     pub groups: Vec<GroupId>,
-    /// The voter set of this node's acceptor.
+    /// The accepting and the claiming version of this node.
     pub voter_set: VoterSet,
 }
 
