@@ -87,9 +87,10 @@ use crate::{
 
 /// The control task with its state.
 pub(super) struct ControlTask<'a> {
-    /// The configuration as the last load of the file gave it.
+    /// The configuration in the order of the file, as it was last loaded.
     file: Arc<Config>,
-    /// The same configuration, with each entry at its index from the start of the agent.
+    /// The same configuration in the order of the agent's indices: an entry keeps its index in all
+    /// reloads.
     config: Arc<Config>,
     dataplane: &'a mut Dataplane,
     identity: Identity,
@@ -110,7 +111,7 @@ pub(super) struct ControlTask<'a> {
     notices: UnboundedReceiver<Notice>,
     meter: Meter,
     agent_check: AgentCheck,
-    /// The last state of each peer that hooks were run for.
+    /// The state of each peer for which its last hooks ran.
     hook_states: HashMap<NodeId, PeerState>,
     exchange: Exchange,
     refusals: Refusals,
@@ -129,15 +130,15 @@ pub(super) struct ControlTask<'a> {
     steps: Steps,
     stops: Stops,
     search: Search,
-    /// The causes found for pauses without a processor.
+    /// The results of the searches for the causes of pauses in which the agent got no CPU.
     explained: UnboundedReceiver<Found>,
     outages: Outages,
     overdue: Overdue,
-    /// Whether this task has not yet seen a first probe leave.
+    /// Whether no probe has left yet, as far as this task knows.
     starting: bool,
 }
 
-/// The time between two checks for the end of a stop.
+/// The time between two checks whether a stop is complete.
 const DEPARTURE_POLL: Duration = Duration::from_millis(1);
 
 /// The longest time for hooks while the agent stops.
@@ -266,8 +267,9 @@ impl<'a> ControlTask<'a> {
         })
     }
 
-    /// Runs until a signal asks to stop or the pulse dies. Then stops the threads, and runs the
-    /// hooks that follow from the stop.
+    /// Runs until a stop that a signal or a command requested is complete, or until the pulse or
+    /// the resource manager dies. Then stops the threads, and runs the hooks that follow from the
+    /// stop. For a graceful restart, leaves everything in place and runs no hooks.
     pub(super) async fn run(
         mut self,
         listener: UnixListener,
@@ -317,7 +319,8 @@ impl<'a> ControlTask<'a> {
         self.apply_decisions();
         let mut departure: Option<Departure> = None;
         let result = loop {
-            // Each turn counts, not only that of the beat: a starved task gets few.
+            // Each turn of this loop counts as progress, not only a beat: a starved task gets few
+            // turns.
             progress.is_made(clock::now());
             tokio::select! {
                 _ = beat.tick() => {
@@ -359,7 +362,9 @@ impl<'a> ControlTask<'a> {
                 Some(ended) = ended.recv() => self.hook_ended(ended),
                 _ = signals.terminate.recv() => {
                     if let Some(why) = self.refuse_to_stop(departure.is_some()) {
-                        log::warn!("stopping by a signal all the same: {why}");
+                        log::warn!(
+                            "stopping because of a signal, although others need this vote: {why}"
+                        );
                     }
                     self.depart(false, &threads, &mut departure);
                 }

@@ -20,7 +20,7 @@ use super::EventLoop;
 use crate::{clock, pulse::Sink};
 
 impl<S: Sink> EventLoop<S> {
-    /// Publishes the voter set of this node in its heartbeats, if the set has changed.
+    /// Publishes this node's accepting and claiming version in its heartbeats, if one has changed.
     pub(super) fn publish_voter_set(&mut self) {
         let voter_set = self.cluster.membership().voter_set();
         if voter_set != self.voter_set {

@@ -70,13 +70,13 @@ pub(super) struct EventLoop<S> {
     /// The number of links to each peer.
     links: usize,
     cluster: Driver,
-    /// The voter set in this node's heartbeats.
+    /// The accepting and the claiming version in this node's heartbeats.
     voter_set: VoterSet,
     sender: Sender,
     own_vote: OwnVote,
     rows: PeerRows,
     slots: LeaseSlots,
-    /// The rows and slots of the last step, for reuse.
+    /// Buffers for the rows and slots that a step reads. They are kept to avoid allocations.
     read_rows: Vec<PeerRow>,
     read_slots: Vec<ReadSlot>,
     guard: GuardView,
@@ -92,9 +92,10 @@ pub(super) struct EventLoop<S> {
     sink: S,
     commands: Vec<Command>,
     entries: Vec<LeaseEntry>,
-    /// The received directives that are not carried out yet. The queue is reused.
+    /// The received directives that are not carried out yet. The queue is kept to avoid
+    /// allocations.
     directives: VecDeque<Directive>,
-    /// The votes of the own acceptor, for reuse.
+    /// A buffer for the votes of the own acceptor. It is kept to avoid allocations.
     scratch: VoteEvent,
     /// The runtime that the kernel reserves for this thread in each period.
     reserved: Duration,
@@ -102,8 +103,8 @@ pub(super) struct EventLoop<S> {
     owned: Owned,
     send_failing: bool,
     vote_failing: bool,
-    /// The deadline of a graceful restart: the thread ends then, even without the last leases. A
-    /// group that is stopping extends the deadline.
+    /// The deadline of a graceful restart. At the deadline the thread ends, even if the last leases
+    /// were not granted. A group that is stopping extends the deadline.
     graceful_restart: Option<Boottime>,
 }
 
@@ -279,8 +280,8 @@ impl<S: Sink> EventLoop<S> {
         self.deliver_rest();
     }
 
-    /// Sends all pending messages and waits for that. The wait is allowed here, because this thread
-    /// has no deadlines any more.
+    /// Sends all pending messages to the other threads, and returns only then. The wait is allowed
+    /// here, because this thread has no deadlines any more.
     fn deliver_rest(&mut self) {
         while !self.sink.deliver() {
             std::thread::sleep(RETRY);

@@ -1,4 +1,5 @@
-//! The loop of the resource manager's thread: it carries out commands, and the work that is due.
+//! The loop of the resource manager's thread. It carries out commands, and work whose time has
+//! come: announcements, repairs, and the timeouts of groups.
 
 mod actions;
 mod effects;
@@ -31,7 +32,7 @@ use crate::{
     pulse::mailbox::Mailbox,
 };
 
-/// The longest wait when no work is due.
+/// The longest wait for a command if no work has a time.
 const IDLE: Duration = Duration::from_secs(3600);
 
 pub(super) struct EventLoop<R> {
@@ -123,8 +124,8 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
                 let run = &mut self.groups[group];
                 (run.timeline, run.decided) = (timeline, decided);
                 run.wanted = true;
-                // An address that has not stopped since this node last held the group may have been
-                // announced by another node meanwhile.
+                // If the group was not stopped after a lapse of its lease, its addresses are still
+                // on their interfaces. Another node may have announced them meanwhile.
                 self.each_address(group, Held::reassert);
                 self.drive(group, |engine, out| engine.start(now, out));
             }
@@ -163,8 +164,9 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
                 self.drive(group, |engine, out| engine.died(resource, now, out));
             }
             ResourceCommand::Cleanup { group, resource } => {
-                // The index belongs to the changed group that is to follow. Any resource of the
-                // present one must make way.
+                // While a changed group waits for the stop of the present one (`next`), the index
+                // is that of a resource in the changed group. It may be another resource in the
+                // present group, so all failures of the present group are forgotten.
                 let resource = resource.filter(|_| self.groups[group].next.is_none());
                 self.drive(group, |engine, out| engine.cleanup(resource, now, out));
             }
