@@ -226,7 +226,7 @@ fn interfaces(node: &Draft<'_>, links: &[Link]) -> Vec<String> {
         if names.contains(value) {
             node.section.problem(
                 *at,
-                format!("interface {} stands twice", quoted(value)),
+                format!("interface {} is listed twice", quoted(value)),
                 "give each link an interface of its own: two links on one fail together",
             );
         }

@@ -1,4 +1,4 @@
-//! Values that must not stand twice in a file.
+//! Values that a file must not have twice.
 
 use std::{collections::HashMap, hash::Hash};
 

@@ -189,7 +189,7 @@ async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>
     match answer {
         Response::Report(report) => Ok(Box::new(cleaned(*report))),
         Response::Error { message } => bail!(logging::one_line(message.as_bytes())),
-        _ => bail!("it answered something else"),
+        _ => bail!("its answer is not a report"),
     }
 }
 

@@ -83,7 +83,7 @@ impl Vitals {
         let failing = failing.map(|check| FailingCheck {
             name: check.name.clone(),
             message: match check.state {
-                State::Unknown => "not looked at yet".to_owned(),
+                State::Unknown => "no result yet".to_owned(),
                 State::Well | State::Failing => check.message.clone(),
             },
         });

@@ -82,8 +82,7 @@ pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
     let enough = (needed + 1).min(voters.len());
     let _ = write!(
         text,
-        "\n  wait for the others: `heartbeat wait --votes {enough}`; or do it all the same, with \
-         --force"
+        "\n  wait for the others: `heartbeat wait --votes {enough}`; or use --force"
     );
     Some(text)
 }
@@ -155,7 +154,7 @@ mod tests {
             loss(&voters("vvvda"), NodeId(1)).unwrap(),
             "without n1 2 of 5 nodes would vote, 3 are needed, and nothing would be served; n4 is \
              down; n5 abstains for 800 ms yet\n  wait for the others: `heartbeat wait --votes 4`; \
-             or do it all the same, with --force"
+             or use --force"
         );
         let said = loss(&voters("vvm"), NodeId(2)).unwrap();
         assert!(said.contains("n3 may abstain for 800 ms yet"), "{said}");

@@ -38,13 +38,13 @@ pub fn rotate(config: &Config, force: bool) -> Result<()> {
     if !force {
         let status = status::ask(&config.socket()).context(
             "cannot tell whether all nodes have the present key file; --force takes the next step \
-             all the same",
+             without this check",
         )?;
         let unready = unready(&keys, &status);
         if !unready.is_empty() {
             bail!(
                 "not yet: before the next step all nodes must have the present key file\n  {}\n  \
-                 --force takes the next step all the same",
+                 --force takes the next step now",
                 unready.join("\n  ")
             );
         }

@@ -187,7 +187,7 @@ impl Held {
                 && netlink.step_back(place.index, prefix, ours)?
             {
                 log::info!(
-                    "vip {}: {prefix} stands behind {}'s own address again",
+                    "vip {}: {prefix} is a secondary address of {} again",
                     self.vip.name,
                     self.vip.interface
                 );

@@ -126,7 +126,7 @@ impl Body {
                 Ok(true) => lost = false,
                 Ok(false) => return,
                 Err(error) => {
-                    log::error!("removed addresses are put back late from here on: {error:#}");
+                    log::error!("removed addresses are added again late from now on: {error:#}");
                     return;
                 }
             }

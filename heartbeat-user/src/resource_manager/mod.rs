@@ -95,7 +95,7 @@ impl ResourceManager {
             granter.clone(),
         )
         .inspect_err(|error| {
-            log::error!("removed addresses are put back late, at the next monitor: {error:#}");
+            log::error!("removed addresses are added again late, at the next monitor: {error:#}");
         })
         .ok();
         let mut event_loop = EventLoop::new(address_watch, netlink, held, groups.collect(), ends);

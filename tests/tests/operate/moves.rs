@@ -177,7 +177,7 @@ fn impossible_move_is_refused_and_changes_nothing() -> Result<()> {
             )?;
             refused(
                 &["move", "service", "d"],
-                &["node d does not answer: it cannot take anything"],
+                &["node d does not answer: it takes no group"],
             )?;
             refused(&["standby", "z"], &["no node is called `z`"])?;
             refused(&["online", "d"], &["could not ask node d"])?;

@@ -292,8 +292,10 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
                 &output_of(cluster, "b", &["status"])?,
                 &["  * Node a (id 1): UNHEALTHY (data*"],
             )?;
-            result_of(cluster, "b", &["move", "web", "a"])?
-                .refusal(&["node a is unhealthy", "until its health check data is well"])?;
+            result_of(cluster, "b", &["move", "web", "a"])?.refusal(&[
+                "node a is unhealthy",
+                "until its health check data succeeds",
+            ])?;
             has_lines(
                 &output_of(cluster, "b", &["explain", "web"])?,
                 &["  * a: CANNOT have it, * unhealthy*"],

@@ -69,7 +69,7 @@ impl Names<'_> {
         Some(At { value: index, at })
     }
 
-    /// The two groups that `fields` name: not one twice, and no two that stand together already.
+    /// The two groups that `fields` name: two different ones, in no earlier constraint together.
     pub(super) fn pair<T>(
         &self,
         section: &Section<'_>,

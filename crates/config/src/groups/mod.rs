@@ -194,7 +194,7 @@ fn finish(
     Some(draft.finish(kind, doubles))
 }
 
-/// The names that must not stand twice.
+/// The names that a file must not have twice.
 struct Names {
     groups: Uses<String>,
     ids: Uses<GroupId>,

@@ -31,7 +31,7 @@ pub(super) fn read<T>(
                 "leave it out, or remove role = \"witness\" from the node".to_owned(),
             ),
             Some(node) if listed.insert(node.id) => rank.push(node.id),
-            Some(_) => report(" stands twice", "keep one".to_owned()),
+            Some(_) => report(" is listed twice", "keep one".to_owned()),
             None => {
                 let members = nodes.iter().filter(|node| node.role == Role::Member);
                 let names: Vec<_> = members.map(|node| node.name.as_str()).collect();

@@ -69,7 +69,8 @@ impl<V: Copy + PartialEq> Reader for OneOrMore<V> {
         let mut found = Vec::new();
         for At { value, at } in listed.into_iter().flatten() {
             if found.contains(&value) {
-                let message = format!("{} \"{}\" stands twice", field.noun(), (self.0.word)(value));
+                let word = (self.0.word)(value);
+                let message = format!("{} \"{word}\" is listed twice", field.noun());
                 section.problem(at, message, "keep one");
             } else {
                 found.push(value);

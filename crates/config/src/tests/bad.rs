@@ -139,7 +139,7 @@ const FIELDS: &[Case] = &[
     ("\"takeover\"", "\"takover\"",
      &["hb.toml:22:6: hook number 1: on \"takover\" is no event", "did you mean \"takeover\"?"]),
     ("\"takeover\"", "[\"release\", \"release\"]",
-     &["hb.toml:22:18: hook number 1: on \"release\" stands twice"]),
+     &["hb.toml:22:18: hook number 1: on \"release\" is listed twice"]),
     ("\"takeover\"", "[]", &["on is empty", "peer-down"]),
     ("on = \"takeover\"", "", &["hook number 1: `on` is missing"]),
     ("[\"/bin/true\", \"x\"]", "[]", &["hb.toml:23:8: hook number 1: exec is empty"]),
@@ -186,7 +186,8 @@ const MEANING: &[Case] = &[
      "[[vip]]\nname = \"web38\"\naddress = \"10.0.0.99/24\"\n[[vip]]\nname = \"web76\"",
      &["hb.toml:21:8: vip \"web76\": group id 60397, which is made of the name, is already used by \
         vip \"web38\" (line 18)\n  rename one of the two"]),
-    ("prefer = [\"c\"]", "prefer = [\"c\", \"c\"]", &["vip \"site\": prefer \"c\" stands twice"]),
+    ("prefer = [\"c\"]", "prefer = [\"c\", \"c\"]",
+     &["vip \"site\": prefer \"c\" is listed twice"]),
 ];
 
 /// `text` makes a file of what is replaced by what.

@@ -51,7 +51,7 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remains {
     pub node: String,
-    /// `agent dead`, `agent dead or stalled`, `unreachable` or `not looked at yet`.
+    /// `agent dead`, `agent dead or stalled`, `unreachable` or `not probed yet`.
     pub cause: String,
     pub for_ns: u64,
 }

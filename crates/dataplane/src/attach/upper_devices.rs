@@ -83,7 +83,7 @@ impl Lifted {
         };
         let id = program
             .attach_to_if_index(self.ifindex, self.how.mode())
-            .with_context(|| format!("could not put back {}", self.pin.display()))?;
+            .with_context(|| format!("could not attach {} again", self.pin.display()))?;
         let link: FdLink = program.take_link(id)?.try_into()?;
         pin_link(link, &self.pin)
     }

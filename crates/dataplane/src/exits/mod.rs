@@ -316,7 +316,7 @@ impl Kernel {
                 if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
             Err(error) => log::warn!(
                 "could not tell the kernel what the end of process {pid} means: {error}; the agent \
-                 goes by it all the same, a little later"
+                 notices the end itself, a little later"
             ),
         }
     }

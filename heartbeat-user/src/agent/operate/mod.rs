@@ -180,14 +180,14 @@ impl Operator {
     async fn pass_on(&self, node: NodeId, request: &Request, origin: Origin) -> Result<Response> {
         let name = self.name(node);
         if origin == Origin::Peer {
-            bail!("it moved meanwhile, now this is for node {name}: try again");
+            bail!("the group has moved, and node {name} must carry out the request: try again");
         }
         let payload = serde_json::to_vec(request)?;
         let answer = peering::ask(&self.config, &self.keys, node, &payload, peering::PATIENCE)
             .await
             .with_context(|| format!("could not ask node {name}"))?;
         match understood(&answer, &name)? {
-            Response::Checked(_) => bail!("node {name} answered something else"),
+            Response::Checked(_) => bail!("the answer of node {name} is to another request"),
             answer => Ok(answer),
         }
     }
@@ -295,7 +295,7 @@ fn understood(answer: &[u8], name: &str) -> Result<Response> {
         Response::Checked(checked) => {
             Response::Checked(Box::new(checked.map_texts(logging::clean)))
         }
-        other => bail!("node {name} answered something else: {other:?}"),
+        other => bail!("the answer of node {name} is to another request: {other:?}"),
     })
 }
 

@@ -171,7 +171,7 @@ impl Operator {
         loop {
             // The node may have died just before the command arrived, or since.
             let Some(row) = self.latest(to.id) else {
-                bail!("node {} does not answer: it cannot take anything", to.name);
+                bail!("node {} does not answer: it takes no group", to.name);
             };
             let settled = {
                 let groups = &view::lock(&self.view).groups;
@@ -196,17 +196,17 @@ impl Operator {
     /// Fails if `to` could not acquire this group now, as far as known.
     fn is_fit(&self, group: GroupIndex, to: &Node) -> Result<()> {
         let Some(row) = self.latest(to.id) else {
-            bail!("node {} does not answer: it cannot take anything", to.name);
+            bail!("node {} does not answer: it takes no group", to.name);
         };
         let state = announced_state(&row);
         // A starting node is waited for.
         if !matches!(state, NodeState::Active | NodeState::Starting) {
             bail!(
-                "node {} is {}: it cannot take anything{}",
+                "node {} is {}: it takes no group{}",
                 to.name,
                 state.name(),
                 match state {
-                    NodeState::Standby => "; `heartbeat online` takes it back",
+                    NodeState::Standby => "; `heartbeat online` ends the standby",
                     _ => "",
                 }
             );
@@ -214,7 +214,7 @@ impl Operator {
         if Health(row.health).is_fatal() {
             let failing = view::lock(&self.view).load_and_failing(to.id).1;
             bail!(
-                "node {} is unhealthy: it cannot take anything until its health check {} is well",
+                "node {} is unhealthy: it takes no group until its health check {} succeeds",
                 to.name,
                 failing.join(", ")
             );

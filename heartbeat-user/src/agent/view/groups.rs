@@ -99,7 +99,7 @@ impl View {
                 "agent dead"
             }
             Some((PeerState::AgentStalled, _)) => "agent dead or stalled",
-            Some(_) => "not looked at yet",
+            Some(_) => "not probed yet",
         }
     }
 }

@@ -98,7 +98,7 @@ impl<R: FnMut(ResourceEvent)> EventLoop<R> {
         let ours = addresses(&self.held);
         let now = clock::now();
         let settled = self.held[vip].settle(now, &ours, &mut self.netlink);
-        let settled = settled.map_err(|error| format!("could not be put back: {error:#}"))?;
+        let settled = settled.map_err(|error| format!("could not be added again: {error:#}"))?;
         if let Settled::PutBack(Some(times)) = settled {
             let message = self.put_back_message(vip, times);
             self.report_vip(vip, VipEvent::PutBack { times, message });

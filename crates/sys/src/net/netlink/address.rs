@@ -125,13 +125,13 @@ impl Transport {
         match self.create(message.clone()) {
             Ok(false) => {}
             Ok(true) => log::warn!(
-                "the kernel removed {prefix} along with the primary address of its subnet; it was \
-                 put back, but routes that name it as source are gone: set sysctl \
-                 net.ipv4.conf.all.promote_secondaries to 1"
+                "the kernel removed {prefix} along with the primary address of its subnet; the \
+                 agent added the address again, but routes that name it as source are gone: set \
+                 sysctl net.ipv4.conf.all.promote_secondaries to 1"
             ),
             Err(failure) => log::error!(
-                "the kernel removed {prefix} along with the primary address of its subnet, and it \
-                 could not be put back: {failure}; add it by hand"
+                "the kernel removed {prefix} along with the primary address of its subnet, and the \
+                 agent could not add it again: {failure}; add it by hand"
             ),
         }
     }
