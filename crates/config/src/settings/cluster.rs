@@ -104,7 +104,8 @@ settings! {
     }
 
     /// A peer whose kernel answers, but whose agent has not ticked for this long, counts as
-    /// stalled. At least the timeout.
+    /// stalled. A node whose own control task hangs for this long gives up its groups. At least the
+    /// timeout.
     AGENT_STALL: Time = Time { low: Duration::from_millis(10), high: Duration::from_secs(3_600) } => {
         name: "agent_stall", default: Follows("2s, or the timeout if that is longer"),
         example: r#""2s""#, reload: Restart, digest: true, check: Line(TIMING);

@@ -56,7 +56,7 @@ pub struct Config {
     pub interval: Duration,
     /// Silence after which a link is down.
     pub timeout: Duration,
-    /// Age of a peer's last tick from which its agent counts as stalled.
+    /// Age of the last tick from which an agent counts as hung, a peer's or this node's.
     pub agent_stall: Duration,
     /// How long a lease lasts without renewal.
     pub lease: Duration,
