@@ -97,7 +97,7 @@ impl Operator {
             match self.pass_on(node, &request, origin).await {
                 Ok(Response::Done { .. }) => cleaned.push(name),
                 Ok(Response::Error { message }) => failed.push(format!("{name}: {message}")),
-                Ok(_) => failed.push(format!("{name}: its answer is to another request")),
+                Ok(_) => failed.push(format!("{name}: its answer belongs to another request")),
                 Err(error) => failed.push(format!("{error:#}")),
             }
         }

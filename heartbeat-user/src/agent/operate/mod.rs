@@ -187,7 +187,7 @@ impl Operator {
             .await
             .with_context(|| format!("could not ask node {name}"))?;
         match understood(&answer, &name)? {
-            Response::Checked(_) => bail!("the answer of node {name} is to another request"),
+            Response::Checked(_) => bail!("the answer of node {name} belongs to another request"),
             answer => Ok(answer),
         }
     }
@@ -295,7 +295,7 @@ fn understood(answer: &[u8], name: &str) -> Result<Response> {
         Response::Checked(checked) => {
             Response::Checked(Box::new(checked.map_texts(logging::clean)))
         }
-        other => bail!("the answer of node {name} is to another request: {other:?}"),
+        other => bail!("the answer of node {name} belongs to another request: {other:?}"),
     })
 }
 
