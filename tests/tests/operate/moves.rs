@@ -173,7 +173,7 @@ fn impossible_move_is_refused_and_changes_nothing() -> Result<()> {
             )?;
             refused(
                 &["move", "service", "c"],
-                &["node c is standby", "`heartbeat online` takes it back"],
+                &["node c is standby", "`heartbeat online` ends the standby"],
             )?;
             refused(
                 &["move", "service", "d"],
