@@ -16,7 +16,7 @@ use heartbeat_user::{
     agent, clock,
     commands::{
         check, events, explain, import, keygen, load, mode::Mode, operate, ping, reload, replay,
-        resource, rotate, simulate, status, stop, verify, wait, witness,
+        resource, rotate, simulate, status, status_check, stop, verify, wait, witness,
     },
     config::{self, Config},
     control::protocol::Request,
@@ -87,6 +87,10 @@ enum Command {
         /// Repeat every second, or every SECONDS
         #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
         watch: Option<f64>,
+        /// Print one line, and end with the exit code of a monitoring plug-in: 0 ok, 1 warning,
+        /// 2 critical, 3 unknown
+        #[arg(long, conflicts_with_all = ["json", "watch"])]
+        check: bool,
     },
     /// Show recent events
     Events {
@@ -96,6 +100,8 @@ enum Command {
         /// Keep printing new events
         #[arg(long, short)]
         follow: bool,
+        #[command(flatten)]
+        filter: events::Filter,
         /// Show seconds since boot instead of the date and time (UTC)
         #[arg(long, conflicts_with = "json")]
         boottime: bool,
@@ -395,7 +401,8 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
             ..
         } => rotate::rotate(&config.load()?, force)?,
         Command::Keygen { output, force, .. } => keygen::keygen(&output, force)?,
-        Command::Status { json, watch } => {
+        Command::Status { check: true, .. } => return status_check::run(config.socket()),
+        Command::Status { json, watch, .. } => {
             // NaN is no duration, and counts as the default.
             let pause = watch.map(|seconds| {
                 Duration::try_from_secs_f64(seconds.clamp(0.1, 3_600.0))
@@ -406,8 +413,9 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
         Command::Events {
             json,
             follow,
+            filter,
             boottime,
-        } => events::run(&config.socket()?, json, follow, boottime)?,
+        } => events::run(&config.socket()?, json, follow, boottime, &filter)?,
         Command::Ping { peer, count, json } => {
             if !ping::run(&config.socket()?, &peer, count, json)? {
                 return Ok(ExitCode::FAILURE);

@@ -118,6 +118,17 @@ impl EventKind {
         }
     }
 
+    /// Whether the subject is a group, a resource or an address.
+    pub const fn is_of_group(&self) -> bool {
+        matches!(
+            self,
+            Self::Group { .. }
+                | Self::Vip { .. }
+                | Self::Resource { .. }
+                | Self::ResourceFailed { .. }
+        )
+    }
+
     /// A number that distinguishes events of one kind and one subject, such as a node that is down
     /// and a node that is up again.
     pub fn variant(&self) -> u32 {

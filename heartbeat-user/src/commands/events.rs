@@ -1,15 +1,20 @@
 //! `heartbeat events`: the recent events.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{
+    fmt::Write as _,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Result, bail};
+use clap::Args;
 use heartbeat_common::time::Boottime;
 
-use super::output;
+use super::{output, status};
 use crate::{
     control::{
         client::Client,
-        protocol::{Events, Request, Response},
+        protocol::{Event, Events, Request, Response, Status},
     },
     wall_clock,
 };
@@ -17,19 +22,93 @@ use crate::{
 /// Poll interval of `--follow`.
 const FOLLOW: Duration = Duration::from_millis(200);
 
-/// Prints the events, and with `follow` also new ones.
-pub fn run(socket: &Path, json: bool, follow: bool, boottime: bool) -> Result<()> {
+/// The events to print: those that meet all given conditions.
+#[derive(Debug, Default, Args)]
+pub struct Filter {
+    /// Only events since this time: `10min` ago, or a date and time such as `2026-11-25 17:03:00`
+    /// (UTC)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<SystemTime>,
+    /// Only the last N events
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<usize>,
+    /// Only events of this group, its resources and its addresses
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+}
+
+/// Reads a duration before now, or a time in UTC as RFC 3339 has it, with or without `T` and `Z`.
+fn since(text: &str) -> Result<SystemTime, String> {
+    if let Ok(time) = humantime::parse_rfc3339_weak(text) {
+        return Ok(time);
+    }
+    let ago = text.trim_start_matches('-').trim_end_matches(" ago");
+    let ago = humantime::parse_duration(ago).map_err(|_| {
+        "expected a duration such as 10min, or a time in UTC such as 2026-11-25 17:03:00".to_owned()
+    })?;
+    let then = SystemTime::now().checked_sub(ago);
+    then.ok_or_else(|| "that is before all times".to_owned())
+}
+
+impl Filter {
+    /// Returns the names that an event of the group may be about; `None` means any.
+    fn subjects(&self, status: &Status) -> Result<Option<Vec<String>>> {
+        let Some(name) = &self.group else {
+            return Ok(None);
+        };
+        let Some(group) = status.groups.iter().find(|group| group.name == *name) else {
+            let known: Vec<&str> = status.groups.iter().map(|group| &*group.name).collect();
+            bail!(
+                "no group is called `{name}`; there are {}",
+                known.join(", ")
+            );
+        };
+        let resources = group.resources.iter();
+        let resources = resources.map(|resource| resource.name.clone());
+        Ok(Some(resources.chain([name.clone()]).collect()))
+    }
+
+    /// Removes the events that are not to be printed.
+    fn apply(&self, events: &mut Vec<Event>, subjects: Option<&[String]>) {
+        if let Some(since) = self.since {
+            let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = since.as_nanos();
+            events.retain(|event| event.at_unix_ns.is_none_or(|at| u128::from(at) >= since));
+        }
+        if let Some(subjects) = subjects {
+            events.retain(|event| {
+                let subject = event.what.subject();
+                event.what.is_of_group() && subjects.iter().any(|name| name == subject)
+            });
+        }
+    }
+}
+
+/// Prints the events that pass the filter, and with `follow` also new ones.
+pub fn run(socket: &Path, json: bool, follow: bool, boottime: bool, filter: &Filter) -> Result<()> {
+    let subjects = match filter.group {
+        Some(_) => filter.subjects(&status::ask(socket)?)?,
+        None => None,
+    };
     let mut client = Client::connect(socket)?;
     let mut after = 0;
+    let mut lines = filter.lines;
     loop {
-        let events = match client.ask(&Request::Events { after }, Duration::ZERO)? {
+        let mut events = match client.ask(&Request::Events { after }, Duration::ZERO)? {
             Response::Events(events) => events,
             other => bail!("unexpected answer from the agent: {other:?}"),
         };
+        after = events.events.last().map_or(after, |event| event.number);
+        filter.apply(&mut events.events, subjects.as_deref());
+        // The number of lines limits the past, and no event that is still to come.
+        if let Some(lines) = lines.take() {
+            let excess = events.events.len().saturating_sub(lines);
+            events.events.drain(..excess);
+            events.lost = 0;
+        }
         if !output::print(&render(&events, json, boottime)?)? || !follow {
             return Ok(());
         }
-        after = events.events.last().map_or(after, |event| event.number);
         std::thread::sleep(FOLLOW);
     }
 }
@@ -57,7 +136,7 @@ fn render(events: &Events, json: bool, boottime: bool) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::protocol::{Event, EventKind};
+    use crate::control::protocol::{EventKind, GroupEvent};
 
     fn events(at_unix_ns: Option<u64>) -> Events {
         let started = Event {
@@ -82,6 +161,64 @@ mod tests {
         );
         assert_eq!(shown(at, true), "[8007.442001] agent started\n");
         assert_eq!(shown(None, false), "[8007.442001] agent started\n");
+    }
+
+    /// Events at 10, 20 and 30 s, the second of group web, the third of its resource.
+    fn three() -> Vec<Event> {
+        let group = EventKind::Group {
+            group: "web".to_owned(),
+            event: GroupEvent::BallotsExhausted,
+        };
+        let resource = EventKind::Resource {
+            resource: "apache".to_owned(),
+            state: "started".to_owned(),
+            note: String::new(),
+        };
+        let events = [EventKind::Started, group, resource].into_iter().zip(1..);
+        let event = |(what, number): (EventKind, u64)| Event {
+            number,
+            at_ns: 0,
+            at_unix_ns: Some(number * 10_000_000_000),
+            what,
+        };
+        events.map(event).collect()
+    }
+
+    #[test]
+    fn filter_keeps_events_since_a_time_and_of_a_group() {
+        let numbers = |filter: Filter, subjects: Option<&[String]>| {
+            let mut events = three();
+            filter.apply(&mut events, subjects);
+            let numbers = events.iter().map(|event| event.number);
+            numbers.collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(Filter::default(), None), [1, 2, 3]);
+        let later = Filter {
+            since: Some(UNIX_EPOCH + Duration::from_secs(20)),
+            ..Filter::default()
+        };
+        assert_eq!(numbers(later, None), [2, 3]);
+        let names = ["web".to_owned(), "apache".to_owned()];
+        assert_eq!(numbers(Filter::default(), Some(&names)), [2, 3]);
+        assert_eq!(numbers(Filter::default(), Some(&names[..1])), [2]);
+    }
+
+    #[test]
+    fn time_is_a_duration_ago_or_a_date() {
+        let date = UNIX_EPOCH + Duration::from_secs(1_764_090_180);
+        for text in ["2025-11-25 17:03:00", "2025-11-25T17:03:00Z"] {
+            assert_eq!(since(text), Ok(date), "{text}");
+        }
+        for text in ["10min", "-10min", "10min ago", "1h 30m"] {
+            let before = since(text).unwrap();
+            let ago = SystemTime::now().duration_since(before).unwrap();
+            assert!(ago >= Duration::from_secs(600), "{text}: {ago:?}");
+            assert!(ago < Duration::from_secs(5_500), "{text}: {ago:?}");
+        }
+        for text in ["", "yesterday", "10", "2025-13-01 00:00:00"] {
+            let error = since(text).unwrap_err();
+            assert!(error.contains("such as 10min"), "{text}: {error}");
+        }
     }
 
     #[test]

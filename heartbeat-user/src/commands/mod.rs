@@ -21,6 +21,7 @@ pub mod rotate;
 pub mod simulate;
 mod situation;
 pub mod status;
+pub mod status_check;
 pub mod stop;
 pub mod verify;
 pub mod wait;

@@ -113,7 +113,8 @@ fn status(socket: &Path) -> Result<Option<Status>> {
     }
 }
 
-fn no_quorum(status: &Status) -> Option<String> {
+/// Why no majority of the nodes is alive, if none is.
+pub(super) fn no_quorum(status: &Status) -> Option<String> {
     let quorum = &status.quorum;
     (!quorum.quorate).then(|| {
         format!(
@@ -181,7 +182,7 @@ pub(super) fn troubles(status: &Status, unreached: &[String], last: bool) -> Vec
 }
 
 /// Why a group that is to run does not.
-fn idle(group: &Group) -> Option<String> {
+pub(super) fn idle(group: &Group) -> Option<String> {
     let name = &group.name;
     match (&group.blocked, group.owner.as_deref()) {
         _ if group.stopped => None,
@@ -193,7 +194,7 @@ fn idle(group: &Group) -> Option<String> {
 }
 
 /// Returns what keeps a node from being stable.
-fn unsettled(node: &Node) -> Option<String> {
+pub(super) fn unsettled(node: &Node) -> Option<String> {
     let name = &node.name;
     let settled =
         node.witness || matches!(node.agent.as_str(), "active" | "standby" | "maintenance");
@@ -204,7 +205,8 @@ fn unsettled(node: &Node) -> Option<String> {
     }
 }
 
-fn differs(node: &Node, status: &Status) -> Option<String> {
+/// Returns whether the configuration of a node is another one than that of this node.
+pub(super) fn differs(node: &Node, status: &Status) -> Option<String> {
     let differs = node.config != 0 && node.config != status.config && !node.witness;
     differs.then(|| format!("{} has another configuration", node.name))
 }

@@ -108,6 +108,45 @@ fn status_of_a_broken_cluster_shows_what_is_wrong() -> Result<()> {
 }
 
 #[test]
+fn status_check_ends_as_a_monitoring_plug_in_does() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(options(), |cluster| {
+        let check = |cluster: &Cluster, node: &str, code: i32, line: &str| -> Result<()> {
+            let ended = cluster.node(node)?.heartbeat(&["status", "--check"])?;
+            ensure!(ended.status.code() == Some(code), "{ended:#?}");
+            ensure!(ended.out.lines().count() == 1, "{ended:#?}");
+            has_lines(&ended.out, &[line])
+        };
+        let stable = cluster.node("a")?.heartbeat(&["wait", "--stable"])?;
+        stable.success()?;
+        let whole = "HEARTBEAT OK: 3 of 3 nodes alive, 1 of 1 groups run | nodes=3;;;0;3 *";
+        check(cluster, "a", 0, whole)?;
+
+        cluster.inject("b", Fault::Silent)?;
+        wait_status(cluster.node("a")?, "b is down", |status| {
+            node_in(status, "b").is_ok_and(|b| b.state == "down")
+        })?;
+        check(
+            cluster,
+            "a",
+            1,
+            "HEARTBEAT WARNING: *b is down* | nodes=2;*",
+        )?;
+        wait_status(cluster.node("b")?, "b has no quorum", |status| {
+            !status.quorum.quorate
+        })?;
+        check(cluster, "b", 2, "HEARTBEAT CRITICAL: no quorum (1 of 3 *")?;
+
+        ensure!(cluster.node_mut("c")?.stop()?);
+        check(cluster, "c", 2, "HEARTBEAT CRITICAL: no agent runs here")?;
+        let missing = ["status", "--check", "--config", "/nonexistent.toml"];
+        let ended = run(&missing)?;
+        ensure!(ended.status.code() == Some(3), "{ended:#?}");
+        has_lines(&ended.out, &["HEARTBEAT UNKNOWN: *nonexistent.toml*"])
+    })
+}
+
+#[test]
 fn status_repeats_until_its_reader_leaves() -> Result<()> {
     needs!(Cluster);
     with_cluster(options(), |cluster| {
@@ -266,7 +305,24 @@ fn events_show_a_takeover_in_order() -> Result<()> {
             numbers == (1..=events.len() as u64).collect::<Vec<_>>(),
             "{numbers:?}"
         );
-        Ok(())
+        // The filters.
+        let count = |words: &[&str]| -> Result<usize> {
+            Ok(a.heartbeat(words)?.success()?.lines().count())
+        };
+        ensure!(count(&["events", "-n", "2"])? == 2);
+        ensure!(count(&["events", "--since", "1h"])? >= events.len());
+        ensure!(count(&["events", "--since", "2999-01-01 00:00:00"])? == 0);
+        let of_group = a.heartbeat(&["events", "--group", "service"])?.success()?;
+        has_lines(
+            &of_group,
+            &[
+                "* group service: lease acquired *",
+                "* vip service: taken *",
+            ],
+        )?;
+        ensure!(!of_group.contains("node b"), "{of_group}");
+        a.heartbeat(&["events", "--group", "x"])?
+            .refusal(&["no group is called `x`; there are service"])
     })
 }
 
