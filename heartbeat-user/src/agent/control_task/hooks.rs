@@ -12,6 +12,7 @@ use crate::{
     health::Turn,
     hooks::{Ended, Hooks, Variables},
     messages::ResourceEvent,
+    wall_clock,
 };
 
 impl ControlTask<'_> {
@@ -39,6 +40,7 @@ impl ControlTask<'_> {
         let mut variables = self.common_variables(at);
         let name = self.config.node(node).map(|node| node.name.clone());
         variables.push(("HEARTBEAT_PEER", name.unwrap_or_default()));
+        variables.push(("HEARTBEAT_PEER_ID", node.0.to_string()));
         variables.push(("HEARTBEAT_PEER_STATE", to.name().to_owned()));
         let (load, failing) = view::lock(&self.view).load_and_failing(node);
         variables.push(("HEARTBEAT_PEER_LOAD", load.to_string()));
@@ -98,6 +100,7 @@ impl ControlTask<'_> {
             ("HEARTBEAT_INSTANCE", self.config.instance.clone()),
             ("HEARTBEAT_NODE", self.config.local().name.clone()),
             ("HEARTBEAT_AT_NS", at.as_nanos().to_string()),
+            ("HEARTBEAT_AT_UNIX_NS", wall_clock::unix_ns(at).to_string()),
             (
                 "HEARTBEAT_LOAD",
                 view::lock(&self.view)

@@ -4,7 +4,16 @@
 //! hanging hook delays neither other hooks nor the agent. `docs/operate/hooks.md` documents the
 //! environment.
 
-use std::{ffi::OsString, sync::Arc, time::Duration};
+mod alert;
+
+use std::{
+    ffi::OsString,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
@@ -33,14 +42,25 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct Hooks {
     workers: Vec<Worker>,
+    /// The number of events so far.
+    fired: AtomicU64,
     ended: mpsc::UnboundedSender<Ended>,
+}
+
+/// An event that waits for a hook.
+#[derive(Clone, Debug)]
+struct Waiting {
+    on: HookEvent,
+    variables: Variables,
+    /// The number of the event on this node: 1, 2, 3, ...
+    sequence: u64,
 }
 
 /// One hook, its queue, and the task that empties it.
 #[derive(Debug)]
 struct Worker {
     hook: Arc<Hook>,
-    queue: mpsc::Sender<(HookEvent, Variables)>,
+    queue: mpsc::Sender<Waiting>,
     task: JoinHandle<()>,
 }
 
@@ -48,18 +68,19 @@ impl Hooks {
     /// Starts the hooks; each result goes to `ended`. Must be called inside a tokio runtime.
     pub fn start(hooks: &[Hook], ended: mpsc::UnboundedSender<Ended>) -> Self {
         let workers = hooks.iter().map(|hook| {
-            let (queue, mut inbox) = mpsc::channel::<(HookEvent, Variables)>(QUEUE);
+            let (queue, mut inbox) = mpsc::channel::<Waiting>(QUEUE);
             let (hook, ended) = (Arc::new(hook.clone()), ended.clone());
-            let waiting = Arc::clone(&hook);
+            let run_by = Arc::clone(&hook);
             let task = tokio::spawn(async move {
-                while let Some((on, variables)) = inbox.recv().await {
-                    let _ = ended.send(run(&waiting, on, variables).await);
+                while let Some(waiting) = inbox.recv().await {
+                    let _ = ended.send(run(&run_by, waiting).await);
                 }
             });
             Worker { hook, queue, task }
         });
         Self {
             workers: workers.collect(),
+            fired: AtomicU64::new(0),
             ended: ended.clone(),
         }
     }
@@ -76,12 +97,15 @@ impl Hooks {
 
     /// Queues `on` for every hook that is configured for it. Never blocks.
     pub fn fire(&self, on: HookEvent, variables: &Variables) {
-        let waiting = self
-            .workers
-            .iter()
-            .filter(|worker| worker.hook.on.contains(&on));
-        for Worker { hook, queue, .. } in waiting {
-            if queue.try_send((on, variables.clone())).is_err() {
+        let waiting = Waiting {
+            on,
+            variables: variables.clone(),
+            sequence: self.fired.fetch_add(1, Relaxed) + 1,
+        };
+        let workers = self.workers.iter();
+        let workers = workers.filter(|worker| worker.hook.on.contains(&on));
+        for Worker { hook, queue, .. } in workers {
+            if queue.try_send(waiting.clone()).is_err() {
                 let message = format!("dropped: {QUEUE} events already wait for this hook");
                 let _ = self.ended.send(Ended {
                     on,
@@ -98,12 +122,19 @@ fn exec(hook: &Hook) -> String {
     hook.program.display().to_string()
 }
 
-async fn run(hook: &Hook, on: HookEvent, variables: Variables) -> Ended {
+async fn run(hook: &Hook, waiting: Waiting) -> Ended {
+    let Waiting {
+        on,
+        variables,
+        sequence,
+    } = waiting;
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(SAFE_PATH));
     let mut environment = vec![
         ("PATH".into(), path),
         ("HEARTBEAT_EVENT".into(), on.as_str().into()),
     ];
+    let alert = alert::variables(on, &variables, sequence).into_iter();
+    environment.extend(alert.map(|(name, value)| (name.into(), value.into())));
     environment.extend(
         variables
             .into_iter()
@@ -161,31 +192,32 @@ mod tests {
         }
     }
 
+    fn takeover(variables: Variables) -> Waiting {
+        Waiting {
+            on: HookEvent::Takeover,
+            variables,
+            sequence: 1,
+        }
+    }
+
     #[tokio::test]
     async fn hook_receives_only_its_variables() {
-        let script = r#"test "$HEARTBEAT_EVENT/$HEARTBEAT_VIP" = takeover/web && test -z "$HOME""#;
+        let script = r#"test "$HEARTBEAT_EVENT/$HEARTBEAT_VIP" = takeover/web &&
+            test "$CRM_alert_kind/$CRM_alert_rsc" = resource/web && test -z "$HOME""#;
         let variables = vec![("HEARTBEAT_VIP", "web".to_owned())];
-        let ended = run(
-            &hook(script, Duration::from_secs(20)),
-            HookEvent::Takeover,
-            variables,
-        )
-        .await;
+        let ended = run(&hook(script, Duration::from_secs(20)), takeover(variables)).await;
         assert_eq!((ended.status, ended.message.as_str()), (Some(0), "ok"));
     }
 
     #[tokio::test]
     async fn reports_failure_and_absence() {
         let failing = hook("exit 3", Duration::from_secs(20));
-        assert_eq!(
-            run(&failing, HookEvent::Takeover, vec![]).await.status,
-            Some(3)
-        );
+        assert_eq!(run(&failing, takeover(vec![])).await.status, Some(3));
         let absent = Hook {
             program: PathBuf::from("/nonexistent/hook"),
             ..failing
         };
-        let ended = run(&absent, HookEvent::Takeover, vec![]).await;
+        let ended = run(&absent, takeover(vec![])).await;
         assert!(ended.status.is_none() && ended.message.contains("could not start"));
     }
 
@@ -193,12 +225,7 @@ mod tests {
     async fn hanging_hook_is_killed_with_its_children() {
         let file = std::env::temp_dir().join(format!("heartbeat-hook-{}", std::process::id()));
         let script = format!("sleep 60 & echo $! > {}; wait", file.display());
-        let ended = run(
-            &hook(&script, Duration::from_millis(500)),
-            HookEvent::Takeover,
-            vec![],
-        )
-        .await;
+        let ended = run(&hook(&script, Duration::from_millis(500)), takeover(vec![])).await;
         assert!(ended.message.contains("timeout"), "{}", ended.message);
         let child: i32 = std::fs::read_to_string(&file)
             .unwrap()
