@@ -9,14 +9,16 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::{ArgValueCandidates, CompleteEnv};
 use heartbeat_common::time::Boottime;
 use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, events, explain, import, keygen, load, mode::Mode, operate, ping, reload, replay,
-        resource, rotate, simulate, status, status_check, stop, verify, wait, witness,
+        check, events, explain, import, keygen, load, man, mode::Mode, names, operate, ping,
+        reload, replay, resource, rotate, simulate, status, status_check, stop, verify, wait,
+        witness,
     },
     config::{self, Config},
     control::protocol::Request,
@@ -109,7 +111,7 @@ enum Command {
     /// Measure round-trip times to a node, from kernel to kernel
     Ping {
         /// Name of the node
-        #[arg(value_name = "NODE")]
+        #[arg(value_name = "NODE", add = ArgValueCandidates::new(names::nodes))]
         peer: String,
         /// Number of round-trip times to collect on each link
         #[arg(long, short, default_value_t = 100)]
@@ -121,13 +123,16 @@ enum Command {
     /// Move a group to a node and pin it there until that node fails
     Move {
         /// Group (or VIP) name
+        #[arg(add = ArgValueCandidates::new(names::groups))]
         group: String,
         /// Name of the node
+        #[arg(add = ArgValueCandidates::new(names::nodes))]
         to: String,
     },
     /// Put a node on standby: move everything away (persistent)
     Standby {
         /// Name of the node; the local one if absent
+        #[arg(add = ArgValueCandidates::new(names::nodes))]
         name: Option<String>,
         /// Do so even if no other node can take over its groups
         #[arg(long)]
@@ -136,16 +141,19 @@ enum Command {
     /// Take a node off standby: it may serve again
     Online {
         /// Name of the node; the local one if absent
+        #[arg(add = ArgValueCandidates::new(names::nodes))]
         name: Option<String>,
     },
     /// Move a node's groups away one after the other, then put it on standby
     Drain {
         /// Name of the node; the local one if absent
+        #[arg(add = ArgValueCandidates::new(names::nodes))]
         name: Option<String>,
     },
     /// Show which nodes could run a group, in order of preference, and why
     Explain {
         /// Name of the group
+        #[arg(add = ArgValueCandidates::new(names::groups))]
         group: String,
         /// Print one JSON object
         #[arg(long)]
@@ -154,6 +162,7 @@ enum Command {
     /// Remove the pin of a moved group: placement decides again
     Unmove {
         /// Name of the group
+        #[arg(add = ArgValueCandidates::new(names::groups))]
         group: String,
     },
     /// Show, stop, start and restart resources
@@ -168,6 +177,7 @@ enum Command {
         #[arg(value_enum)]
         state: OnOff,
         /// Name of the group; all groups if absent
+        #[arg(add = ArgValueCandidates::new(names::groups))]
         group: Option<String>,
     },
     /// Take over what changed in the configuration, without touching the rest
@@ -192,7 +202,7 @@ enum Command {
     /// Show where groups would run if nodes failed; changes nothing
     Simulate {
         /// Name of a node that fails; may be repeated
-        #[arg(long, value_name = "NODE")]
+        #[arg(long, value_name = "NODE", add = ArgValueCandidates::new(names::nodes))]
         fail: Vec<String>,
         /// Print one JSON object
         #[arg(long)]
@@ -212,6 +222,12 @@ enum Command {
     },
     /// Make this host a witness, which votes and serves nothing; needs no configuration file
     Witness(witness::Witness),
+    /// Write the man pages of all commands and of the configuration, for packages
+    #[command(hide = true)]
+    Man {
+        /// Directory of the pages
+        directory: PathBuf,
+    },
     /// Carry out for the agent, which starts this process, what needs rights that the agent dropped
     #[command(hide = true)]
     Helper {
@@ -243,6 +259,7 @@ enum ResourceCommand {
     /// Print the details of a resource
     Show {
         /// Name of the resource
+        #[arg(add = ArgValueCandidates::new(names::resources))]
         name: String,
         /// Print one JSON object
         #[arg(long)]
@@ -251,16 +268,19 @@ enum ResourceCommand {
     /// Allow a stopped resource, or a stopped group, to run again
     Start {
         /// Name of the resource or the group
+        #[arg(add = ArgValueCandidates::new(names::groups_and_resources))]
         name: String,
     },
     /// Stop a group, or a resource and those after it in its group, until `start`
     Stop {
         /// Name of the resource or the group
+        #[arg(add = ArgValueCandidates::new(names::groups_and_resources))]
         name: String,
     },
     /// Stop and start a resource on the node that runs it
     Restart {
         /// Name of the resource
+        #[arg(add = ArgValueCandidates::new(names::resources))]
         name: String,
     },
     /// Clear the failures of a resource, or of all, so that it may run again
@@ -270,9 +290,10 @@ enum ResourceCommand {
 #[derive(Debug, Args)]
 struct Cleanup {
     /// Name of the resource or the group; all if absent
+    #[arg(add = ArgValueCandidates::new(names::groups_and_resources))]
     name: Option<String>,
     /// Clear failures only on this node
-    #[arg(long = "on", value_name = "NODE")]
+    #[arg(long = "on", value_name = "NODE", add = ArgValueCandidates::new(names::nodes))]
     on: Option<String>,
 }
 
@@ -344,6 +365,8 @@ impl ConfigArgs {
 
 fn main() -> ExitCode {
     let began = clock::now();
+    // Ends the process if a shell asks for completions (COMPLETE=bash).
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return show(&error),
@@ -393,6 +416,7 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
         Command::Replay { file, json } => return replay::run(&file, json),
         Command::Helper { instance } => helper::serve(instance.as_deref())?,
         Command::HelperWatcher { groups } => runs::watch(groups),
+        Command::Man { directory } => man::write(Cli::command(), &directory)?,
         Command::Check => return check::check(config.path(), config.node.as_deref()),
         Command::Import(flags) => flags.run()?,
         Command::Keygen {
@@ -514,7 +538,6 @@ impl Cleanup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn definition_is_consistent() {

@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use heartbeat_common::time::Boottime;
 
-use super::{output, status};
+use super::{names, output, status};
 use crate::{
     control::{
         client::Client,
@@ -33,7 +34,7 @@ pub struct Filter {
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
     /// Only events of this group, its resources and its addresses
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", add = ArgValueCandidates::new(names::groups))]
     group: Option<String>,
 }
 

@@ -11,7 +11,9 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
+use super::names;
 use crate::control::{
     client::Client,
     protocol::{Group, Node, Request, Response, Status},
@@ -25,10 +27,15 @@ const POLL: Duration = Duration::from_millis(100);
 #[command(group(clap::ArgGroup::new("condition").required(true).multiple(true)))]
 pub struct Wait {
     /// Wait until all resources of this group run
-    #[arg(group = "condition")]
+    #[arg(group = "condition", add = ArgValueCandidates::new(names::groups))]
     group: Option<String>,
     /// Wait until the group runs on this node
-    #[arg(long = "on", value_name = "NODE", requires = "group")]
+    #[arg(
+        long = "on",
+        value_name = "NODE",
+        requires = "group",
+        add = ArgValueCandidates::new(names::nodes)
+    )]
     on: Option<String>,
     /// Wait until N nodes vote: they answer, do not abstain, and have granted this node's leases
     #[arg(long, value_name = "N", group = "condition")]

@@ -327,6 +327,52 @@ fn events_show_a_takeover_in_order() -> Result<()> {
 }
 
 #[test]
+fn names_of_the_cluster_are_completed_at_a_shell() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let complete = |words: &[&str]| -> Result<String> {
+            let words = [&["--", "heartbeat"], words].concat();
+            let mut command = heartbeat(&words)?;
+            command
+                .env("COMPLETE", "fish")
+                .env("HEARTBEAT_CONFIG", a.config());
+            Program::run(Some(&a.ns), command, SOON)?.success()
+        };
+        ensure!(
+            complete(&["move", ""])?
+                .lines()
+                .any(|line| line == "service")
+        );
+        let nodes = complete(&["move", "service", ""])?;
+        ensure!(
+            ["a", "b", "c"]
+                .iter()
+                .all(|node| nodes.lines().any(|line| line == *node)),
+            "{nodes}"
+        );
+        ensure!(complete(&["sta"])?.starts_with("standby"));
+        Ok(())
+    })
+}
+
+#[test]
+fn man_pages_of_all_commands_are_written() -> Result<()> {
+    let dir = WorkDir::new(false)?;
+    let directory = dir.path().to_str().context("no UTF-8")?;
+    let written = run(&["man", directory])?.success()?;
+    for page in [
+        "heartbeat.8",
+        "heartbeat-resource-list.8",
+        "heartbeat.toml.5",
+    ] {
+        let path = format!("{directory}/{page}");
+        ensure!(written.lines().any(|line| line == path), "{written}");
+    }
+    Ok(())
+}
+
+#[test]
 fn commands_without_an_agent_say_how_to_start_one() -> Result<()> {
     needs!(Cluster);
     Cluster::run(options(), |cluster| {
