@@ -155,6 +155,9 @@ enum Command {
         /// Name of the group
         #[arg(add = ArgValueCandidates::new(names::groups))]
         group: String,
+        /// Ask no agent: all nodes of the configuration are well
+        #[arg(long)]
+        offline: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -204,6 +207,9 @@ enum Command {
         /// Name of a node that fails; may be repeated
         #[arg(long, value_name = "NODE", add = ArgValueCandidates::new(names::nodes))]
         fail: Vec<String>,
+        /// Ask no agent: all nodes of the configuration are well before that
+        #[arg(long)]
+        offline: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -445,7 +451,11 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Explain { group, json } => explain::run(&config.load()?, &group, json)?,
+        Command::Explain {
+            group,
+            offline,
+            json,
+        } => explain::run(&config.load()?, &group, json, offline)?,
         Command::Resource { command } => run_resource(command, config)?,
         Command::Stop {
             release: _,
@@ -455,7 +465,11 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
         Command::Reload(reload) => return reload.run(config.path(), config.node.as_deref()),
         Command::Wait(wait) => wait.run(&config.socket()?)?,
         Command::Verify => return verify::run(&config.load()?),
-        Command::Simulate { fail, json } => simulate::run(&config.load()?, &fail, json)?,
+        Command::Simulate {
+            fail,
+            offline,
+            json,
+        } => simulate::run(&config.load()?, &fail, json, offline)?,
         Command::Load {
             iface,
             mode,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::{output, situation::Seen, status};
+use super::{offline, output, situation::Seen, status};
 use heartbeat_core::{
     index::GroupIndex,
     placement::{Ineligibility, Why},
@@ -46,8 +46,8 @@ struct Place {
     why: Vec<String>,
 }
 
-/// Prints the placement of the group `name`.
-pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
+/// Prints the placement of the group `name`. With `offline` no agent is asked: all nodes are well.
+pub fn run(config: &Config, name: &str, json: bool, offline: bool) -> Result<()> {
     let Some(group) = config.groups.position(|group| group.name == name) else {
         let known: Vec<_> = config
             .groups
@@ -59,12 +59,15 @@ pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
             known.join(", ")
         );
     };
-    let status = status::ask(&config.socket())?;
+    let status = match offline {
+        true => offline::status(config),
+        false => status::ask(&config.socket())?,
+    };
     let found = explain(config, &status, group);
     let text = if json {
         serde_json::to_string(&found)? + "\n"
     } else {
-        render(&found, &status)
+        render(&found, &status, offline)
     };
     output::print(&text).map(drop)
 }
@@ -128,16 +131,20 @@ fn explain(config: &Config, status: &Status, group: GroupIndex) -> Explanation {
     }
 }
 
-fn render(found: &Explanation, status: &Status) -> String {
+fn render(found: &Explanation, status: &Status, offline: bool) -> String {
     let mut text = String::new();
     let place = match &found.owner {
         Some(owner) => format!("is on {owner}"),
         None => "runs nowhere".to_owned(),
     };
+    let view = match offline {
+        true => "if all nodes are well".to_owned(),
+        false => format!("as node {} sees it", status.node),
+    };
     let _ = writeln!(
         text,
-        "Group {} {place} (strategy {}, as node {} sees it)",
-        found.group, found.strategy, status.node
+        "Group {} {place} (strategy {}, {view})",
+        found.group, found.strategy
     );
     for remains in &found.remains {
         let _ = writeln!(text, "  ! it {remains}: nothing is known to stop it there");

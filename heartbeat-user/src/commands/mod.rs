@@ -10,6 +10,7 @@ pub mod load;
 pub mod man;
 pub mod mode;
 pub mod names;
+mod offline;
 pub mod operate;
 mod output;
 pub mod ping;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use heartbeat_common::wire::NodeId;
 use serde::Serialize;
 
-use super::{count::Count, output, situation::Seen, status};
+use super::{count::Count, offline, output, situation::Seen, status};
 use crate::{config::Config, control::protocol::Status};
 
 /// The predicted move of a group.
@@ -28,15 +28,19 @@ struct Simulation {
     groups: Vec<Prediction>,
 }
 
-/// Prints the effect of a simultaneous failure of the nodes in `fail`. Changes nothing.
-pub fn run(config: &Config, fail: &[String], json: bool) -> Result<()> {
+/// Prints the effect of a simultaneous failure of the nodes in `fail`. Changes nothing. With
+/// `offline` no agent is asked: all nodes are well before the failure.
+pub fn run(config: &Config, fail: &[String], json: bool, offline: bool) -> Result<()> {
     for name in fail {
         if config.node_named(name).is_none() {
             let known: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
             bail!("no node is called `{name}`; there are {}", known.join(", "));
         }
     }
-    let status = status::ask(&config.socket())?;
+    let status = match offline {
+        true => offline::status(config),
+        false => status::ask(&config.socket())?,
+    };
     let found = simulate(config, &status, fail);
     let text = if json {
         serde_json::to_string(&found)? + "\n"

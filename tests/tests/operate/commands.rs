@@ -414,6 +414,22 @@ fn check_accepts_good_configurations_and_refuses_bad_ones() -> Result<()> {
                 "           service: vip 10.77.0.100/24 on hb0",
             ],
         )?;
+        // No agent runs: the file alone says where the group would go.
+        let simulated = a.heartbeat(&["simulate", "--offline", "--fail", "a"])?;
+        has_lines(
+            &simulated.success()?,
+            &[
+                "If node a failed: 2 nodes alive, 2 needed: with quorum",
+                "  * service: a -> b",
+            ],
+        )?;
+        let explained = a
+            .heartbeat(&["explain", "service", "--offline"])?
+            .success()?;
+        has_lines(
+            &explained,
+            &["Group service is on a (strategy *, if all nodes are well)"],
+        )?;
         // All mistakes are reported at once.
         a.reconfigure(
             "timeout = \"50000us\"",

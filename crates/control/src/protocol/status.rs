@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The cluster from the local agent's point of view.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
     pub cluster: String,
@@ -107,7 +107,7 @@ pub struct SocketGuard {
 }
 
 /// Whether a majority of the nodes is alive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quorum {
     pub quorate: bool,
     /// Nodes that are alive, this one included.
@@ -161,7 +161,7 @@ pub struct Check {
 }
 
 /// The timing of this node's own pulse.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulse {
     /// `deadline` (SCHED_DEADLINE), `fifo` (SCHED_FIFO) or `other`: no real-time scheduling.
     #[serde(default)]
