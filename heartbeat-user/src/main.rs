@@ -16,7 +16,7 @@ use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, events, explain, import, keygen, load, man, mode::Mode, names, operate, ping,
+        check, events, explain, import, init, keygen, load, man, mode::Mode, names, operate, ping,
         reload, replay, resource, rotate, simulate, status, status_check, stop, verify, wait,
         witness,
     },
@@ -66,6 +66,11 @@ enum Command {
     },
     /// Check a configuration and show its effect
     Check,
+    /// Write a first configuration and a key, and print the next steps
+    ///
+    /// Asks at a terminal for what the flags do not say. The same call a second time changes nothing
+    /// and says so.
+    Init(init::Init),
     /// Convert a configuration of Corosync and Pacemaker, or of keepalived
     Import(import::Import),
     /// Make a cluster key, or replace it while the cluster runs
@@ -424,6 +429,7 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
         Command::HelperWatcher { groups } => runs::watch(groups),
         Command::Man { directory } => man::write(Cli::command(), &directory)?,
         Command::Check => return check::check(config.path(), config.node.as_deref()),
+        Command::Init(init) => init.run(config.path(), config.node.as_deref())?,
         Command::Import(flags) => flags.run()?,
         Command::Keygen {
             force,

@@ -39,7 +39,8 @@ pub fn keygen(output: &Path, force: bool) -> anyhow::Result<()> {
     }
 }
 
-fn write_new_key(output: &Path, force: bool) -> anyhow::Result<()> {
+/// Writes a new key to `output`. With `force` it replaces an existing file.
+pub(super) fn write_new_key(output: &Path, force: bool) -> anyhow::Result<()> {
     let parent = directory_of(output)?;
     DirBuilder::new()
         .recursive(true)

@@ -5,6 +5,7 @@ mod count;
 pub mod events;
 pub mod explain;
 pub mod import;
+pub mod init;
 pub mod keygen;
 pub mod load;
 pub mod man;

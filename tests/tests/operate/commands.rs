@@ -327,6 +327,66 @@ fn events_show_a_takeover_in_order() -> Result<()> {
 }
 
 #[test]
+fn init_writes_a_configuration_once_that_check_accepts() -> Result<()> {
+    needs!(Cluster);
+    Cluster::run(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let file = a.dir().join("first/heartbeat.toml");
+        let path = file.to_str().context("no UTF-8")?;
+        let key = a.dir().join("first/key");
+        let init = |more: &[&str]| -> Result<Ended> {
+            let key = key.to_str().context("no UTF-8")?;
+            let words = [
+                "--config",
+                path,
+                "--node",
+                "a",
+                "init",
+                "--cluster",
+                "web",
+                "--key",
+                key,
+            ];
+            let nodes = ["--member", "a=10.77.0.1", "--member", "b=10.77.0.2"];
+            let words = [
+                &words[..],
+                &nodes,
+                &["--vip", "service=10.77.0.100/24"],
+                more,
+            ]
+            .concat();
+            a.run(heartbeat(&words)?)
+        };
+        // Two votes are too few.
+        init(&[])?.refusal(&["nothing was written", "witness"])?;
+        ensure!(!file.exists() && !key.exists());
+        let third = ["--member", "c=10.77.0.3"];
+        let written = init(&third)?.success()?;
+        has_lines(
+            &written,
+            &[
+                &format!("written: {path}"),
+                "written: *first/key",
+                "  hb0: 10.77.0.1/24*",
+                "  scp -p *first/key root@10.77.0.3:*first/key",
+            ],
+        )?;
+        for file in [&file, &key] {
+            let mode = fs::metadata(file)?.permissions().mode() & 0o7777;
+            ensure!(mode == 0o600, "{}: {mode:o}", file.display());
+        }
+        let checked = heartbeat(&["--config", path, "--node", "a", "check"])?;
+        ensure!(a.run(checked)?.success()?.contains("3 nodes"));
+        let again = init(&third)?.success()?;
+        has_lines(
+            &again,
+            &[&format!("unchanged: {path}"), "unchanged: *first/key"],
+        )?;
+        init(&["--member", "d=10.77.0.3"])?.refusal(&["says something else", "--force"])
+    })
+}
+
+#[test]
 fn names_of_the_cluster_are_completed_at_a_shell() -> Result<()> {
     needs!(Cluster);
     with_cluster(options(), |cluster| {
