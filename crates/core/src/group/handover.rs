@@ -179,6 +179,9 @@ impl Group {
             // has decided.
             Reason::LeaseLost | Reason::Moved { .. } => stop.successor,
             Reason::Rebalanced { to } | Reason::Drained { to } if fit(to) => stop.successor,
+            // No node is to have the group. When it may run again, its rank decides: a lease that
+            // is kept for a successor would bring it to that node first.
+            Reason::Disabled if self.operator.disabled => Successor::default(),
             _ => Successor::fit(self.best(context).unwrap_or_default()),
         }
     }

@@ -23,6 +23,7 @@ mod reach;
 mod record_format;
 mod shorter_votes;
 mod stalls;
+mod stopped_groups;
 #[path = "../support/mod.rs"]
 mod support;
 mod timing;
