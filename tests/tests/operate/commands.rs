@@ -42,7 +42,7 @@ fn status_of_a_healthy_cluster_shows_all_of_it() -> Result<()> {
                 "  * This node:     a (active, up *, pid *, version *)",
                 "  * Quorum:        partition with quorum (3 of 3 nodes alive, 2 needed)",
                 "  * Heartbeat:     every 5.00 ms, deadline 50.0 ms, lease 100 ms",
-                "  * Pulse:         SCHED_*, * ticks, * missed, at most * late",
+                "  * Pulse:         SCHED_*, * ticks, * missed, at most * late*",
                 "  * Load:          * % (host, cpu * %, memory * %, io * %)*",
                 "",
                 "Node List:",

@@ -6,6 +6,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use heartbeat_common::units::Short;
 
+use super::count::Count;
 use crate::control::{
     describe::rejected,
     protocol::{Link, Node, Status},
@@ -144,7 +145,8 @@ impl Page {
             let _ = write!(text, ", {lost} events lost");
         }
         if pulse.overruns > 0 {
-            let _ = write!(text, ", {} rounds longer than reserved", pulse.overruns);
+            let rounds = Count(pulse.overruns, "round");
+            let _ = write!(text, ", {rounds} longer than reserved");
         }
         if let Some(refused) = &pulse.scheduling_refused {
             let _ = write!(text, "; {}", self.paint(Colour::Warning, refused));
