@@ -172,15 +172,15 @@ fn unstable(status: &Status) -> Vec<String> {
 }
 
 /// Returns the problems of the cluster while the nodes reload one after the other. Different
-/// configurations are none, and neither are problems of `unreached` nodes. A group that some node
-/// lacks may wait for that node; after the `last` node only for unreached ones.
-pub(super) fn troubles(status: &Status, unreached: &[String], last: bool) -> Vec<String> {
+/// configurations are none, and neither are problems of `absent` nodes. A group that some node
+/// lacks may wait for that node; after the `last` node only for absent ones.
+pub(super) fn troubles(status: &Status, absent: &[String], last: bool) -> Vec<String> {
     let waits = |group: &&Group| {
-        let may = |node: &String| !last || unreached.contains(node);
+        let may = |node: &String| !last || absent.contains(node);
         !group.lacking.is_empty() && group.lacking.iter().all(may)
     };
     let nodes = status.nodes.iter();
-    let nodes = nodes.filter(|node| !unreached.contains(&node.name));
+    let nodes = nodes.filter(|node| !absent.contains(&node.name));
     let groups = status.groups.iter().filter(|group| !waits(group));
     nodes
         .filter_map(unsettled)

@@ -175,19 +175,24 @@ fn nodes_added_and_removed_cost_no_lease_vote_or_answer() -> Result<()> {
             served.iter().map(|node| &**node).eq(["a"]),
             "{served:?} served"
         );
-        for node in FOUNDERS {
-            event_log.listen(cluster, node)?;
-            let lease = |event: &&Event| {
-                matches!(
-                    event.what.of_group(),
-                    Some(GroupEvent::LeaseAcquired { .. } | GroupEvent::LeaseGivenUp(_))
-                )
-            };
-            let told: Vec<_> = event_log.reported_by(node).filter(lease).collect();
-            ensure!(told.is_empty(), "{node}: {told:?}");
-        }
-        Ok(())
+        no_lease_moved(cluster, &mut event_log)
     })
+}
+
+/// Checks that no lease of the founders has been acquired or given up.
+fn no_lease_moved(cluster: &Cluster, event_log: &mut EventLog) -> Result<()> {
+    for node in FOUNDERS {
+        event_log.listen(cluster, node)?;
+        let lease = |event: &&Event| {
+            matches!(
+                event.what.of_group(),
+                Some(GroupEvent::LeaseAcquired { .. } | GroupEvent::LeaseGivenUp(_))
+            )
+        };
+        let told: Vec<_> = event_log.reported_by(node).filter(lease).collect();
+        ensure!(told.is_empty(), "{node}: {told:?}");
+    }
+    Ok(())
 }
 
 /// Each bad change is refused with a remedy, and changes nothing.
@@ -306,5 +311,60 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
         write(cluster, "c", 1, &FOUNDERS)?;
         let log = result_of(cluster, "c", &["run"])?;
         log.refusal(&["config_version is 1, but this node has already accepted version 3"])
+    })
+}
+
+/// Makes the file of `node` one that other nodes may replace.
+fn accept(cluster: &Cluster, node: &str) -> Result<()> {
+    let accepts = "[cluster]\naccept_configuration = true\n";
+    cluster.node(node)?.reconfigure("[cluster]\n", accepts)
+}
+
+#[test]
+fn node_added_and_removed_by_reload_all_costs_no_lease() -> Result<()> {
+    needs!(Cluster);
+    begin(|cluster| {
+        for node in FOUNDERS {
+            accept(cluster, node)?;
+            output_of(cluster, node, &["reload"])?;
+        }
+        let mut event_log = EventLog::begin(cluster)?;
+        let four = ["a", "b", "c", "d"];
+        for node in ["d", "a"] {
+            write(cluster, node, 2, &four)?;
+            accept(cluster, node)?;
+        }
+        // The nodes that serve less come first. The new node may start before or after.
+        let told = output_of(cluster, "a", &["reload", "--all"])?;
+        let added = "reloaded: node d added, config_version 2";
+        has_lines(
+            &told,
+            &[
+                &format!("c: {added}*; the file was replaced*"),
+                &format!("b: {added}*; the file was replaced*"),
+                &format!("a: {added}*"),
+                "d: left out: new: copy the file and the key there*",
+            ],
+        )?;
+        cluster.start_agent("d")?;
+        wait_agreed(cluster, 2, &four)?;
+
+        // The problems of a node that leaves do not matter.
+        ensure!(cluster.node_mut("d")?.stop()?);
+        write(cluster, "a", 3, &FOUNDERS)?;
+        accept(cluster, "a")?;
+        let told = output_of(cluster, "a", &["reload", "--all"])?;
+        let removed = "reloaded: node d removed, config_version 3";
+        has_lines(
+            &told,
+            &[
+                &format!("c: {removed}*; the file was replaced*"),
+                &format!("b: {removed}*; the file was replaced*"),
+                &format!("a: {removed}*"),
+                "d: left out: it leaves the cluster*",
+            ],
+        )?;
+        wait_agreed(cluster, 3, &FOUNDERS)?;
+        no_lease_moved(cluster, &mut event_log)
     })
 }

@@ -110,7 +110,7 @@ impl Leader {
             (node.text, node.state) = (self.reload(step, &mut node.state)?, State::InForce);
             self.print(&node.line())?;
             let last = index + 1 == plan.steps.len();
-            self.settle(&step.node, (before, &plan.unreached), last)?;
+            self.settle(&step.node, (before, &plan.absent), last)?;
         }
         for node in outcome.nodes.iter().skip(plan.steps.len()) {
             self.print(&node.line())?;
@@ -157,7 +157,7 @@ impl Leader {
         for node in &status.nodes {
             self.progress(&format!("checking on {}", node.name));
             let answer = match without_agent(node, config) {
-                Some(why) => Answer::NoAgent(why),
+                Some(answer) => answer,
                 None => self.check(&node.name)?,
             };
             candidates.push(Candidate {
@@ -173,7 +173,7 @@ impl Leader {
             name: node.name.clone(),
             local: false,
             groups: 0,
-            answer: Answer::NoAgent("new: copy the file and the key there, and start its agent"),
+            answer: Answer::NoMember("new: copy the file and the key there, and start its agent"),
         }));
         Ok(candidates)
     }
@@ -223,19 +223,19 @@ impl Leader {
         }
     }
 
-    /// Waits for a while without any problem that was not there `before`. Problems of unreached
-    /// nodes do not count. After the `last` node, new groups must run, unless they wait for
-    /// unreached nodes.
+    /// Waits for a while without any problem that was not there `before`. Problems of `absent`
+    /// nodes do not count. After the `last` node, new groups must run, unless they wait for absent
+    /// nodes.
     fn settle(
         &mut self,
         node: &str,
-        (before, unreached): (&[String], &[String]),
+        (before, absent): (&[String], &[String]),
         last: bool,
     ) -> Result<()> {
         let began = Instant::now();
         let mut steady_since = began;
         loop {
-            let mut amiss = wait::troubles(&self.status()?, unreached, last);
+            let mut amiss = wait::troubles(&self.status()?, absent, last);
             amiss.retain(|trouble| !before.contains(trouble));
             if !amiss.is_empty() {
                 steady_since = Instant::now();
@@ -308,13 +308,16 @@ fn state_after(checked: &Checked, undone: &Undone) -> State {
     }
 }
 
-/// Returns the reason why a node has no agent to ask, if it has none.
-fn without_agent(node: &Node, config: &Config) -> Option<&'static str> {
+/// Returns the answer in the place of a node's agent that is not to be asked, or that there is none
+/// of.
+fn without_agent(node: &Node, config: &Config) -> Option<Answer> {
     if config.node_named(&node.name).is_none() {
-        return Some("it leaves the cluster: stop its agent");
+        return Some(Answer::NoMember("it leaves the cluster: stop its agent"));
     }
     let only_votes = node.witness && node.agent == "responder";
-    only_votes.then_some("a witness without an agent: load it anew if nodes or keys changed")
+    only_votes.then_some(Answer::NoAgent(
+        "a witness without an agent: load it anew if nodes or keys changed",
+    ))
 }
 
 /// Whether the list of nodes of `config` is another one than that of any node with an agent.
@@ -441,7 +444,7 @@ mod tests {
         Plan {
             steps: steps.iter().map(step).collect(),
             left_out: Vec::new(),
-            unreached: Vec::new(),
+            absent: Vec::new(),
         }
     }
 

@@ -174,7 +174,7 @@ mod tests {
                 step("a", None, false),
             ],
             left_out: vec![("w".to_owned(), "a witness".to_owned())],
-            unreached: Vec::new(),
+            absent: Vec::new(),
         };
         let mut outcome = Outcome::of(&plan);
         for (node, state) in [(0, State::InForce), (1, State::Written)] {

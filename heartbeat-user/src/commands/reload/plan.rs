@@ -29,6 +29,8 @@ pub(super) enum Answer {
     NotReached(String),
     /// The node has no agent; the text is the reason.
     NoAgent(&'static str),
+    /// The node leaves the cluster, or has yet to join it; the text says what to do.
+    NoMember(&'static str),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +39,9 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// The nodes that are left out, each with the reason.
     pub(super) left_out: Vec<(String, String)>,
-    /// The left-out nodes that should have been reached.
-    pub(super) unreached: Vec<String>,
+    /// The left-out nodes whose problems do not matter meanwhile: those that were not reached, that
+    /// leave the cluster or have yet to join it.
+    pub(super) absent: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +76,7 @@ pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<St
                 order.push((candidate, checked));
                 continue;
             }
-            Answer::NoAgent(why) => *why,
+            Answer::NoAgent(why) | Answer::NoMember(why) => *why,
             Answer::NotReached(_) => {
                 "not reached: it keeps the old configuration; once it is back, `heartbeat reload \
                  --all` again"
@@ -83,9 +86,13 @@ pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<St
         left_out.push((candidate.name.clone(), why.to_owned()));
     }
     order.sort_by_key(|(candidate, _)| (candidate.groups, candidate.local));
-    let unreached = candidates
-        .iter()
-        .filter(|candidate| matches!(candidate.answer, Answer::NotReached(_)));
+    let is_absent = |candidate: &&Candidate| {
+        matches!(
+            candidate.answer,
+            Answer::NotReached(_) | Answer::NoMember(_)
+        )
+    };
+    let absent = candidates.iter().filter(is_absent);
     let step = |(candidate, checked): &(&Candidate, &Checked)| Step {
         node: candidate.name.clone(),
         local: candidate.local,
@@ -96,7 +103,7 @@ pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<St
     Ok(Plan {
         steps: order.iter().map(step).collect(),
         left_out,
-        unreached: unreached.map(|candidate| candidate.name.clone()).collect(),
+        absent: absent.map(|candidate| candidate.name.clone()).collect(),
     })
 }
 
@@ -116,7 +123,7 @@ fn refusals(candidate: &Candidate) -> Vec<String> {
             errors.chain(changed).collect()
         }
         Answer::Refused(why) => vec![format!("node {name}: {why}")],
-        Answer::NotReached(_) | Answer::NoAgent(_) => Vec::new(),
+        Answer::NotReached(_) | Answer::NoAgent(_) | Answer::NoMember(_) => Vec::new(),
     }
 }
 
@@ -279,7 +286,21 @@ mod tests {
         assert_eq!(forced.steps.len(), 2);
         let names: Vec<_> = forced.left_out.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["c", "w"]);
-        assert_eq!(forced.unreached, ["c"]);
+        assert_eq!(forced.absent, ["c"]);
+    }
+
+    #[test]
+    fn node_that_leaves_or_joins_is_left_out_without_force() {
+        let nodes = [
+            good("a", 0),
+            candidate("d", 0, Answer::NoMember("it leaves")),
+            candidate("e", 0, Answer::NoMember("new")),
+            candidate("w", 0, Answer::NoAgent("a witness")),
+        ];
+        let plan = plan(&nodes, false).unwrap();
+        assert_eq!(plan.steps.len(), 1);
+        // A witness that fails meanwhile is a problem.
+        assert_eq!(plan.absent, ["d", "e"]);
     }
 
     #[test]
