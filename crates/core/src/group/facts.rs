@@ -96,8 +96,14 @@ impl Group {
         match note {
             Note::State(state) => self.note_state(state),
             Note::StopTimeout(timeout) => self.resources.stop_timeout = timeout,
-            Note::Maintained(maintained) => self.operator.maintained = maintained,
-            Note::Disabled(disabled) => self.operator.disabled = disabled,
+            Note::Maintained(maintained) => {
+                self.operator.maintained = maintained;
+                self.contend_anew();
+            }
+            Note::Disabled(disabled) => {
+                self.operator.disabled = disabled;
+                self.contend_anew();
+            }
             Note::Unpinned => {
                 if let Some(tenure) = self.phase.tenure_mut() {
                     tenure.pinned = false;
@@ -105,6 +111,12 @@ impl Group {
                 self.failback_hold.end();
             }
         }
+    }
+
+    /// Begins the turns of the nodes again, after an operator's decision. No node could take the
+    /// group before, so that no turn has passed.
+    fn contend_anew(&mut self) {
+        self.acceptor.end_free_period();
     }
 
     fn note_state(&mut self, state: GroupState) {
