@@ -68,8 +68,8 @@ enum Command {
     Check,
     /// Write a first configuration and a key, and print the next steps
     ///
-    /// Asks at a terminal for what the flags do not say. The same call a second time changes nothing
-    /// and says so.
+    /// Asks at a terminal for what the flags do not say. The same call a second time changes
+    /// nothing and says so.
     Init(init::Init),
     /// Convert a configuration of Corosync and Pacemaker, or of keepalived
     Import(import::Import),

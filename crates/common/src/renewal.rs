@@ -153,7 +153,7 @@ pub struct Claim {
     pub asking: Ballot,
 }
 
-/// The voters whose votes count, in one word, so that a run goes by one list of nodes.
+/// The voters whose votes count, in one word, so that a run uses one list of nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct VoterList(pub u64);
@@ -317,7 +317,7 @@ impl Counts {
         let mut refusals = 0;
         for (index, vote) in self.votes.iter().enumerate() {
             let counts = list.mask() >> index & 1;
-            refusals += counts * (vote.refused == asking.0) as u32;
+            refusals += counts * u32::from(vote.refused == asking.0);
         }
         refusals
     }

@@ -161,9 +161,9 @@ fn end_of_another_claim_opens_nothing() {
 /// A writer's next store into the row.
 type Store = fn(&mut GroupRow);
 
-/// Every order of the stores of `pulse` and `kernel`, and of a guard's four loads, on a machine that
-/// keeps the order of each. Returns whether a guard is ever open though the row is closed at each
-/// moment of its reading.
+/// Tries every order of the stores of `pulse` and `kernel`, and of a guard's four loads, on a
+/// machine that keeps the order of each. Returns whether a guard is ever open though the row is
+/// closed at each moment of its reading.
 fn opens_wrongly(start: GroupRow, pulse: &[Store], kernel: &[Store]) -> bool {
     #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
     struct State {

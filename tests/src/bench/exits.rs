@@ -119,7 +119,7 @@ impl Books {
 }
 
 /// Kills a process that is watched by `exits`. `None` if its end is not reported.
-fn hear(runtime: &Runtime, exits: &mut ProcessExits, role: Role) -> Result<Option<Heard>> {
+fn receive(runtime: &Runtime, exits: &mut ProcessExits, role: Role) -> Result<Option<Received>> {
     let process = Process::start(role, PATIENCE + READY, Stdio::null())?;
     wait_until(READY, "a process has its memory and sleeps", || {
         settled(process.pid(), role)

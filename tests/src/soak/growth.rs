@@ -18,9 +18,9 @@ pub(super) const WARM_UP: usize = 3;
 const MEMORY_KIB: u64 = 8 * 1_024;
 /// The descriptors that may be open for connections at the moment of a count.
 const DESCRIPTORS: u64 = 12;
-/// The threads of tokio's pool for blocking work that may be added: the agent samples load, lateness
-/// and starvation there, each at its own times. Where samples overlap once, the pool has one thread
-/// more, which ends only after 10 s without work.
+/// The threads of tokio's pool for blocking work that may be added: the agent samples load,
+/// lateness and starvation there, each at its own times. Where samples overlap once, the pool has
+/// one thread more, which ends only after 10 s without work.
 const POOL_THREADS: u64 = 2;
 
 /// Counts by their names.

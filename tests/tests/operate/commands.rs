@@ -411,7 +411,11 @@ fn names_of_the_cluster_are_completed_at_a_shell() -> Result<()> {
                 .all(|node| nodes.lines().any(|line| line == *node)),
             "{nodes}"
         );
-        ensure!(complete(&["sta"])?.starts_with("standby"));
+        let commands = complete(&["sta"])?;
+        for command in ["standby", "status"] {
+            let mut lines = commands.lines();
+            ensure!(lines.any(|line| line.starts_with(command)), "{commands}");
+        }
         Ok(())
     })
 }

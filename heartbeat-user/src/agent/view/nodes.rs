@@ -120,6 +120,7 @@ impl View {
             failing,
             pulse_age_us: row.map(|row| row.pulse_age_us),
             control_age_us: row.map(|row| row.control_age_us),
+            reason_age_us: row.map(|row| row.control_age_us),
             links: links.collect(),
         }
     }

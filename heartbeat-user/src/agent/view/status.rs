@@ -21,6 +21,8 @@ impl View {
         let now = clock::now();
         let counters = dataplane.counters()?;
         let voters = self.stats.voters.load(Relaxed) as usize;
+        let claiming_version =
+            Some(self.local.read().claiming_version).filter(|version| *version != 0);
         Ok(protocol::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: config.cluster.clone(),
@@ -84,6 +86,11 @@ impl View {
         let scheduling = granted.map_or(Scheduling::Ordinary, |granted| granted.scheduling);
         let (runtime, period) = scheduling.reserved();
         let refused = granted.map(Granted::reason);
+        let local_stalls = protocol::LocalStalls {
+            local_stall: stats.local_stall.load(Relaxed),
+            local_stall_count: stats.local_stalls.load(Relaxed),
+            local_stall_ns: (self.local_stall_for + stalled).as_nanos() as u64,
+        };
         protocol::Pulse {
             scheduling: scheduling.name().to_owned(),
             realtime_priority: scheduling.priority(),

@@ -99,7 +99,7 @@ impl Lateness {
             sum.late_ticks += since(|pulse| pulse.late_ticks);
             sum.missed_ticks += since(|pulse| pulse.missed_ticks);
             sum.ticks += since(|pulse| pulse.ticks);
-            sum.local_stalls += since(|pulse| pulse.deaf_count);
+            sum.local_stalls += since(|pulse| pulse.local_stalls.local_stall_count);
         }
         sum
     }
