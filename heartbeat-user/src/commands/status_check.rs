@@ -42,7 +42,8 @@ impl fmt::Display for Level {
 /// Prints the state by the agent at `socket`, if a configuration says where that is.
 ///
 /// The exit code is 0 if all is well, 1 if a failure would meet a cluster that is not whole, 2 if a
-/// group does not run that should, or no group could be taken over, and 3 if the state is not known.
+/// group does not run that should, or no group could be taken over, and 3 if the state is not
+/// known.
 pub fn run(socket: Result<PathBuf>) -> Result<ExitCode> {
     let (level, text) = match socket.and_then(|socket| ask(&socket)) {
         Ok(Some(status)) => judge(&status),
