@@ -322,9 +322,19 @@ fn nothing_else(seen: &Variables, wanted: &[&(&str, &str)]) -> Result<()> {
     let names = wanted.iter().map(|(name, _)| *name);
     known.extend(
         names
-            .chain(["AT_NS", "INSTANCE", "LOAD", "PEER_LOAD", "PEER_FAILING"])
+            .chain(["AT_NS", "AT_UNIX_NS", "INSTANCE", "LOAD"])
+            .chain(["PEER_ID", "PEER_LOAD", "PEER_FAILING"])
             .map(|name| format!("HEARTBEAT_{name}")),
     );
+    // Those of Pacemaker's alert agents, each by both names.
+    let of_alert = |name: &str| name.strip_prefix("CRM_alert_").map(str::to_owned);
+    let alert: Vec<String> = seen.keys().filter_map(|name| of_alert(name)).collect();
+    ensure!(alert.iter().any(|name| name == "kind"), "{seen:?}");
+    for name in alert {
+        let (ours, older) = (format!("CRM_alert_{name}"), format!("CRM_notify_{name}"));
+        ensure!(seen.get(&ours) == seen.get(&older), "{ours} and {older}");
+        known.extend([ours, older]);
+    }
     for name in seen.keys() {
         ensure!(known.contains(name), "{name} is not documented");
     }
