@@ -20,6 +20,8 @@
 //! kernel, and no word that the kernel has closed is opened by the pulse. The functions here work
 //! on values: the caller reads the words, under the lock of the counts, and stores the result.
 
+use core::hint::black_box;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::{lease::Ballot, time::Boottime, wire::NodeId};
@@ -317,7 +319,7 @@ impl Counts {
         let mut refusals = 0;
         for (index, vote) in self.votes.iter().enumerate() {
             let counts = list.mask() >> index & 1;
-            refusals += counts * u32::from(vote.refused == asking.0);
+            refusals += counts * (1 - differs(vote.refused ^ asking.0) as u32);
         }
         refusals
     }
@@ -328,25 +330,34 @@ impl Counts {
     /// a branch: with branches the BPF verifier would follow every order of eight ends.
     #[inline(always)]
     fn end(&self, list: VoterList) -> Boottime {
-        let mut ends = [0_u64; MAX_VOTERS];
+        let mut keys = [0_u64; MAX_VOTERS];
         for (index, vote) in self.votes.iter().enumerate() {
-            ends[index] = vote.end * (u64::from(list.mask()) >> index & 1);
+            let counts = u64::from(list.mask()) >> index & 1;
+            // Of equal ends the first is the later one. Ends are below 2^60 nanoseconds, which is
+            // 36 years.
+            keys[index] = (vote.end * counts) << 3 | (MAX_VOTERS - 1 - index) as u64;
         }
         let before = u64::from(list.majority() - 1);
         let mut end = 0;
-        for (index, &one) in ends.iter().enumerate() {
+        for (index, &one) in keys.iter().enumerate() {
             let mut rank = 0;
-            for (other_index, &other) in ends.iter().enumerate() {
-                // Ends are below 2^63, so the sign of the difference is its order. Of equal ends
-                // the first is the later one.
-                let later = one.wrapping_sub(other) >> 63;
-                let equal = u64::from(one == other && other_index < index);
-                rank += later + equal;
+            for (other_index, &other) in keys.iter().enumerate() {
+                if other_index != index {
+                    // The sign of the difference is its order.
+                    rank += one.wrapping_sub(other) >> 63;
+                }
             }
-            end += one * u64::from(rank == before);
+            end += (one >> 3) * (1 - differs(rank ^ before));
         }
         Boottime::from_nanos(end)
     }
+}
+
+/// 1 if `difference` is not 0, else 0. The compiler must not see that this is a comparison: it
+/// would make a branch of it.
+#[inline(always)]
+fn differs(difference: u64) -> u64 {
+    black_box(difference | difference.wrapping_neg()) >> 63
 }
 
 /// The counted part of a lease, in nanoseconds.
