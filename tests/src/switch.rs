@@ -12,10 +12,11 @@ use aya::{
 
 use crate::{netns::Namespace, relay::Relay, sys};
 
-/// The programs of each port, and the map with its blocked directions.
+/// The programs of each port, and the maps with its blocked directions and its VLAN.
 const INGRESS: &str = "port_ingress";
 const EGRESS: &str = "port_egress";
 const BLOCKED: &str = "blocked";
+const ACCESS_VLANS: &str = "access_vlans";
 /// The first kernel with links for TC programs.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
 
@@ -36,6 +37,7 @@ pub struct Switch {
     /// The programs and their attachments.
     ebpf: Ebpf,
     blocked: Array<MapData, u32>,
+    access_vlans: Array<MapData, u32>,
     ns: Namespace,
     /// The index of each port by its name.
     ports: HashMap<String, u32>,
@@ -63,9 +65,7 @@ impl Switch {
         }
         let mut ebpf = Ebpf::load_file(object)
             .with_context(|| format!("cannot load the BPF object {}", object.display()))?;
-        let blocked = ebpf
-            .take_map(BLOCKED)
-            .with_context(|| format!("the rig's BPF object holds no map `{BLOCKED}`"))?;
+        let (blocked, access_vlans) = (map(&mut ebpf, BLOCKED)?, map(&mut ebpf, ACCESS_VLANS)?);
         ingress(&mut ebpf)?
             .load()
             .with_context(|| format!("the kernel refused the program `{INGRESS}`"))?;
@@ -74,7 +74,8 @@ impl Switch {
             .with_context(|| format!("the kernel refused the program `{EGRESS}`"))?;
         Ok(Self {
             ebpf,
-            blocked: blocked.try_into()?,
+            blocked,
+            access_vlans,
             ns,
             ports: HashMap::new(),
         })
@@ -197,6 +198,15 @@ impl Switch {
             .with_context(|| format!("cannot change what {port} lets pass"))
     }
 
+    /// Makes a port an access port of a VLAN: the node at its other end sends and receives untagged
+    /// frames. `None` ends that.
+    pub fn set_access_vlan(&mut self, port: &str, vlan: Option<u16>) -> Result<()> {
+        let index = self.port(port)?;
+        self.access_vlans
+            .set(index, vlan.map_or(0, u32::from), 0)
+            .with_context(|| format!("cannot change the VLAN of {port}"))
+    }
+
     /// Puts a relay between a port and its network. The port leaves the network, and no longer
     /// forwards by itself.
     pub(crate) fn slow_down(&self, port: &str, link: usize) -> Result<Relay> {
@@ -217,6 +227,12 @@ impl Switch {
         let index = self.ports.get(name).copied();
         index.with_context(|| format!("there is no port {name}"))
     }
+}
+
+fn map(ebpf: &mut Ebpf, name: &str) -> Result<Array<MapData, u32>> {
+    let map = ebpf.take_map(name);
+    let map = map.with_context(|| format!("the rig's BPF object holds no map `{name}`"))?;
+    Ok(map.try_into()?)
 }
 
 fn bridge(link: usize) -> String {

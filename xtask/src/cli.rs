@@ -141,8 +141,8 @@ pub(crate) struct TestOptions {
     /// Fail if a test was skipped; so does the environment variable CI=true
     #[arg(long)]
     pub skip_is_failure: bool,
-    /// Run the optimised binary in the tests of package heartbeat-tests, for measurements. The
-    /// default is the binary with assertions and overflow checks
+    /// Run the optimised binary in the tests of package heartbeat-tests and on virtual machines,
+    /// for measurements. The default is the binary with assertions and overflow checks
     #[arg(long)]
     pub release: bool,
     /// Run random and long-lasting tests for longer: about two hours
@@ -153,7 +153,7 @@ pub(crate) struct TestOptions {
     pub vm: bool,
     /// Run stories on a cluster of three virtual machines instead, with Linux 6.1 and 6.12. ARGS
     /// are parts of the stories' names, or options of the program; `--list` shows the names
-    #[arg(long, conflicts_with_all = ["vm", "package", "release", "long", "sim_seeds", "lease_runs", "starve_secs", "frames"])]
+    #[arg(long, conflicts_with_all = ["vm", "package", "long", "sim_seeds", "lease_runs", "starve_secs", "frames"])]
     pub vm_cluster: bool,
     /// With --vm-cluster: only the stories of the short form
     #[arg(long, requires = "vm_cluster")]

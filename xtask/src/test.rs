@@ -73,6 +73,10 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     if options.vm_cluster {
         let cluster = vm::ClusterOptions {
             short: options.short,
+            profile: match options.release {
+                true => Profile::Release,
+                false => Profile::Debug,
+            },
             from: options.from.as_deref(),
             args: &options.args,
         };

@@ -10,6 +10,7 @@
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     btf_maps::Array,
+    helpers::{bpf_skb_vlan_pop, bpf_xdp_adjust_head},
     macros::{btf_map, classifier, xdp},
     programs::{TcContext, XdpContext},
 };
@@ -23,6 +24,13 @@ const TO_NODE: u32 = 2;
 /// The block of the heartbeats from and to the node at the port, if they are IPv4 packets on the
 /// default port and carry neither IP options nor a VLAN tag.
 const HEARTBEATS: u32 = 4;
+
+/// The length of a VLAN tag, and of the two addresses before it, in bytes.
+const TAG: usize = 4;
+const ADDRESSES: usize = 12;
+/// The Ethernet type of a tag, and the bits of a tag that are the number of the VLAN.
+const TAGGED: u16 = 0x8100;
+const NUMBER: u32 = 0xfff;
 
 /// Offsets in a frame, in bytes: the Ethernet type, the first byte of the IP header, the protocol,
 /// and the UDP port of the receiver.
@@ -40,6 +48,11 @@ const PORT: u16 = 694;
 #[btf_map(name = "blocked")]
 static BLOCKED: Array<u32, MAX_INTERFACES> = Array::new();
 
+/// The VLAN of each access port, by the index of its interface; 0 for all other ports. The node at
+/// an access port sends and receives untagged frames, which are tagged within the switch.
+#[btf_map(name = "access_vlans")]
+static ACCESS_VLANS: Array<u32, MAX_INTERFACES> = Array::new();
+
 /// Lets all packets pass. Like the other programs it accepts frames of several buffers (`frags`),
 /// so that the ports may have a large MTU.
 #[xdp(frags)]
@@ -49,37 +62,79 @@ pub fn pass(_: XdpContext) -> u32 {
 
 #[xdp(frags)]
 pub fn port_ingress(ctx: XdpContext) -> u32 {
-    let blocked = blocked(ctx.ingress_ifindex() as u32);
+    let port = ctx.ingress_ifindex() as u32;
+    let blocked = value(&BLOCKED, port);
     if blocked & FROM_NODE != 0
         || blocked & HEARTBEATS != 0 && is_heartbeat(ctx.data(), ctx.data_end())
     {
-        xdp_action::XDP_DROP
-    } else {
-        xdp_action::XDP_PASS
+        return xdp_action::XDP_DROP;
     }
+    match value(&ACCESS_VLANS, port) {
+        0 => xdp_action::XDP_PASS,
+        vlan => tag(&ctx, vlan as u16),
+    }
+}
+
+/// Puts a tag behind the addresses of a frame.
+#[inline(always)]
+fn tag(ctx: &XdpContext, vlan: u16) -> u32 {
+    // SAFETY: the context is valid for the program's run. The kernel refuses what does not fit.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -(TAG as i32)) } != 0 {
+        return xdp_action::XDP_DROP;
+    }
+    let (data, end) = (ctx.data(), ctx.data_end());
+    if data + ADDRESSES + TAG > end {
+        return xdp_action::XDP_DROP;
+    }
+    // SAFETY: both ranges are below the end of the packet, which was compared above.
+    unsafe {
+        let addresses = *((data + TAG) as *const [u8; ADDRESSES]);
+        *(data as *mut [u8; ADDRESSES]) = addresses;
+        let [high, low] = vlan.to_be_bytes();
+        let [first, second] = TAGGED.to_be_bytes();
+        *((data + ADDRESSES) as *mut [u8; TAG]) = [first, second, high, low];
+    }
+    xdp_action::XDP_PASS
 }
 
 #[classifier]
 pub fn port_egress(ctx: TcContext) -> i32 {
     // SAFETY: the context is valid for the program's run; `ifindex` is readable in TC programs.
     let interface = unsafe { (*ctx.skb.skb).ifindex };
-    let blocked = blocked(interface);
+    let blocked = value(&BLOCKED, interface);
     if blocked & TO_NODE != 0 || blocked & HEARTBEATS != 0 && is_sent_heartbeat(&ctx) {
-        TC_ACT_SHOT
-    } else {
-        TC_ACT_UNSPEC
+        return TC_ACT_SHOT;
+    }
+    match value(&ACCESS_VLANS, interface) {
+        0 => TC_ACT_UNSPEC,
+        vlan => untag(&ctx, vlan),
     }
 }
 
-/// The blocks of an interface.
+/// Takes the tag of an access port's VLAN from a frame. Frames of other VLANs, and of none, do not
+/// pass.
 #[inline(always)]
-fn blocked(interface: u32) -> u32 {
-    let Some(blocked) = BLOCKED.get_ptr(interface) else {
+fn untag(ctx: &TcContext, vlan: u32) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is valid for the program's run; these fields are readable in TC programs.
+    let (is_tagged, number) = unsafe { ((*skb).vlan_present != 0, (*skb).vlan_tci & NUMBER) };
+    // SAFETY: as above. No pointer into the packet is held.
+    if is_tagged && number == vlan && unsafe { bpf_skb_vlan_pop(skb) } == 0 {
+        TC_ACT_UNSPEC
+    } else {
+        TC_ACT_SHOT
+    }
+}
+
+/// The value of an interface; 0 for an unknown one.
+#[inline(always)]
+fn value(map: &Array<u32, MAX_INTERFACES>, interface: u32) -> u32 {
+    let Some(value) = map.get_ptr(interface) else {
         return 0;
     };
     // SAFETY: map values live as long as the program. Userspace may write it meanwhile: one aligned
     // word, read once.
-    unsafe { blocked.read_volatile() }
+    unsafe { value.read_volatile() }
 }
 
 /// Whether the frame between the addresses `data` and `end` is a heartbeat.

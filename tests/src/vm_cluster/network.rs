@@ -48,8 +48,6 @@ pub(super) struct Network {
     /// The namespace from which commands go to the machines.
     pub(super) host: Arc<Namespace>,
     pub(super) outside: Vec<Outside>,
-    /// Whether the cluster's addresses are in [`VLAN`].
-    tagged: bool,
 }
 
 impl Network {
@@ -62,24 +60,18 @@ impl Network {
         let routes = nodes.iter().map(|&node| Route::Card(node));
         let mut outside = Vec::new();
         for route in std::iter::once(Route::Arp).chain(routes) {
-            let port = match route {
-                Route::Arp => "client".to_owned(),
-                Route::Card(node) => format!("client{node}"),
-            };
+            let port = route.port();
             let ns = Namespace::new(&port)?;
             switch.plug(&ns, INTERFACE, CLUSTER, &port)?;
-            outside.push(Outside { ns, route });
+            let client = Outside { ns, route };
+            client.configure()?;
+            outside.push(client);
         }
-        let network = Self {
+        Ok(Self {
             switch,
             host: Arc::new(host),
             outside,
-            tagged: false,
-        };
-        for outside in &network.outside {
-            network.address(outside, INTERFACE)?;
-        }
-        Ok(network)
+        })
     }
 
     /// Makes the two ports of a machine: in the cluster, and for commands.
@@ -89,34 +81,11 @@ impl Network {
         self.switch.plug_tap(&ports.spare, CLUSTER)
     }
 
-    /// Moves the clients' addresses into the VLAN, or back.
+    /// Makes the clients' ports access ports of the VLAN, or ordinary ones again.
     pub(super) fn set_tagged(&mut self, tagged: bool) -> Result<()> {
-        if self.tagged == tagged {
-            return Ok(());
-        }
-        self.tagged = tagged;
-        let vlan = format!("{INTERFACE}.{VLAN}");
         for outside in &self.outside {
-            let ns = &outside.ns;
-            let (address, len) = (outside.address(), FAMILY.prefix_len());
-            if tagged {
-                ns.del_address(INTERFACE, address, len)?;
-                ns.add_vlan(INTERFACE, &vlan, VLAN)?;
-                self.address(outside, &vlan)?;
-            } else {
-                ns.del_address(&vlan, address, len)?;
-                ns.set_up(&vlan, false)?;
-                self.address(outside, INTERFACE)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn address(&self, outside: &Outside, interface: &str) -> Result<()> {
-        let ns = &outside.ns;
-        ns.add_address(interface, outside.address(), FAMILY.prefix_len())?;
-        if let Route::Card(node) = outside.route {
-            ns.add_neighbour(interface, vip(), mac(node, CardRole::Cluster))?;
+            let vlan = tagged.then_some(VLAN);
+            self.switch.set_access_vlan(&outside.port(), vlan)?;
         }
         Ok(())
     }
@@ -137,7 +106,30 @@ impl Network {
     }
 }
 
+impl Route {
+    /// The name of the client's port.
+    fn port(self) -> String {
+        match self {
+            Self::Arp => "client".to_owned(),
+            Self::Card(node) => format!("client{node}"),
+        }
+    }
+}
+
 impl Outside {
+    fn port(&self) -> String {
+        self.route.port()
+    }
+
+    fn configure(&self) -> Result<()> {
+        let ns = &self.ns;
+        ns.add_address(INTERFACE, self.address(), FAMILY.prefix_len())?;
+        if let Route::Card(node) = self.route {
+            ns.add_neighbour(INTERFACE, vip(), mac(node, CardRole::Cluster))?;
+        }
+        Ok(())
+    }
+
     fn address(&self) -> IpAddr {
         let host = match self.route {
             Route::Arp => 200,

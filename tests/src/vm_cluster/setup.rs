@@ -112,7 +112,7 @@ impl Cards {
             Self::Bridge => format!(
                 "{}\n\
                  brctl addbr hb0\n\
-                 brctl setfd hb0 0\n\
+                 echo 0 >/sys/class/net/hb0/bridge/forward_delay\n\
                  brctl addif hb0 card0\n\
                  ip link set card0 up\n\
                  {}",

@@ -45,6 +45,8 @@ const MODULES: [&str; 10] = [
 pub(crate) struct Options<'a> {
     /// Whether to run only the stories of the short form.
     pub(crate) short: bool,
+    /// The profile of the agent and of the program that runs the stories.
+    pub(crate) profile: Profile,
     /// The commit of the older agent in the story of an upgrade.
     pub(crate) from: Option<&'a str>,
     /// Further arguments of the program.
@@ -57,8 +59,8 @@ pub(super) fn command(
     packages: &Packages,
     options: Options<'_>,
 ) -> Result<Command> {
-    let built = Built::new(workspace, Profile::Release)?;
-    let program = cargo::build_program(workspace, "heartbeat-tests", PROGRAM, Profile::Release)?;
+    let built = Built::new(workspace, options.profile)?;
+    let program = cargo::build_program(workspace, "heartbeat-tests", PROGRAM, options.profile)?;
     let old = match options.from {
         Some(commit) => Some(old_agent(workspace, commit)?),
         None => None,
@@ -118,7 +120,9 @@ fn image(
     image.write("init", INIT.as_bytes(), 0o755)?;
     image.copy(&packages.busybox, "bin/busybox")?;
     let modules = image.modules(kernel, &MODULES, "modules")?;
-    image.write("modules/list", modules.join("\n").as_bytes(), 0o644)?;
+    // Each name ends its line: the shell's `read` reports a last line without an end as none.
+    let list: String = modules.iter().map(|name| format!("{name}\n")).collect();
+    image.write("modules/list", list.as_bytes(), 0o644)?;
     image.program(&built.heartbeat, "heartbeat/heartbeat")?;
     image.program(program, "heartbeat/vm-node")?;
     if let Some(old) = old {

@@ -44,7 +44,8 @@ const PROGRAMS: [(&str, &str); 8] = [
 
 /// The kernels of `test --vm`.
 const KERNELS: [Series; 2] = [packages::OLD, packages::NEW];
-/// The kernels of `test --vm-cluster`. Its nodes have the first two.
+/// The kernels of `test --vm-cluster`. Its nodes have the first two, and one story of the long form
+/// has the third.
 const CLUSTER_KERNELS: [Series; 3] = [packages::OLD, packages::NEW, packages::REAL_TIME];
 
 /// Downloads the missing packages.
@@ -70,7 +71,11 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
 /// The command that runs the tests of a cluster of virtual machines.
 pub(crate) fn cluster(workspace: &Workspace, options: ClusterOptions<'_>) -> Result<Command> {
     setup::rig_tools(Verbosity::Changes)?;
-    let packages = packages::provide(workspace, &CLUSTER_KERNELS, Verbosity::Changes)?;
+    let kernels = match options.short {
+        true => &CLUSTER_KERNELS[..2],
+        false => &CLUSTER_KERNELS[..],
+    };
+    let packages = packages::provide(workspace, kernels, Verbosity::Changes)?;
     cluster::command(workspace, &packages, options)
 }
 

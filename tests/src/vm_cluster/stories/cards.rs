@@ -10,9 +10,8 @@ use crate::vm_cluster::{
     story::claim,
 };
 
-/// Claims that every node runs XDP in `mode`, that the address is served, and that a successor
-/// takes it when the owner's cable is pulled.
-fn serves(rig: &mut Rig, mode: &str) -> Result<()> {
+/// Claims that every node runs XDP in `mode`.
+fn runs_in(rig: &Rig, mode: &str) -> Result<()> {
     for node in &rig.nodes {
         let status = node.status()?;
         let nodes = status["nodes"].as_array().context("no nodes")?;
@@ -22,6 +21,12 @@ fn serves(rig: &mut Rig, mode: &str) -> Result<()> {
             format!("XDP of node {} is {}: {link}", node.name, link["xdp_mode"])
         })?;
     }
+    Ok(())
+}
+
+/// Claims that the address is served, and that a successor takes it when the owner's cable is
+/// pulled.
+fn serves(rig: &mut Rig) -> Result<()> {
     let owner = rig.owner()?;
     let since = now();
     rig.pass(Duration::from_secs(2))?;
@@ -55,22 +60,33 @@ pub(super) fn bond(rig: &mut Rig) -> Result<()> {
         format!("{server:?} serves")
     })?;
     rig.node_mut(&owner)?.machine()?.set_carrier(0, true)?;
-    // The cable of both cards is the same one from here on: the spare card has none.
+    // From here on the bond has one card, whose cable can be pulled. The bond accepts a card as the
+    // active one as soon as it has seen its carrier.
     rig.each(|node| {
-        node.sh("echo card0 >/sys/class/net/hb0/bonding/active_slave")
-            .map(drop)
+        node.sh(
+            "for try in $(seq 50); do\n\
+             echo card0 >/sys/class/net/hb0/bonding/active_slave && break || sleep 0.1\n\
+             done 2>/dev/null\n\
+             grep -x card0 /sys/class/net/hb0/bonding/active_slave\n\
+             echo -card1 >/sys/class/net/hb0/bonding/slaves",
+        )
+        .map(drop)
     })?;
-    rig.each(|node| {
-        node.sh("echo -card1 >/sys/class/net/hb0/bonding/slaves")
-            .map(drop)
-    })?;
-    serves(rig, "native")
+    serves(rig)
 }
 
+/// The program runs in the drivers of a bond's cards.
+pub(super) fn native_on_bond(rig: &mut Rig) -> Result<()> {
+    runs_in(rig, "native")
+}
+
+/// A VLAN and a bridge have no driver that runs a program.
 pub(super) fn vlan(rig: &mut Rig) -> Result<()> {
-    serves(rig, "skb")
+    runs_in(rig, "skb")?;
+    serves(rig)
 }
 
 pub(super) fn bridge(rig: &mut Rig) -> Result<()> {
-    serves(rig, "skb")
+    runs_in(rig, "skb")?;
+    serves(rig)
 }

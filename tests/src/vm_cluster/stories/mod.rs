@@ -48,7 +48,7 @@ const fn long(name: &'static str, run: fn(&mut super::rig::Rig) -> anyhow::Resul
 const UPGRADE: &str = "upgrade_node_by_node";
 
 /// All stories.
-pub(super) const ALL: [Story; 28] = [
+pub(super) const ALL: [Story; 29] = [
     short("quorum_and_serving", serving::quorum_and_serving),
     short("twenty_planned_moves", moves::twenty_planned_moves),
     short("owner_paused", pauses::owner_paused),
@@ -91,6 +91,10 @@ pub(super) const ALL: [Story; 28] = [
     Story {
         setup: Setup::on(Cards::Bond),
         ..long("address_on_a_bond", cards::bond)
+    },
+    Story {
+        setup: Setup::on(Cards::Bond),
+        ..long("native_xdp_on_a_bond", cards::native_on_bond)
     },
     Story {
         setup: Setup::on(Cards::Vlan),
