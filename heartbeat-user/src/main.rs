@@ -99,7 +99,9 @@ enum Command {
         #[arg(long, conflicts_with_all = ["json", "watch"])]
         check: bool,
     },
-    /// Show recent events
+    /// Show recent events, of another node with --node
+    ///
+    /// The agent here asks the agent there. The events of a node outlive its agent.
     Events {
         /// Print one JSON object per line
         #[arg(long)]
@@ -451,7 +453,14 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
             follow,
             filter,
             boottime,
-        } => events::run(&config.socket()?, json, follow, boottime, &filter)?,
+        } => {
+            let how = events::How {
+                json,
+                follow,
+                boottime,
+            };
+            events::run(&config.socket()?, config.node.as_deref(), how, &filter)?;
+        }
         Command::Ping { peer, count, json } => {
             if !ping::run(&config.socket()?, &peer, count, json)? {
                 return Ok(ExitCode::FAILURE);

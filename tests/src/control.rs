@@ -9,6 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_user::control::protocol::{Events, Ping, Request, Response, Status};
+use serde_json::Value;
+
+use crate::schema;
 
 /// The time after which an agent counts as hung.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,7 +40,7 @@ impl Control {
 
     /// The events after number `after`. Fails if some of them are already forgotten.
     pub fn events(&self, after: u64) -> Result<Events> {
-        match self.ask(&Request::Events { after })? {
+        match self.ask(&Request::Events { after, node: None })? {
             Response::Events(Events { lost, .. }) if lost > 0 => {
                 bail!("{lost} events after number {after} are lost: ask earlier")
             }
@@ -67,7 +70,12 @@ impl Control {
             stream.write_all(line.as_bytes())?;
             let mut answer = String::new();
             BufReader::new(stream).read_line(&mut answer)?;
-            Ok(serde_json::from_str(&answer)?)
+            let answer: Value = serde_json::from_str(&answer)?;
+            // Figures are measured with optimised builds, which spend no time here.
+            if cfg!(debug_assertions) {
+                check(&answer)?;
+            }
+            Ok(serde_json::from_value(answer)?)
         };
         exchange().with_context(|| format!("asking the agent at {}", self.socket.display()))
     }
@@ -79,5 +87,47 @@ impl Control {
             }
             other => bail!("the agent at {} answered {other:?}", self.socket.display()),
         }
+    }
+}
+
+/// Fails if a status or an event in an agent's answer is not what its schema in docs/reference says.
+fn check(answer: &Value) -> Result<()> {
+    let problems = match answer["answer"].as_str() {
+        Some("status") => {
+            let mut status = answer.clone();
+            status.as_object_mut().map(|fields| fields.remove("answer"));
+            schema::problems_of_status(&status)
+        }
+        Some("events") => {
+            let events = answer["events"].as_array().into_iter().flatten();
+            events.flat_map(schema::problems_of_event).collect()
+        }
+        _ => return Ok(()),
+    };
+    if !problems.is_empty() {
+        bail!("not as docs/reference says: {}", problems.join("; "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn answer_with_a_field_that_its_schema_lacks_is_an_error() {
+        let event = json!({
+            "schema_version": 1, "number": 1, "at_ns": 1, "event": "quorum",
+            "quorate": true, "alive": 3,
+        });
+        let mut answer = json!({"answer": "events", "lost": 0, "events": [event]});
+        check(&answer).unwrap();
+        answer["events"][0]["more"] = json!(1);
+        let error = check(&answer).unwrap_err().to_string();
+        assert!(error.contains("more"), "{error}");
+        assert!(check(&json!({"answer": "status"})).is_err());
+        check(&json!({"answer": "done", "text": ""})).unwrap();
     }
 }

@@ -22,6 +22,8 @@ pub mod page;
 pub mod peers;
 pub mod relay;
 pub mod sandbox;
+#[path = "../../crates/control/tests/protocol/schema.rs"]
+pub mod schema;
 pub mod service;
 pub mod skip;
 pub mod soak;

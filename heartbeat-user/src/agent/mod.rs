@@ -37,7 +37,10 @@ use heartbeat_core::membership::Membership;
 use heartbeat_sys::files::{atomic_file::Writer, incarnation};
 use tokio::{runtime::Runtime, sync::mpsc::UnboundedReceiver};
 
-use self::{channels::Channels, control_task::ControlTask, groups::Groups, threads::Threads};
+use self::{
+    channels::Channels, control_task::ControlTask, groups::Groups, journal::Journal,
+    threads::Threads,
+};
 use crate::{
     clock,
     config::{Config, Group, key::Keys},
@@ -219,6 +222,7 @@ fn run_loaded(
     };
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
+    let journal = Journal::open(&config.state_dir(), writer.clone());
     let channel = (commands.clone(), commands_inbox);
     let manager = ResourceManager::start(
         config,
@@ -276,7 +280,7 @@ fn run_loaded(
             keys,
             dataplane,
             &threads,
-            (groups, writer.clone()),
+            (groups, journal, writer.clone()),
             checks,
             (intent, confinement),
         )

@@ -18,11 +18,12 @@ use crate::{
         client::Client,
         protocol::{Event, Events, Request, Response, Status},
     },
-    wall_clock,
+    peering, wall_clock,
 };
 
-/// Poll interval of `--follow`.
+/// Poll interval of `--follow`, and the same for another node's events.
 const FOLLOW: Duration = Duration::from_millis(200);
+const FOLLOW_NODE: Duration = Duration::from_secs(1);
 
 /// The events to print: those that meet all given conditions.
 #[derive(Debug, Default, Args)]
@@ -85,8 +86,18 @@ impl Filter {
     }
 }
 
-/// Prints the events that pass the filter, and with `follow` also new ones.
-pub fn run(socket: &Path, json: bool, follow: bool, boottime: bool, filter: &Filter) -> Result<()> {
+/// How events are printed, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub json: bool,
+    /// Whether to go on with new events.
+    pub follow: bool,
+    /// Whether times are those since boot.
+    pub boottime: bool,
+}
+
+/// Prints the events of `node`, or of the local one, that pass the filter.
+pub fn run(socket: &Path, node: Option<&str>, how: How, filter: &Filter) -> Result<()> {
     let subjects = match filter.group {
         Some(_) => filter.subjects(&status::ask(socket)?)?,
         None => None,
@@ -95,10 +106,7 @@ pub fn run(socket: &Path, json: bool, follow: bool, boottime: bool, filter: &Fil
     let mut after = 0;
     let mut lines = filter.lines;
     loop {
-        let mut events = match client.ask(&Request::Events { after }, Duration::ZERO)? {
-            Response::Events(events) => events,
-            other => bail!("unexpected answer from the agent: {other:?}"),
-        };
+        let mut events = fetch(&mut client, node, after)?;
         after = events.events.last().map_or(after, |event| event.number);
         filter.apply(&mut events.events, subjects.as_deref());
         // The number of lines limits the past, and no event that is still to come.
@@ -107,10 +115,38 @@ pub fn run(socket: &Path, json: bool, follow: bool, boottime: bool, filter: &Fil
             events.events.drain(..excess);
             events.lost = 0;
         }
-        if !output::print(&render(&events, json, boottime)?)? || !follow {
+        let text = render(&events, how.json, how.boottime)?;
+        if !output::print(&text)? || !how.follow {
             return Ok(());
         }
-        std::thread::sleep(FOLLOW);
+        std::thread::sleep(node.map_or(FOLLOW, |_| FOLLOW_NODE));
+    }
+}
+
+/// Requests all events after number `after`.
+fn fetch(client: &mut Client, node: Option<&str>, mut after: u64) -> Result<Events> {
+    let takes = node.map_or(Duration::ZERO, |_| peering::PATIENCE);
+    let mut all = Events {
+        lost: 0,
+        events: Vec::new(),
+    };
+    loop {
+        let request = Request::Events {
+            after,
+            node: node.map(str::to_owned),
+        };
+        let page = match client.ask(&request, takes)? {
+            Response::Events(page) => page,
+            other => bail!("unexpected answer from the agent: {other:?}"),
+        };
+        all.lost += page.lost;
+        let last = page.events.last().map(|event| event.number);
+        all.events.extend(page.events);
+        // The local agent gives all of its events at once.
+        match (last, node) {
+            (Some(last), Some(_)) => after = last,
+            _ => return Ok(all),
+        }
     }
 }
 
@@ -141,6 +177,7 @@ mod tests {
 
     fn events(at_unix_ns: Option<u64>) -> Events {
         let started = Event {
+            schema_version: 1,
             number: 1,
             at_ns: 8_007_442_001_000,
             at_unix_ns,
@@ -177,6 +214,7 @@ mod tests {
         };
         let events = [EventKind::Started, group, resource].into_iter().zip(1..);
         let event = |(what, number): (EventKind, u64)| Event {
+            schema_version: 1,
             number,
             at_ns: 0,
             at_unix_ns: Some(number * 10_000_000_000),
@@ -229,7 +267,7 @@ mod tests {
         let at = Some(1_764_524_988_123_456_789);
         assert_eq!(
             render(&events(at), true, false).unwrap(),
-            "{\"number\":1,\"at_ns\":8007442001000,\
+            "{\"schema_version\":1,\"number\":1,\"at_ns\":8007442001000,\
              \"at_unix_ns\":\"1764524988123456789\",\"event\":\"started\"}\n"
         );
     }

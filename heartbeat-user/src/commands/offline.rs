@@ -3,7 +3,7 @@
 use super::situation::Seen;
 use crate::{
     config::{Config, Role},
-    control::protocol::{Group, Node, Quorum, Status},
+    control::protocol::{Group, Node, Quorum, SCHEMA_VERSION, Status},
 };
 
 /// Returns the status of a cluster whose nodes are all well and whose groups are where the nodes
@@ -24,6 +24,7 @@ pub(super) fn status(config: &Config) -> Status {
     });
     let count = config.nodes.len();
     let mut status = Status {
+        schema_version: SCHEMA_VERSION,
         cluster: config.cluster.clone(),
         node: config.local().name.clone(),
         quorum: Quorum {

@@ -119,7 +119,10 @@ impl Agents {
     fn read(&mut self, world: &World) -> Result<()> {
         for node in world.cluster.nodes() {
             let seen = self.seen.entry(node.name.clone()).or_default();
-            let events = match node.control.ask(&Request::Events { after: *seen }) {
+            let events = match node.control.ask(&Request::Events {
+                after: *seen,
+                node: None,
+            }) {
                 Ok(Response::Events(events)) => events,
                 Ok(other) => bail!("{} answered {other:?}", node.name),
                 // The agent is killed, stopped, or starved.

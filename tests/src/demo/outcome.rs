@@ -279,6 +279,7 @@ mod tests {
     #[test]
     fn only_dead_states_are_verdicts() {
         let event = |to: &str| Event {
+            schema_version: 1,
             number: 1,
             at_ns: 5,
             at_unix_ns: None,

@@ -62,11 +62,6 @@ impl EventLog {
         Ok(())
     }
 
-    /// Notes that the agent of `reporter` was restarted, and counts its events from 1 again.
-    pub fn restarted(&mut self, reporter: &str) {
-        self.seen.remove(reporter);
-    }
-
     /// Waits for an event of `reporter` that `wanted` accepts, and returns the first one.
     pub fn wait(
         &mut self,

@@ -132,6 +132,7 @@ mod tests {
     #[test]
     fn acquisitions_are_taken_from_events() {
         let event = |what| Event {
+            schema_version: 1,
             number: 1,
             at_ns: 130,
             at_unix_ns: None,

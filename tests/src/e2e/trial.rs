@@ -213,7 +213,6 @@ impl Trial {
     pub fn heal(&mut self, cluster: &mut Cluster, victim: &str, fault: Fault) -> Result<()> {
         cluster.heal(victim, fault)?;
         if fault == Fault::Kill {
-            self.event_log.restarted(victim);
             wait_until(SOON, &format!("the agent of {victim} runs again"), || {
                 cluster.check_agents()?;
                 Ok(cluster.node(victim)?.control.status().is_ok())

@@ -66,7 +66,6 @@ impl Watch {
             fault: Fault::Kill,
         } = step.trouble
         {
-            self.trial.event_log.restarted(node);
             trouble::wait_agent(cluster, node)?;
         }
         wait_first(&self.trial, cluster)?;

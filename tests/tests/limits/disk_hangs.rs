@@ -22,7 +22,7 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::{GroupEvent, Request, Response};
+use heartbeat_user::control::protocol::{EventKind, GroupEvent, Request, Response};
 use nix::{
     sys::{signal::Signal, stat::Mode},
     unistd::mkfifo,
@@ -36,8 +36,9 @@ fn long() -> Duration {
 /// Whether node a has given the address up since its agent started.
 fn gave_up(cluster: &Cluster) -> Result<bool> {
     let events = cluster.node("a")?.control.events(0)?.events;
-    let mut what = events.iter().map(|event| &event.what);
-    Ok(what.any(|what| matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))))
+    let latest = events.iter().rev().map(|event| &event.what);
+    let mut since_start = latest.take_while(|what| !matches!(what, EventKind::Started));
+    Ok(since_start.any(|what| matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))))
 }
 
 /// Checks that node a serves on for a while, and that its agent is not stalled.

@@ -19,6 +19,9 @@ pub struct Events {
 /// clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
+    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION) of the agent; 0 if it is of an older release.
+    #[serde(default)]
+    pub schema_version: u32,
     /// The event's number: 1, 2, 3, ...
     pub number: u64,
     pub at_ns: u64,

@@ -14,6 +14,10 @@ mod report;
 mod request;
 mod status;
 
+/// Version of the JSON Schemas of status and events, `docs/reference/*.schema.json`. A new field or
+/// kind keeps the version. A field that goes, or that gets another meaning, takes the next.
+pub const SCHEMA_VERSION: u32 = 1;
+
 pub use configure::{Checked, ConfigureStep};
 pub use event::{DownTrace, Event, EventKind, Events};
 pub use group::{Group, Guard, Lease, Notice, Remains, Resource, Vip, Votes};

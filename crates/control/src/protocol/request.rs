@@ -16,10 +16,13 @@ use super::{
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     Status,
-    /// Returns the latest events, oldest first, from number `after` + 1 on.
+    /// Returns the latest events of `node`, or of the agent that is asked, oldest first, from
+    /// number `after` + 1 on. Another node's events come in several answers: the last one is empty.
     Events {
         #[serde(default)]
         after: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
     },
     /// Returns the next `count` round-trip times to `node`.
     Ping {
@@ -122,7 +125,10 @@ impl fmt::Display for Request {
         let flag = |is: bool, flag: &'static str| if is { flag } else { "" };
         match self {
             Self::Status => f.write_str("status"),
-            Self::Events { .. } => f.write_str("events"),
+            Self::Events { node: None, .. } => f.write_str("events"),
+            Self::Events {
+                node: Some(node), ..
+            } => write!(f, "events --node {node}"),
             Self::Ping { node, .. } => write!(f, "ping {node}"),
             Self::Move { group, node } => write!(f, "move {group} {node}"),
             Self::Standby { node, force } => {

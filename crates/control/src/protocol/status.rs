@@ -14,6 +14,9 @@ use super::{
 /// The cluster from the local agent's point of view.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION) of the agent; 0 if it is of an older release.
+    #[serde(default)]
+    pub schema_version: u32,
     pub version: String,
     pub cluster: String,
     /// The cluster's port: UDP for heartbeats, TCP between agents.

@@ -2,4 +2,5 @@
 
 pub mod atomic_file;
 pub mod incarnation;
+pub mod line_file;
 pub mod readiness;

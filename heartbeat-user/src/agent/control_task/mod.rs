@@ -159,7 +159,7 @@ impl<'a> ControlTask<'a> {
         keys: Arc<Keys>,
         dataplane: &'a mut Dataplane,
         threads: &Threads,
-        (groups, writer): (Groups, Writer),
+        (groups, journal, writer): (Groups, Journal, Writer),
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
         (intent, confinement): (Intent, Confinement),
     ) -> Result<Self> {
@@ -238,7 +238,7 @@ impl<'a> ControlTask<'a> {
             link_watch,
             monitor: threads.monitor.handle(),
             view,
-            journal: Journal::default(),
+            journal,
             kernel_log,
             directives: pulse.directives().clone(),
             commands,

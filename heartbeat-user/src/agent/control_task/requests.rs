@@ -10,7 +10,7 @@ use super::{ControlTask, Shortage, reload::Asker};
 use crate::{
     agent::{
         graceful_restart::Departure,
-        operate::{Origin, refused_witness},
+        operate::{NOT_UNDERSTOOD, Origin, refused_witness},
         ping,
         threads::Threads,
         view,
@@ -19,8 +19,11 @@ use crate::{
     config::Role,
     control::protocol::{ConfigureStep, Ping, Report, Request, Response, Status},
     logging,
-    peering::PeerAsked,
+    peering::{self, PeerAsked},
 };
+
+/// Room for events in an answer to a peer, in bytes. The rest is for what is around them.
+const EVENTS_ROOM: usize = peering::MAX_PAYLOAD - 1024;
 
 impl ControlTask<'_> {
     /// Carries out a request of the control socket. The client may have disconnected.
@@ -78,7 +81,19 @@ impl ControlTask<'_> {
                 });
                 return;
             }
-            Request::Events { after } => Ok(Response::Events(self.journal.since(after))),
+            Request::Events { after, node } => {
+                let others = node.filter(|node| *node != self.config.local().name);
+                let Some(node) = others else {
+                    let events = Response::Events(self.journal.since(after));
+                    let _ = answer.send(events);
+                    return;
+                };
+                let operator = Arc::clone(&self.operator);
+                tokio::spawn(async move {
+                    let _ = answer.send(operator.events_of(node, after).await);
+                });
+                return;
+            }
             Request::Ping { node, count } => match self.ping(&node, count, answer) {
                 Ok(()) => return,
                 Err((answer, error)) => {
@@ -110,9 +125,16 @@ impl ControlTask<'_> {
             return;
         }
         let request = serde_json::from_slice::<Request>(&payload);
-        if matches!(request, Ok(Request::Report)) {
-            if let Ok(report) = serde_json::to_vec(&self.report_for_peers()) {
-                let _ = answer.send(report);
+        let question = match request {
+            Ok(Request::Report) => Some(self.report_for_peers()),
+            Ok(Request::Events { after, .. }) => {
+                Some(Response::Events(self.journal.page(after, EVENTS_ROOM)))
+            }
+            _ => None,
+        };
+        if let Some(response) = question {
+            if let Ok(response) = serde_json::to_vec(&response) {
+                let _ = answer.send(response);
             }
             return;
         }
@@ -151,7 +173,7 @@ impl ControlTask<'_> {
             let response = match request {
                 Ok(request) => operator.carry_out(request, Origin::Peer).await,
                 Err(error) => Response::Error {
-                    message: format!("the request is not understood by this release: {error}"),
+                    message: format!("{NOT_UNDERSTOOD}: {error}"),
                 },
             };
             if let Ok(response) = serde_json::to_vec(&response) {

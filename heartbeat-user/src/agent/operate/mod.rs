@@ -7,6 +7,7 @@
 //! decides.
 
 mod cleanup;
+mod events;
 mod moves;
 mod nodes;
 mod resources;
@@ -47,6 +48,10 @@ const LONG_PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(1);
 /// The poll interval for state that only reports carry.
 const SLOW_POLL: Duration = Duration::from_millis(10);
+
+/// The begin of the answer to a request of a peer that this release does not know. Later releases
+/// recognise an older one by it, so it never changes.
+pub(super) const NOT_UNDERSTOOD: &str = "the request is not understood by this release";
 
 /// The source of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ impl View {
         let claiming_version =
             Some(self.local.read().claiming_version).filter(|version| *version != 0);
         Ok(protocol::Status {
+            schema_version: protocol::SCHEMA_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: config.cluster.clone(),
             port: config.port,

@@ -135,6 +135,7 @@ mod tests {
             GroupEvent::LeaseGivenUp(back),
         ] {
             reports.count(&Event {
+                schema_version: 1,
                 number: 1,
                 at_ns: 1,
                 at_unix_ns: None,

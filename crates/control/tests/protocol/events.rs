@@ -6,6 +6,8 @@ use heartbeat_control::{
     severity::Severity::{self, Error, Info, Notice, Warning},
 };
 
+use super::schema;
+
 /// The fields that an event adds to a line of JSON, its severity and its text.
 const EVENTS: &[(&str, Severity, &str)] = &[
     (r#""event":"started""#, Notice, "agent started"),
@@ -384,11 +386,13 @@ const EVENTS: &[(&str, Severity, &str)] = &[
 fn event_of_every_kind_keeps_its_json_its_severity_and_its_words() {
     for (fields, severity, words) in EVENTS {
         let line =
-            format!(r#"{{"number":7,"at_ns":1,"at_unix_ns":"1764524988123456789",{fields}}}"#);
+            format!(r#"{{"schema_version":1,"number":7,"at_ns":1,"at_unix_ns":"1764524988123456789",{fields}}}"#);
         let event: Event = serde_json::from_str(&line).expect(&line);
         let shown = serde_json::to_value(&event).expect("JSON");
         let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(shown, line);
+        let problems = schema::problems_of_event(&line);
+        assert!(problems.is_empty(), "{line}: {problems:?}");
         assert_eq!(event.what.to_string(), *words);
         assert_eq!(event.what.severity(), *severity, "{words}");
         assert_eq!(line["event"], event.what.name());
@@ -406,7 +410,7 @@ fn event_of_an_unknown_kind_is_refused() {
 /// The names of kinds in the table must be those in `severity.rs`.
 #[test]
 fn table_has_a_row_for_every_kind() {
-    let source = include_str!("../src/severity.rs");
+    let source = include_str!("../../src/severity.rs");
     let (_, names) = source.split_once("pub const fn name(&self)").expect("it");
     let (names, _) = names.split_once("\n}\n").expect("its end");
     let names: Vec<&str> = names

@@ -1,0 +1,6 @@
+//! The JSON of the local protocol: its fields, its schemas and its words.
+
+mod events;
+mod former_names;
+mod schema;
+mod schemas;
