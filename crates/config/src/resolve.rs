@@ -7,7 +7,7 @@ use super::{
     placement::{self, Pace},
     read::{At, Section},
     report::{Findings, known, likely, quoted},
-    settings::{cluster, paths, realtime},
+    settings::{cluster, control, paths, realtime},
     timing::{self, Timing},
     types::{Config, Node},
     utilization,
@@ -62,6 +62,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         (&mut groups, &demands),
     );
     let paths = paths::TABLE.open(top);
+    let control_group = control::GROUP.value(&control::TABLE.open(top));
     let priority = realtime::PRIORITY.or_default(&realtime::TABLE.open(top));
     let config = Config {
         path: findings.source.path().to_owned(),
@@ -91,6 +92,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         orders,
         maintenance: cluster::MAINTENANCE.or_default(&cluster),
         accept_configuration: cluster::ACCEPT_CONFIGURATION.or_default(&cluster),
+        control_group,
         health,
         load,
         placement,

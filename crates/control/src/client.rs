@@ -119,7 +119,10 @@ fn refused(socket: &Path, error: &io::Error) -> anyhow::Error {
         kind if is_absence(kind) => {
             "no agent runs: start it with `heartbeat run`, or name its configuration with --config"
         }
-        ErrorKind::PermissionDenied => "only root may connect to it: run as root",
+        ErrorKind::PermissionDenied => {
+            "only root may connect to it, and the users of the group in [control]: run as root, or \
+             as a user of that group"
+        }
         _ => "see the agent's log",
     };
     anyhow!(

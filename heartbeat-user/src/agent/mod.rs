@@ -29,13 +29,14 @@ mod view;
 mod vitals;
 mod voters;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, os::unix::net::UnixListener as StdListener, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
 use heartbeat_core::membership::Membership;
 use heartbeat_sys::files::{atomic_file::Writer, incarnation};
-use tokio::{runtime::Runtime, sync::mpsc::UnboundedReceiver};
+use nix::unistd::Gid;
+use tokio::{net::UnixListener, runtime::Runtime, sync::mpsc::UnboundedReceiver};
 
 use self::{
     channels::Channels, control_task::ControlTask, groups::Groups, journal::Journal,
@@ -88,11 +89,17 @@ pub fn run(
     logging::limit_wait();
     privileges::report_missing();
     let keys = Arc::new(Keys::load(&config.key)?);
+    let readers = server::readers(&config)?;
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
     let recording = record.map(record::Target::create).transpose()?;
     // The helper must not inherit anything, and needs the rights that this process gives up later.
     helper::start(&config.instance)?;
-    let result = run_locked(Arc::new(config.clone()), &keys, replace, (recording, began));
+    let start = Start {
+        readers,
+        recording,
+        began,
+    };
+    let result = run_locked(Arc::new(config.clone()), &keys, replace, start);
     helper::end();
     // The lock goes last, so that no other agent starts during the clean-up.
     let _ = fs::remove_file(config.socket());
@@ -100,10 +107,21 @@ pub fn run(
     result
 }
 
+/// The start of an agent.
+struct Start {
+    /// The group that may read from the control socket.
+    readers: Option<Gid>,
+    recording: Option<Recording>,
+    /// The start of the agent's process.
+    began: Boottime,
+}
+
 /// The facts about an agent whose programs are loaded, and about its start.
 struct Loaded {
     /// The start of the agent's process.
     began: Boottime,
+    /// The control socket.
+    listener: Result<StdListener>,
     urgency: Option<Urgency>,
     identity: Identity,
     membership: Membership,
@@ -116,8 +134,13 @@ fn run_locked(
     config: Arc<Config>,
     keys: &Arc<Keys>,
     replace: bool,
-    (recording, began): (Option<Recording>, Boottime),
+    start: Start,
 ) -> Result<()> {
+    let Start {
+        readers,
+        recording,
+        began,
+    } = start;
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
@@ -140,6 +163,9 @@ fn run_locked(
         resource_manager::sweep(&config, inherited, stale, urgency.is_none())
     })?;
     let exits = dataplane.exit_program();
+    // The socket's group can only be set with a right that the agent gives up now. An error is
+    // reported once the programs can be removed again.
+    let listener = server::bind(&config.socket(), readers);
     // Other threads start later than this, so that they inherit exactly these capabilities.
     privileges::keep_few();
     let confinement = confine::confine(&config);
@@ -153,6 +179,7 @@ fn run_locked(
         exits,
         Loaded {
             began,
+            listener,
             urgency,
             identity: Identity { incarnation, nonce },
             membership,
@@ -190,6 +217,7 @@ fn run_loaded(
 ) -> Result<Ending> {
     let Loaded {
         began,
+        listener,
         urgency,
         identity,
         membership,
@@ -206,7 +234,7 @@ fn run_loaded(
         .context("could not start the tokio runtime")?;
     let listener = {
         let _inside = runtime.enter();
-        server::bind(&config.socket())?
+        UnixListener::from_std(listener?)?
     };
     let (reports, inbox) = tokio::sync::mpsc::unbounded_channel();
     let (directives, directives_inbox) = Directives::new()?;

@@ -2,17 +2,23 @@
 
 use std::{
     env, fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::Path,
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
-    e2e::{Program, SOON},
+    Cluster,
+    e2e::{Program, SOON, shortcuts::options},
     needs,
     workdir::WorkDir,
 };
+
+use nix::unistd::{Gid, Group};
 
 /// A user other than root.
 const OTHER: u32 = 65_534;
@@ -105,4 +111,45 @@ fn command_of_a_user_without_rights_says_to_run_it_as_root() -> Result<()> {
     }
     let ended = Program::run(None, files.command(&["keygen", "--output", &key]), SOON)?;
     ended.refusal(&["as root"])
+}
+
+#[test]
+fn group_of_control_may_read_and_change_nothing() -> Result<()> {
+    needs!(Cluster);
+    let readers = Group::from_gid(Gid::from_raw(OTHER))?.context("no group of this number")?;
+    Cluster::run(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let table = format!("[control]\ngroup = \"{}\"\n[paths]", readers.name);
+        a.reconfigure("[paths]", &table)?;
+        cluster.start_agents()?;
+        cluster.wait_well(SOON, "a")?;
+        let a = cluster.node("a")?;
+        let socket = fs::metadata(a.control.socket())?;
+        ensure!((socket.mode() & 0o7777, socket.uid(), socket.gid()) == (0o660, 0, OTHER));
+
+        // The rig's directories are root's.
+        let program = cluster.dir().join("heartbeat");
+        let binary = env::var_os("HEARTBEAT_BIN").context("HEARTBEAT_BIN is not set")?;
+        fs::copy(binary, &program)?;
+        for path in [cluster.dir(), a.dir(), &program] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        }
+        fs::set_permissions(a.config(), fs::Permissions::from_mode(0o644))?;
+        let run = |group: u32, arguments: &[&str]| {
+            let mut command = Command::new(&program);
+            command.args(arguments).arg("--config").arg(a.config());
+            command.uid(OTHER).gid(group);
+            Program::run(None, command, SOON)
+        };
+        for arguments in [["status", "--json"], ["events", "--json"], ["explain", "service"]] {
+            run(OTHER, &arguments)?.success()?;
+        }
+        for arguments in [["standby", "a"].as_slice(), &["stop"], &["reload"]] {
+            run(OTHER, arguments)?.refusal(&["is for root"])?;
+        }
+        run(OTHER - 1, &["status"])?.refusal(&["only root may connect", "[control]"])?;
+        ensure!(a.control.status()?.state == "active");
+        ensure!(a.logged()?.contains("refused a command from uid 65534"));
+        Ok(())
+    })
 }

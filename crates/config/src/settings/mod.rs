@@ -16,6 +16,7 @@ use super::{
 
 pub(crate) mod cluster;
 pub(crate) mod colocation;
+pub(crate) mod control;
 pub(crate) mod defaults;
 pub(crate) mod group;
 pub(crate) mod health;
@@ -300,9 +301,10 @@ impl Reload {
 }
 
 /// All tables, in the order of the documents.
-static TABLES: [&dyn AnyTable; 17] = [
+static TABLES: [&dyn AnyTable; 18] = [
     &cluster::TABLE,
     &paths::TABLE,
+    &control::TABLE,
     &realtime::TABLE,
     &link::TABLE,
     &node::TABLE,
@@ -321,9 +323,10 @@ static TABLES: [&dyn AnyTable; 17] = [
 ];
 
 /// The tables that a file has once.
-pub(crate) static SINGLE: [&Table<()>; 6] = [
+pub(crate) static SINGLE: [&Table<()>; 7] = [
     &cluster::TABLE,
     &paths::TABLE,
+    &control::TABLE,
     &realtime::TABLE,
     &load::TABLE,
     &placement::TABLE,

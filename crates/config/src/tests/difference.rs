@@ -72,6 +72,8 @@ fn changes_that_need_a_restart_are_named() {
         table("[paths]\nstate = \"/s\""),
         restart(&["[paths] state"])
     );
+    let group = restart(&["[control] group"]);
+    assert_eq!(table("[control]\ngroup = \"adm\""), group);
     let priority = restart(&["[realtime] priority"]);
     assert_eq!(table("[realtime]\npriority = 0"), priority);
     assert_eq!(

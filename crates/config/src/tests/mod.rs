@@ -223,6 +223,8 @@ fn defaults_follow_what_they_depend_on() {
     assert_eq!(config.agent_stall, config.timeout);
     assert_eq!(config.lease, Duration::from_millis(4_800));
     assert_eq!(config.max_lease, config.lease);
+    let read = parse(&format!("{GOOD}[control]\ngroup = \"adm\"\n")).unwrap();
+    assert_eq!(read.control_group.as_deref(), Some("adm"));
     let none = parse(&format!("{GOOD}[realtime]\npriority = 0\n")).unwrap();
     assert_eq!(none.realtime_priority, None);
 }

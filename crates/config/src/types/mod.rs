@@ -84,6 +84,8 @@ pub struct Config {
     pub maintenance: bool,
     /// Whether `heartbeat reload --all` on another node may replace this node's file.
     pub accept_configuration: bool,
+    /// The group whose users may read from the control socket; `None` is that only root may.
+    pub control_group: Option<String>,
     /// At most [`heartbeat_common::wire::Health::MAX_CHECKS`].
     pub health: Vec<HealthCheck>,
     pub load: Load,

@@ -99,6 +99,15 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Request {
+    /// Whether a user who may read, and change nothing, may send the request. A step of
+    /// `reload --all` is not among them: it makes each node judge a text by its own files.
+    pub const fn is_for_readers(&self) -> bool {
+        matches!(
+            self,
+            Self::Status | Self::Events { .. } | Self::Ping { .. } | Self::Report
+        )
+    }
+
     /// Whether the request changes nothing.
     pub fn is_question(&self) -> bool {
         matches!(

@@ -19,6 +19,7 @@ use anyhow::Context as _;
 
 use crate::{
     config::{Config, key::Keys},
+    control::server,
     servable,
 };
 
@@ -96,8 +97,11 @@ pub(crate) fn findings(config: &Config, here: bool) -> Findings {
     warnings.extend(agents::warnings(config));
     let keys = Keys::load(&config.key).err();
     let keys = keys.map(|error| error.to_string()).into_iter();
+    let readers = server::readers(config).err();
+    // The group of another host says nothing about this one.
+    let readers = readers.filter(|_| here).map(|error| format!("{error:#}"));
     let errors = servable::refused(config).into_iter().chain(keys);
-    let errors = errors.collect();
+    let errors = errors.chain(readers).collect();
     Findings {
         errors,
         warnings,
@@ -425,6 +429,24 @@ cgroup = "/none/d"
         assert_eq!(found.warnings.len(), 2);
         assert!(found.warnings[0].contains("link 0: this host has no interface \"hb-none0\""));
         assert!(found.warnings[1].contains("hook number 1: /nonexistent/notify cannot be run"));
+    }
+
+    #[test]
+    fn group_that_this_host_lacks_is_an_error_here_and_not_on_another_host() {
+        let nodes = on_a_wire(NODES) + "[control]\ngroup = \"hb-none\"\n";
+        let files = Files::new("control", &nodes);
+        let config = Config::load(&files.config(), Some("b")).unwrap();
+        let [error] = &findings(&config, true).errors[..] else {
+            panic!("not one error");
+        };
+        assert!(error.contains("[control]: this host has no group \"hb-none\""), "{error}");
+        assert!(findings(&config, false).errors.is_empty());
+        let nodes = nodes.replace("hb-none\"\n", "root\"\n");
+        let files = Files::new("control-root", &nodes);
+        let config = Config::load(&files.config(), Some("b")).unwrap();
+        assert!(findings(&config, true).errors.is_empty());
+        let summary = findings(&config, true).summary;
+        assert!(summary.contains("[control] group root\n"), "{summary}");
     }
 
     #[test]
