@@ -8,5 +8,6 @@
 pub mod client;
 pub mod decisions;
 pub mod describe;
+pub mod journal_fields;
 pub mod protocol;
 pub mod severity;

@@ -1,9 +1,10 @@
-//! The log: lines on standard error, for journald or a terminal.
+//! The log: lines on standard error, for a terminal or a file, or entries in journald.
 //!
 //! The reader of the log may be slow, hang or be gone, and its disk may be full. The agent waits
 //! for none of these: a wait would be a stall, and would cost the leases. Lines that cannot be
 //! written are lost, and the next written line gives their number.
 
+mod entries;
 mod foreign;
 mod queue;
 pub(crate) mod rate_limit;
@@ -12,7 +13,8 @@ mod throttle;
 
 use std::{
     fmt::Arguments,
-    io::{IsTerminal as _, Stderr, stderr},
+    io::{self, Stderr, stderr},
+    path::Path,
     sync::{
         LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -21,11 +23,13 @@ use std::{
 };
 
 use heartbeat_control::{protocol::EventKind, severity::Severity};
+use heartbeat_sys::host::journal::{self, Journal};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::stat::fstat};
 
 use crate::{clock, wall_clock};
 pub use foreign::{clean, one_line, one_line_of, page};
+use entries::Entries;
 use queue::Queue;
 use stream::Stream;
 use throttle::{Summary, Throttle};
@@ -40,10 +44,14 @@ pub const NOTICE: &str = "notice";
 /// The name of the level between warnings and informational lines.
 const NOTICE_LEVEL: &str = "notice";
 
-/// Whether journald reads the log. It takes the priority from the line's start (sd-daemon(3)) and
-/// adds the time itself.
-static JOURNAL: LazyLock<bool> =
-    LazyLock::new(|| std::env::var_os("JOURNAL_STREAM").is_some() && !stderr().is_terminal());
+/// Whether standard error is journald's. It takes the priority from the line's start (sd-daemon(3))
+/// and adds the time itself.
+static JOURNAL: LazyLock<bool> = LazyLock::new(|| {
+    let said = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    fstat(stderr()).is_ok_and(|file| entries::is_stream(&said, (file.st_dev, file.st_ino)))
+});
+/// Whether lines go to journald as entries with fields, and not to standard error.
+static ENTRIES: AtomicBool = AtomicBool::new(false);
 /// The stream of lines while no thread writes them.
 static DIRECT: LazyLock<Mutex<Stream<Stderr>>> =
     LazyLock::new(|| Mutex::new(Stream::new(stderr())));
@@ -86,7 +94,8 @@ pub fn event(severity: Severity, event: &EventKind) {
     };
     if level <= log::max_level() {
         let origin = (event.name(), event.variant());
-        admit(origin, Some(event.subject()), severity, &event.to_string());
+        let (subject, fields) = (event.subject(), event.journal_fields());
+        admit(origin, Some(subject), severity, (&event.to_string(), &fields));
     }
 }
 
@@ -101,7 +110,9 @@ pub(crate) use notice;
 pub fn forward(resource: &str, text: &str) {
     let severity = Severity::Info;
     if Level::Info <= log::max_level() && !is_too_slight(severity) {
-        emit(line(severity, format_args!("resource {resource}: {text}")));
+        let fields = [("HEARTBEAT_RESOURCE", resource)];
+        let message = format_args!("resource {resource}: {text}");
+        emit(line(severity, message, &fields));
     }
 }
 
@@ -126,8 +137,24 @@ pub fn limit_wait() {
 /// rights of its creator.
 pub fn start_thread() {
     let so_far = std::mem::replace(&mut *direct(), Stream::new(stderr()));
-    match Queue::start(so_far.without_limit()) {
-        Ok(queue) => drop(QUEUE.set(queue)),
+    let socket = Path::new(journal::SOCKET);
+    let journal = is_journal().then(|| Journal::connect(socket));
+    let journal = journal.and_then(|journal| {
+        let without = |error: &io::Error| {
+            log::warn!("{}: {error}; log entries have no fields", socket.display());
+        };
+        journal.inspect_err(without).ok()
+    });
+    let has_fields = journal.is_some();
+    let queue = match journal {
+        Some(journal) => Queue::start(Entries::new(journal, so_far.lost())),
+        None => Queue::start(so_far.without_limit()),
+    };
+    match queue {
+        Ok(queue) => {
+            ENTRIES.store(has_fields, Relaxed);
+            drop(QUEUE.set(queue));
+        }
         // Without the thread lines are still written.
         Err(error) => log::warn!("could not start the thread that writes the log: {error}"),
     }
@@ -144,10 +171,13 @@ pub fn finish() {
 
 /// Writes a line outside the log, such as a command's error.
 pub fn print(line: &str) {
-    emit(foreign::record(line, "") + "\n");
+    if ENTRIES.load(Relaxed) {
+        return emit(entries::entry(line, Severity::Error.priority(), &[]));
+    }
+    emit((foreign::record(line, "") + "\n").into_bytes());
 }
 
-fn emit(line: String) {
+fn emit(line: Vec<u8>) {
     match QUEUE.get() {
         Some(queue) => queue.push(line),
         None => direct().write(&line),
@@ -174,7 +204,7 @@ impl Log for StandardError {
         };
         let file = record.file_static().unwrap_or_default();
         let origin = (file, record.line().unwrap_or_default());
-        admit(origin, None, severity, &record.args().to_string());
+        admit(origin, None, severity, (&record.args().to_string(), &[]));
     }
 
     fn flush(&self) {}
@@ -185,9 +215,17 @@ fn throttle() -> MutexGuard<'static, Throttle> {
     THROTTLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes `text` if it is severe enough, and unless too much like it was written recently. Its
-/// subject is the part before its first colon, unless one is given.
-fn admit(origin: throttle::Origin, subject: Option<&str>, severity: Severity, text: &str) {
+/// A field of an entry in the journal, and its value.
+type Field<'a> = (&'a str, &'a str);
+
+/// Writes `text` with its fields if it is severe enough, and unless too much like it was written
+/// recently. Its subject is the part before its first colon, unless one is given.
+fn admit(
+    origin: throttle::Origin,
+    subject: Option<&str>,
+    severity: Severity,
+    (text, fields): (&str, &[Field<'_>]),
+) {
     if is_too_slight(severity) {
         return;
     }
@@ -201,7 +239,7 @@ fn admit(origin: throttle::Origin, subject: Option<&str>, severity: Severity, te
             return;
         }
     }
-    emit(line(severity, format_args!("{text}")));
+    emit(line(severity, format_args!("{text}"), fields));
 }
 
 fn is_too_slight(severity: Severity) -> bool {
@@ -209,33 +247,39 @@ fn is_too_slight(severity: Severity) -> bool {
 }
 
 fn write_summary((severity, text): Summary) {
-    emit(line(severity, format_args!("{text}")));
+    emit(line(severity, format_args!("{text}"), &[]));
 }
 
-fn line(severity: Severity, message: Arguments<'_>) -> String {
+fn line(severity: Severity, message: Arguments<'_>, fields: &[Field<'_>]) -> Vec<u8> {
+    let message = message.to_string();
+    if ENTRIES.load(Relaxed) {
+        return entries::entry(&message, severity.priority(), fields);
+    }
     if *JOURNAL {
         let priority = format!("<{}>", severity.priority());
-        return foreign::record(&message.to_string(), &priority) + "\n";
+        return (foreign::record(&message, &priority) + "\n").into_bytes();
     }
-    let (message, name) = (foreign::record(&message.to_string(), ""), severity.name());
-    if BOOTTIME.load(Relaxed) {
+    let (message, name) = (foreign::record(&message, ""), severity.name());
+    let line = if BOOTTIME.load(Relaxed) {
         format!("[{}] {name:<6} {message}\n", clock::now())
     } else {
         format!(
             "{} {name:<6} {message}\n",
             wall_clock::rfc3339(clock::wall())
         )
-    }
+    };
+    line.into_bytes()
 }
 
 /// Returns the line that replaces `lost` lines.
-fn lost_lines(lost: u64, why: Errno) -> String {
+fn lost_lines(lost: u64, why: Errno) -> Vec<u8> {
     let why = match why {
-        Errno::EAGAIN => "the reader of standard error did not take them".to_owned(),
-        other => format!("standard error could not be written: {other}"),
+        Errno::EAGAIN => "the reader of standard error, or journald, did not take them".to_owned(),
+        other => format!("standard error, or journald, could not be written: {other}"),
     };
     line(
         Severity::Warning,
         format_args!("{lost} lines of this log were lost here: {why}"),
+        &[],
     )
 }

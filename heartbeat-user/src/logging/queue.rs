@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     io,
-    os::fd::AsFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -11,10 +10,16 @@ use std::{
 
 use nix::errno::Errno;
 
-use super::{lost_lines, stream::Stream};
+use super::lost_lines;
 
 /// Limit for waiting lines: several times the burst of a cluster of the largest size.
 const CAPACITY: usize = 4096;
+
+/// The end of the lines' way.
+pub(super) trait Target {
+    /// Writes a line, or counts it as lost.
+    fn write(&mut self, line: &[u8]);
+}
 
 #[derive(Debug)]
 pub(super) struct Queue(Arc<Shared>);
@@ -28,7 +33,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    lines: VecDeque<String>,
+    lines: VecDeque<Vec<u8>>,
     /// Number of lines lost since the last one that found room.
     lost: u64,
     /// Whether the thread is writing a line.
@@ -37,17 +42,17 @@ struct Waiting {
 
 impl Queue {
     /// Starts the thread.
-    pub(super) fn start<F: AsFd + Send + 'static>(stream: Stream<F>) -> io::Result<Self> {
+    pub(super) fn start(target: impl Target + Send + 'static) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let queue = Self(Arc::clone(&shared));
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || shared.write_all(stream))?;
+            .spawn(move || shared.write_all(target))?;
         Ok(queue)
     }
 
     /// Queues a line without waiting for its writing.
-    pub(super) fn push(&self, line: String) {
+    pub(super) fn push(&self, line: Vec<u8>) {
         let mut waiting = self.0.lock();
         if waiting.lines.len() >= CAPACITY {
             waiting.lost += 1;
@@ -76,7 +81,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_all<F: AsFd>(&self, mut stream: Stream<F>) {
+    fn write_all(&self, mut target: impl Target) {
         loop {
             let mut waiting = self.lock();
             waiting.busy = false;
@@ -90,7 +95,7 @@ impl Shared {
             };
             waiting.busy = true;
             drop(waiting);
-            stream.write(&line);
+            target.write(&line);
         }
     }
 }
@@ -102,7 +107,7 @@ mod tests {
         time::Instant,
     };
 
-    use super::*;
+    use super::{super::stream::Stream, *};
 
     #[test]
     fn hanging_reader_delays_no_caller_and_lost_lines_are_counted() {
@@ -113,7 +118,7 @@ mod tests {
         let many = CAPACITY + 2_000;
         let start = Instant::now();
         for number in 0..many {
-            queue.push(line(number));
+            queue.push(line(number).into_bytes());
         }
         queue.finish(Duration::from_millis(10));
         assert!(start.elapsed() < Duration::from_secs(5));
@@ -137,7 +142,7 @@ mod tests {
             .by_ref()
             .take(CAPACITY)
             .for_each(|shown| account(&shown));
-        queue.push("there is room again\n".to_owned());
+        queue.push(b"there is room again\n".to_vec());
         let last = lines.find(|shown| {
             let is_last = shown == "there is room again";
             if !is_last {

@@ -8,7 +8,7 @@ use nix::{
     unistd::write,
 };
 
-use super::lost_lines;
+use super::{lost_lines, queue::Target};
 
 /// Time to wait for room after `limit_wait`.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -48,8 +48,13 @@ impl<F: AsFd> Stream<F> {
         }
     }
 
+    /// The lines lost since the last written one.
+    pub(super) const fn lost(&self) -> Option<(u64, Errno)> {
+        self.lost
+    }
+
     /// Writes `line`, which includes its newline, after a line about lost ones.
-    pub(super) fn write(&mut self, line: &str) {
+    pub(super) fn write(&mut self, line: impl AsRef<[u8]>) {
         let before = self.lost;
         let written = match before {
             Some((lost, why)) => self.put(&lost_lines(lost, why)),
@@ -57,7 +62,7 @@ impl<F: AsFd> Stream<F> {
         };
         let written = written.and_then(|()| {
             self.lost = None;
-            self.put(line)
+            self.put(line.as_ref())
         });
         if let Err(why) = written {
             let lost = self.lost.map_or(0, |(lost, _)| lost);
@@ -65,12 +70,12 @@ impl<F: AsFd> Stream<F> {
         }
     }
 
-    fn put(&mut self, line: &str) -> nix::Result<()> {
+    fn put(&mut self, line: &[u8]) -> nix::Result<()> {
         if self.torn {
             self.put_part(b"\n")?;
             self.torn = false;
         }
-        for part in line.as_bytes().chunks(PART) {
+        for part in line.chunks(PART) {
             self.put_part(part)?;
         }
         self.torn = false;
@@ -113,6 +118,12 @@ impl<F: AsFd> Stream<F> {
                 other => return other.map(drop),
             }
         }
+    }
+}
+
+impl<F: AsFd> Target for Stream<F> {
+    fn write(&mut self, line: &[u8]) {
+        Self::write(self, line);
     }
 }
 

@@ -2,5 +2,6 @@
 
 mod events;
 mod former_names;
+mod journal;
 mod schema;
 mod schemas;
