@@ -16,7 +16,7 @@ use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, events, explain, import, init, keygen, load, man, mode::Mode, names, operate, ping,
+        check, doctor, events, explain, import, init, keygen, load, man, mode::Mode, names, operate, ping,
         reload, replay, resource, rotate, simulate, status, status_check, stop, verify, wait,
         witness,
     },
@@ -66,6 +66,11 @@ enum Command {
     },
     /// Check a configuration and show its effect
     Check,
+    /// Say what is wrong or risky here and on the way to other nodes, and what to do
+    ///
+    /// Looks at the configuration, the key, the host, the running agent and the other nodes. Ends
+    /// with exit code 1 if something does not work.
+    Doctor(doctor::Doctor),
     /// Write a first configuration and a key, and print the next steps
     ///
     /// Asks at a terminal for what the flags do not say. The same call a second time changes
@@ -431,6 +436,7 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
         Command::HelperWatcher { groups } => runs::watch(groups),
         Command::Man { directory } => man::write(Cli::command(), &directory)?,
         Command::Check => return check::check(config.path(), config.node.as_deref()),
+        Command::Doctor(doctor) => return doctor.run(config.path(), config.node.as_deref()),
         Command::Init(init) => init.run(config.path(), config.node.as_deref())?,
         Command::Import(flags) => flags.run()?,
         Command::Keygen {

@@ -2,6 +2,7 @@
 
 pub mod check;
 mod count;
+pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod import;

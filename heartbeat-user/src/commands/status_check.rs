@@ -102,7 +102,7 @@ fn judge(status: &Status) -> (Level, String) {
 }
 
 /// The problems by which a service is not available, or would not be taken over.
-fn critical(status: &Status) -> Vec<String> {
+pub(super) fn critical(status: &Status) -> Vec<String> {
     let groups = status.groups.iter().filter_map(wait::idle);
     wait::no_quorum(status).into_iter().chain(groups).collect()
 }

@@ -104,18 +104,18 @@ impl Host {
 }
 
 /// Returns the name of the interface's driver; none for an interface without hardware.
-fn driver(interface: &str) -> Option<String> {
+pub(in crate::commands) fn driver(interface: &str) -> Option<String> {
     let link = fs::read_link(format!("/sys/class/net/{interface}/device/driver")).ok()?;
     Some(link.file_name()?.to_string_lossy().into_owned())
 }
 
-fn clock_source() -> Result<String> {
+pub(in crate::commands) fn clock_source() -> Result<String> {
     let path = Path::new("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Ok(text.trim().to_owned())
 }
 
-fn time_daemon() -> Option<&'static str> {
+pub(in crate::commands) fn time_daemon() -> Option<&'static str> {
     let processes = fs::read_dir("/proc").ok()?;
     let names = processes.filter_map(|entry| {
         let path = entry.ok()?.path().join("comm");

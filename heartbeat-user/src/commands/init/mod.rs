@@ -6,7 +6,7 @@
 
 mod ask;
 mod file;
-mod host;
+pub(super) mod host;
 mod steps;
 
 use std::{
