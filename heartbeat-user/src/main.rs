@@ -16,9 +16,9 @@ use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, doctor, events, explain, import, init, keygen, load, man, mode::Mode, names, operate, ping,
-        reload, replay, resource, rotate, simulate, status, status_check, stop, verify, wait,
-        witness,
+        check, doctor, events, explain, import, init, keygen, load, man, mode::Mode, names,
+        operate, ping, reload, replay, resource, rotate, simulate, status, status_check, stop,
+        verify, wait, witness,
     },
     config::{self, Config},
     control::protocol::Request,

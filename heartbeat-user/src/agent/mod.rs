@@ -130,12 +130,7 @@ struct Loaded {
     granter: Granter,
 }
 
-fn run_locked(
-    config: Arc<Config>,
-    keys: &Arc<Keys>,
-    replace: bool,
-    start: Start,
-) -> Result<()> {
+fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, start: Start) -> Result<()> {
     let Start {
         readers,
         recording,

@@ -76,7 +76,10 @@ pub fn bind(path: &Path, readers: Option<Gid>) -> Result<StdListener> {
         None => 0o600,
         Some(group) => {
             chown(path, None, Some(group.as_raw())).with_context(|| {
-                format!("could not give the group {group} access to {}", path.display())
+                format!(
+                    "could not give the group {group} access to {}",
+                    path.display()
+                )
             })?;
             0o660
         }
@@ -288,7 +291,13 @@ mod tests {
             (events, true),
             (Request::Report, true),
             (Request::Reload, false),
-            (Request::Cleanup { resource: None, node: None }, false),
+            (
+                Request::Cleanup {
+                    resource: None,
+                    node: None,
+                },
+                false,
+            ),
             (check, false),
         ] {
             assert_eq!(Access::of(1000).allows(&request), allowed, "{request}");
@@ -311,7 +320,10 @@ mod tests {
         let answer = lines.next_line().await.unwrap().unwrap();
         assert!(answer.contains("`standby a` is for root"), "{answer}");
         assert!(requests.try_recv().is_err(), "it reached the agent");
-        writer.write_all(b"{\"command\":\"status\"}\n").await.unwrap();
+        writer
+            .write_all(b"{\"command\":\"status\"}\n")
+            .await
+            .unwrap();
         let (request, _answer) = requests.recv().await.unwrap();
         assert_eq!(request, Request::Status);
         serving.abort();

@@ -123,7 +123,9 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         let _ = fs::remove_file(&path);
         let server = UnixDatagram::bind(&path).unwrap();
-        server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        server
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         let journal = Journal::connect(&path).unwrap();
         let queue = Queue::start(Entries::new(journal, None)).unwrap();
         // More than the queue holds beside those in the socket.
@@ -151,7 +153,12 @@ mod tests {
             }
             match entry.split_once(" lines of this log were lost here") {
                 Some((before, _)) => {
-                    lost = before.split([' ', '=']).next_back().unwrap().parse().unwrap();
+                    lost = before
+                        .split([' ', '='])
+                        .next_back()
+                        .unwrap()
+                        .parse()
+                        .unwrap();
                 }
                 None => {
                     assert_eq!(entry, format!("MESSAGE={number}\n"));

@@ -28,8 +28,8 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::{errno::Errno, sys::stat::fstat};
 
 use crate::{clock, wall_clock};
-pub use foreign::{clean, one_line, one_line_of, page};
 use entries::Entries;
+pub use foreign::{clean, one_line, one_line_of, page};
 use queue::Queue;
 use stream::Stream;
 use throttle::{Summary, Throttle};
@@ -95,7 +95,12 @@ pub fn event(severity: Severity, event: &EventKind) {
     if level <= log::max_level() {
         let origin = (event.name(), event.variant());
         let (subject, fields) = (event.subject(), event.journal_fields());
-        admit(origin, Some(subject), severity, (&event.to_string(), &fields));
+        admit(
+            origin,
+            Some(subject),
+            severity,
+            (&event.to_string(), &fields),
+        );
     }
 }
 

@@ -22,7 +22,9 @@ fn printed(cluster: &Cluster, node: &str, args: &[&str]) -> Result<Vec<Event>> {
 }
 
 fn starts(events: &[Event]) -> Vec<u64> {
-    let starts = events.iter().filter(|event| event.what == EventKind::Started);
+    let starts = events
+        .iter()
+        .filter(|event| event.what == EventKind::Started);
     starts.map(|event| event.number).collect()
 }
 
@@ -40,7 +42,10 @@ fn events_outlive_a_stop_a_kill_and_a_torn_file() -> Result<()> {
         cluster.wait_well(SOON, "a")?;
         let second = printed(cluster, "a", &[])?;
         ensure!(second.starts_with(&first), "{first:#?} {second:#?}");
-        ensure!(starts(&second).len() == 2 && is_rising(&second), "{second:#?}");
+        ensure!(
+            starts(&second).len() == 2 && is_rising(&second),
+            "{second:#?}"
+        );
 
         let a = cluster.node_mut("a")?;
         a.agent()?.kill()?;

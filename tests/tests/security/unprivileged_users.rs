@@ -141,7 +141,11 @@ fn group_of_control_may_read_and_change_nothing() -> Result<()> {
             command.uid(OTHER).gid(group);
             Program::run(None, command, SOON)
         };
-        for arguments in [["status", "--json"], ["events", "--json"], ["explain", "service"]] {
+        for arguments in [
+            ["status", "--json"],
+            ["events", "--json"],
+            ["explain", "service"],
+        ] {
             run(OTHER, &arguments)?.success()?;
         }
         for arguments in [["standby", "a"].as_slice(), &["stop"], &["reload"]] {

@@ -385,8 +385,9 @@ const EVENTS: &[(&str, Severity, &str)] = &[
 #[test]
 fn event_of_every_kind_keeps_its_json_its_severity_and_its_words() {
     for (fields, severity, words) in EVENTS {
-        let line =
-            format!(r#"{{"schema_version":1,"number":7,"at_ns":1,"at_unix_ns":"1764524988123456789",{fields}}}"#);
+        let line = format!(
+            r#"{{"schema_version":1,"number":7,"at_ns":1,"at_unix_ns":"1764524988123456789",{fields}}}"#
+        );
         let event: Event = serde_json::from_str(&line).expect(&line);
         let shown = serde_json::to_value(&event).expect("JSON");
         let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");

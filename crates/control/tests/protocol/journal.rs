@@ -18,7 +18,10 @@ fn every_kind_has_a_number_of_its_own_and_the_page_has_it() {
         assert!(PAGE.contains(&row), "{row}");
     }
     for name in super::events::names() {
-        assert!(MESSAGE_IDS.iter().any(|(known, _)| *known == name), "{name}");
+        assert!(
+            MESSAGE_IDS.iter().any(|(known, _)| *known == name),
+            "{name}"
+        );
     }
 }
 
@@ -37,7 +40,10 @@ fn event_has_the_name_of_its_subject_in_one_field() {
     let started = r#"{"event":"group","group":"db","state":"started"}"#;
     assert_eq!(fields(started), ["EVENT=group", "GROUP=db"]);
     let resource = r#"{"event":"resource","resource":"apache","state":"started"}"#;
-    assert_eq!(fields(resource), ["EVENT=resource", "HEARTBEAT_RESOURCE=apache"]);
+    assert_eq!(
+        fields(resource),
+        ["EVENT=resource", "HEARTBEAT_RESOURCE=apache"]
+    );
     let ours = r#"{"event":"decided","what":"maintenance on"}"#;
     assert_eq!(fields(ours), ["EVENT=decided"]);
 }

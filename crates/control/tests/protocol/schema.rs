@@ -34,9 +34,8 @@ pub fn problems_of_event(event: &Value) -> Vec<String> {
 
 fn problems(schema: &Validator, value: &Value) -> Vec<String> {
     let errors = schema.iter_errors(value);
-    let line = |error: jsonschema::ValidationError<'_>| {
-        format!("{}: {error}", error.instance_path())
-    };
+    let line =
+        |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
     errors.map(line).collect()
 }
 

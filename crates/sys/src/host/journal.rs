@@ -47,9 +47,8 @@ impl Journal {
             // Another journald may have the socket now.
             Err(Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOTCONN | Errno::EPIPE) => {
                 let connected = self.socket.connect(&self.path);
-                connected.map_err(|error| {
-                    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
-                })?;
+                connected
+                    .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
                 self.try_send(entry)
             }
             result => result,

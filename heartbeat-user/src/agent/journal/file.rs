@@ -296,7 +296,9 @@ pub(super) mod tests {
 
     fn size(dir: &Dir) -> u64 {
         let files = fs::read_dir(dir.path()).unwrap();
-        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+        files
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum()
     }
 
     #[test]
@@ -308,7 +310,10 @@ pub(super) mod tests {
         }
         assert!(size(&dir) <= 2 * READABLE, "{}", size(&dir));
         let (_, kept) = open(&dir);
-        assert_eq!((kept.last, kept.events.last().unwrap().number), (last, last));
+        assert_eq!(
+            (kept.last, kept.events.last().unwrap().number),
+            (last, last)
+        );
         let first = kept.events[0].number;
         assert!(last - first > 5_000, "{first}");
         assert_eq!(numbers(&kept), (first..=last).collect::<Vec<_>>());

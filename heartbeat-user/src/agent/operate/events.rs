@@ -19,8 +19,7 @@ impl Operator {
                 node: Some(node.clone()),
             })?;
             let (config, keys) = (&self.config, &self.keys);
-            let answer =
-                peering::ask(config, keys, target.id, &request, peering::PATIENCE).await?;
+            let answer = peering::ask(config, keys, target.id, &request, peering::PATIENCE).await?;
             events_in(&answer, &node)
         };
         asked.await.unwrap_or_else(|error| Response::Error {
@@ -58,7 +57,9 @@ mod tests {
         };
         let error = |message: &str| {
             let message = message.to_owned();
-            answer(&Response::Error { message }).unwrap_err().to_string()
+            answer(&Response::Error { message })
+                .unwrap_err()
+                .to_string()
         };
         // This is what the releases before this request answer.
         let unknown = serde_json::from_str::<Old>(r#"{"command":"events","after":0,"node":"b"}"#);

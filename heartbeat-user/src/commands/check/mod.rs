@@ -439,7 +439,10 @@ cgroup = "/none/d"
         let [error] = &findings(&config, true).errors[..] else {
             panic!("not one error");
         };
-        assert!(error.contains("[control]: this host has no group \"hb-none\""), "{error}");
+        assert!(
+            error.contains("[control]: this host has no group \"hb-none\""),
+            "{error}"
+        );
         assert!(findings(&config, false).errors.is_empty());
         let nodes = nodes.replace("hb-none\"\n", "root\"\n");
         let files = Files::new("control-root", &nodes);

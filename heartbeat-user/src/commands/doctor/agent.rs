@@ -141,7 +141,10 @@ fn protection(status: &Status) -> Vec<Finding> {
     }
     if status.witness_commands > 0 {
         findings.push(Finding::error(
-            format!("{} commands of witnesses were refused", status.witness_commands),
+            format!(
+                "{} commands of witnesses were refused",
+                status.witness_commands
+            ),
             "a witness sends none by itself: look for an intruder on that host",
         ));
     }
@@ -238,10 +241,20 @@ pub(in crate::commands::doctor) mod tests {
     fn each_fault_of_an_agent_is_one_finding_with_a_remedy() {
         use Gravity::{Error, Warning};
         for (pointer, value, gravity, words) in [
-            ("/pulse/scheduling", json!("other"), Warning, "deadline task"),
+            (
+                "/pulse/scheduling",
+                json!("other"),
+                Warning,
+                "deadline task",
+            ),
             ("/pulse/memory_locked", json!(false), Warning, "not locked"),
             ("/pulse/local_stall", json!(true), Error, "stalled"),
-            ("/pulse/local_stall_count", json!(3), Warning, "3 local stalls"),
+            (
+                "/pulse/local_stall_count",
+                json!(3),
+                Warning,
+                "3 local stalls",
+            ),
             (
                 "/pulse/starved",
                 json!({"at_ns": 1, "pause_ns": 2_000_000, "reason": "x"}),
@@ -250,8 +263,18 @@ pub(in crate::commands::doctor) mod tests {
             ),
             ("/maintenance", json!(true), Warning, "in maintenance"),
             ("/decisions_lost", json!(true), Error, "decisions"),
-            ("/witness_commands", json!(2), Error, "2 commands of witnesses"),
-            ("/socket_guard", json!({"attached": false}), Warning, "no guard"),
+            (
+                "/witness_commands",
+                json!(2),
+                Error,
+                "2 commands of witnesses",
+            ),
+            (
+                "/socket_guard",
+                json!({"attached": false}),
+                Warning,
+                "no guard",
+            ),
             (
                 "/confinement",
                 json!({"seccomp": true, "missing": ["landlock: old"]}),
@@ -264,14 +287,24 @@ pub(in crate::commands::doctor) mod tests {
                 Error,
                 "no quorum",
             ),
-            ("/groups/0/barred", json!(["b"]), Warning, "barred from node b"),
+            (
+                "/groups/0/barred",
+                json!(["b"]),
+                Warning,
+                "barred from node b",
+            ),
             (
                 "/groups/0/votes",
                 json!({"granted": 2, "needed": 2, "of": 3}),
                 Warning,
                 "2 of 3 votes",
             ),
-            ("/nodes/0/links/0/xdp_fallback", json!("no"), Warning, "skb XDP: no"),
+            (
+                "/nodes/0/links/0/xdp_fallback",
+                json!("no"),
+                Warning,
+                "skb XDP: no",
+            ),
             (
                 "/nodes/0/links/0/own_outage",
                 json!({"signal": "no carrier", "age_ns": 1}),

@@ -38,15 +38,26 @@ pub(super) fn findings(
         let down = links.filter(|link| link.state.as_deref() == Some("down"));
         findings.extend(down.map(|link| {
             Finding::error(
-                format!("link {} to node {name} is down, and others are up", link.link),
-                format!("check cable, switch and VLAN of {} on both nodes", link.interface),
+                format!(
+                    "link {} to node {name} is down, and others are up",
+                    link.link
+                ),
+                format!(
+                    "check cable, switch and VLAN of {} on both nodes",
+                    link.interface
+                ),
             )
         }));
         findings.extend(node.links.iter().filter_map(|link| loss(link, name)));
         if let Some(why) = unreached.filter(|_| !node.witness) {
             findings.push(Finding::error(
-                format!("heartbeats of node {name} arrive, and its agent is not reached by TCP: {why}"),
-                format!("open TCP port {} between the nodes, beside UDP", config.port),
+                format!(
+                    "heartbeats of node {name} arrive, and its agent is not reached by TCP: {why}"
+                ),
+                format!(
+                    "open TCP port {} between the nodes, beside UDP",
+                    config.port
+                ),
             ));
         }
     }
@@ -95,7 +106,10 @@ fn state(node: &Node) -> Option<Finding> {
         ),
         _ => return None,
     };
-    Some(Finding::error(format!("node {name} is {}: {what}", node.state), remedy))
+    Some(Finding::error(
+        format!("node {name} is {}: {what}", node.state),
+        remedy,
+    ))
 }
 
 /// The cause of the silence of a node.
@@ -123,7 +137,10 @@ fn silence(
     };
     if grown(|link| link.unknown_keys) > 0 {
         let remedy = "copy the key file from one node to the other, and `heartbeat reload`";
-        return error("it sends with a key that this node does not have", remedy.to_owned());
+        return error(
+            "it sends with a key that this node does not have",
+            remedy.to_owned(),
+        );
     }
     if grown(|link| link.bad_tags) > 0 {
         let remedy = "the keys have one id and differ: copy the key file from one node to the \
@@ -168,7 +185,9 @@ fn silence(
     }
     let asked = node.links.iter().filter_map(|link| {
         let address: IpAddr = link.address.parse().ok()?;
-        neighbours.get(&address).map(|answered| (address, *answered))
+        neighbours
+            .get(&address)
+            .map(|answered| (address, *answered))
     });
     let asked: Vec<(IpAddr, bool)> = asked.collect();
     if let Some((address, false)) = asked.first()
@@ -331,12 +350,36 @@ addresses = ["10.0.0.3"]
     #[test]
     fn node_that_answers_may_still_have_faults() {
         for (changes, tcp, words) in [
-            (vec![("/nodes/1/state", json!("agent-stalled"))], true, "does not tick"),
-            (vec![("/nodes/1/config", json!(8))], true, "another configuration"),
-            (vec![("/nodes/1/same_keys", json!(false))], true, "the same keys"),
-            (vec![("/nodes/1/refused_by", json!(["c"]))], true, "refused by c"),
-            (vec![("/nodes/1/links/0/state", json!("down"))], true, "link 0 to node b is down"),
-            (vec![("/nodes/1/links/0/peer/loss", json!(25))], true, "loses 2.5 %"),
+            (
+                vec![("/nodes/1/state", json!("agent-stalled"))],
+                true,
+                "does not tick",
+            ),
+            (
+                vec![("/nodes/1/config", json!(8))],
+                true,
+                "another configuration",
+            ),
+            (
+                vec![("/nodes/1/same_keys", json!(false))],
+                true,
+                "the same keys",
+            ),
+            (
+                vec![("/nodes/1/refused_by", json!(["c"]))],
+                true,
+                "refused by c",
+            ),
+            (
+                vec![("/nodes/1/links/0/state", json!("down"))],
+                true,
+                "link 0 to node b is down",
+            ),
+            (
+                vec![("/nodes/1/links/0/peer/loss", json!(25))],
+                true,
+                "loses 2.5 %",
+            ),
             (vec![], false, "not reached by TCP: connection refused"),
         ] {
             let said = only(&answers(&[], &changes, tcp), &[]);
