@@ -9,15 +9,9 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 /// The schema of `heartbeat status --json`.
-pub const STATUS: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../docs/reference/status.schema.json"
-));
+pub const STATUS: &str = include_str!("../../../../docs/reference/status.schema.json");
 /// The schema of a line of `heartbeat events --json`.
-pub const EVENT: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../docs/reference/event.schema.json"
-));
+pub const EVENT: &str = include_str!("../../../../docs/reference/event.schema.json");
 
 static CLOSED_STATUS: LazyLock<Validator> = LazyLock::new(|| closed(STATUS));
 static CLOSED_EVENT: LazyLock<Validator> = LazyLock::new(|| closed(EVENT));

@@ -39,9 +39,15 @@ impl LineFile {
     /// Appends whole lines, or on an error none of them.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let (file, size) = match self.open.take() {
-            Some((_, size)) if size >= self.full => {
-                fs::rename(&self.path, old(&self.path))?;
-                self.open()?
+            Some((file, size)) if size >= self.full => {
+                match fs::rename(&self.path, old(&self.path)) {
+                    Ok(()) => self.open()?,
+                    // The size stays bounded, whatever is in the place of the old file.
+                    Err(_) => {
+                        file.set_len(0)?;
+                        (file, 0)
+                    }
+                }
             }
             Some(open) => open,
             None => self.open()?,
@@ -153,6 +159,18 @@ mod tests {
         let all: Vec<String> = (first..=number).map(|n| format!("{n:08}")).collect();
         assert_eq!(lines.lines().collect::<Vec<_>>(), all);
         assert!(all.len() > 11, "{}", all.len());
+    }
+
+    #[test]
+    fn file_stays_bounded_where_the_old_one_cannot_be_replaced() {
+        let dir = Dir::new("lines-bounded");
+        let path = dir.0.join("lines.jsonl");
+        fs::create_dir(old(&path)).unwrap();
+        let mut file = LineFile::new(path.clone(), 100);
+        for _ in 0..100 {
+            file.append(b"a line\n").unwrap();
+            assert!(fs::metadata(&path).unwrap().len() < 107);
+        }
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Shared {
 
 impl Kept {
     /// Adds the events in the file at `path`, if there is one. On an error, the readable events are
-    /// added all the same.
+    /// still added.
     fn read(&mut self, path: &Path) -> Result<()> {
         let Some(text) = line_file::read(path, READABLE)? else {
             return Ok(());

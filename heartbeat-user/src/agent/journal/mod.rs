@@ -35,9 +35,8 @@ impl Journal {
         let (file, kept) = EventFile::open(state_dir, writer);
         let mut events = VecDeque::from(kept.events);
         events.drain(..events.len().saturating_sub(KEPT));
-        let ended = events.back().is_none_or(|last| is_an_end(&last.what));
         Self {
-            last: kept.last + if ended { 0 } else { SKIPPED },
+            last: kept.last + if has_ended(&events) { 0 } else { SKIPPED },
             events,
             file,
         }
@@ -93,9 +92,16 @@ impl Journal {
     }
 }
 
-/// Whether an agent ends with this event.
-const fn is_an_end(what: &EventKind) -> bool {
-    matches!(what, EventKind::Stopping | EventKind::GracefulRestart)
+/// Whether the last agent ended by itself. Other events may follow its last decision to end.
+fn has_ended(events: &VecDeque<Event>) -> bool {
+    let latest = events.iter().rev().map(|event| &event.what);
+    let mut turns = latest.filter(|what| {
+        matches!(
+            what,
+            EventKind::Started | EventKind::Stopping | EventKind::GracefulRestart
+        )
+    });
+    turns.next() != Some(&EventKind::Started)
 }
 
 #[cfg(test)]

@@ -112,6 +112,34 @@ fn state(node: &Node) -> Option<Finding> {
     ))
 }
 
+/// A cause, and what to do about it.
+type Cause = (String, String);
+
+/// The counters of frames that name no node of this cluster, so they may be those of another host:
+/// what each means, and what to do.
+const STRANGE_FRAMES: [(&str, &str, &str); 4] = [
+    (
+        "drop_foreign_cluster",
+        "heartbeats of another cluster arrive",
+        "compare `name` and `id` in [cluster] on both nodes",
+    ),
+    (
+        "pass_unknown_version",
+        "heartbeats of another wire version arrive",
+        "compare `heartbeat --version` on both nodes",
+    ),
+    (
+        "drop_unknown_peer",
+        "heartbeats from an address that no node has arrive",
+        "compare `addresses` in [[node]] with `ip address` there",
+    ),
+    (
+        "drop_wrong_node",
+        "heartbeats for another node arrive",
+        "compare `id` and `addresses` in [[node]] on both nodes",
+    ),
+];
+
 /// The cause of the silence of a node.
 fn silence(
     node: &Node,
@@ -120,94 +148,91 @@ fn silence(
     neighbours: &BTreeMap<IpAddr, bool>,
     port: u16,
 ) -> Finding {
-    let name = &node.name;
-    let error = |what: &str, remedy: String| {
-        Finding::error(format!("node {name} is {}: {what}", node.state), remedy)
-    };
+    let cause = own_frames(node, earlier, port);
+    let cause = cause.or_else(|| strange_frames(answers));
+    let cause = cause.or_else(|| unknown_neighbour(node, neighbours));
+    let (what, remedy) = cause.unwrap_or_else(|| no_frames(node, answers, port));
+    Finding::error(
+        format!("node {} is {}: {what}", node.name, node.state),
+        remedy,
+    )
+}
+
+/// The cause by the frames from the node's address that arrived between the two looks.
+fn own_frames(node: &Node, earlier: Option<&Node>, port: u16) -> Option<Cause> {
     let grown = |counter: fn(&PeerLink) -> u64| {
-        let sum = |node: &Node| {
+        let sum = |node: &Node| -> u64 {
             let links = node.links.iter().filter_map(|link| link.peer.as_ref());
-            links.map(counter).sum::<u64>()
+            links.map(counter).sum()
         };
-        sum(node).saturating_sub(earlier.map_or(0, sum))
+        sum(node) > earlier.map_or(0, sum)
     };
-    let counter = |name: &str| {
-        let of = |status: &Status| status.counters.get(name).copied().unwrap_or_default();
-        of(&answers.after).saturating_sub(of(&answers.before))
-    };
-    if grown(|link| link.unknown_keys) > 0 {
-        let remedy = "copy the key file from one node to the other, and `heartbeat reload`";
-        return error(
+    let cause = if grown(|link| link.unknown_keys) {
+        (
             "it sends with a key that this node does not have",
-            remedy.to_owned(),
-        );
-    }
-    if grown(|link| link.bad_tags) > 0 {
-        let remedy = "the keys have one id and differ: copy the key file from one node to the \
-                      other; if they are the same, another host forges heartbeats";
-        return error("its heartbeats have bad tags", remedy.to_owned());
-    }
-    if grown(|link| link.answered) > 0 {
-        return error(
+            "copy the key file from one node to the other, and `heartbeat reload`".to_owned(),
+        )
+    } else if grown(|link| link.bad_tags) {
+        (
+            "its heartbeats have bad tags",
+            "the keys have one id and differ: copy the key file from one node to the other; if \
+             they are the same, another host forges heartbeats"
+                .to_owned(),
+        )
+    } else if grown(|link| link.answered) {
+        (
             "its probes arrive and are answered, and no reply to the probes of this node comes",
             format!(
-                "something on the way back drops UDP port {port}: a firewall, a veth whose other \
-                 end runs no XDP program, or another cluster name or key there"
+                "something on the way back drops UDP port {port}: a firewall, or a veth whose \
+                 other end runs no XDP program"
             ),
-        );
-    }
-    // From here on the frames name no node of this cluster, so they may be those of another host.
-    for (name, what, remedy) in [
-        (
-            "drop_foreign_cluster",
-            "heartbeats of another cluster arrive",
-            "compare `name` and `id` in [cluster] on both nodes",
-        ),
-        (
-            "pass_unknown_version",
-            "heartbeats of another wire version arrive",
-            "compare `heartbeat --version` on both nodes",
-        ),
-        (
-            "drop_unknown_peer",
-            "heartbeats from an address that no node has arrive",
-            "compare `addresses` in [[node]] with `ip address` there",
-        ),
-        (
-            "drop_wrong_node",
-            "heartbeats for another node arrive",
-            "compare `id` and `addresses` in [[node]] on both nodes",
-        ),
-    ] {
-        if counter(name) > 0 {
-            return error(what, format!("{remedy} (counter {name} grows)"));
-        }
-    }
+        )
+    } else {
+        return None;
+    };
+    Some((cause.0.to_owned(), cause.1))
+}
+
+/// The cause by other frames that arrived between the two looks.
+fn strange_frames(answers: &Answers) -> Option<Cause> {
+    let count = |status: &Status, name: &str| status.counters.get(name).copied().unwrap_or(0);
+    let mut all = STRANGE_FRAMES.into_iter();
+    let (name, what, remedy) =
+        all.find(|(name, ..)| count(&answers.after, name) > count(&answers.before, name))?;
+    Some((
+        what.to_owned(),
+        format!("{remedy} (the counter {name} grows)"),
+    ))
+}
+
+/// The cause if no address of the node answers ARP.
+fn unknown_neighbour(node: &Node, neighbours: &BTreeMap<IpAddr, bool>) -> Option<Cause> {
     let asked = node.links.iter().filter_map(|link| {
         let address: IpAddr = link.address.parse().ok()?;
-        neighbours
-            .get(&address)
-            .map(|answered| (address, *answered))
+        Some((address, *neighbours.get(&address)?))
     });
     let asked: Vec<(IpAddr, bool)> = asked.collect();
-    if let Some((address, false)) = asked.first()
-        && asked.iter().all(|(_, answered)| !answered)
-    {
-        return error(
-            &format!("no host answers ARP for {address}"),
+    let (address, _) = asked.first()?;
+    asked.iter().all(|(_, answered)| !answered).then(|| {
+        (
+            format!("no host answers ARP for {address}"),
             "the host is off, or in another network or VLAN, or its interface is down".to_owned(),
-        );
-    }
-    match answers.unreached.get(name) {
-        None => error(
-            "its agent answers by TCP, and no heartbeat of it arrives",
+        )
+    })
+}
+
+/// The cause if nothing of the node arrives, by whether its agent answers.
+fn no_frames(node: &Node, answers: &Answers, port: u16) -> Cause {
+    match answers.unreached.get(&node.name) {
+        None => (
+            "its agent answers by TCP, and no heartbeat of it arrives".to_owned(),
             format!(
-                "open UDP port {port} between the nodes, and compare `port` in [cluster]; on a \
-                 veth the other end must run an XDP program"
+                "open UDP port {port} between the nodes; on a veth the other end must run an XDP \
+                 program"
             ),
         ),
-        Some(why) => error(
-            "no heartbeat of it arrives",
+        Some(why) => (
+            "no heartbeat of it arrives".to_owned(),
             format!(
                 "see whether its host and its agent run, compare cluster name, port and key, and \
                  open UDP and TCP port {port} between the nodes\n  {why}"
