@@ -2,6 +2,7 @@
 
 mod commands;
 mod decisions;
+mod doctor;
 mod documentation;
 mod moves;
 mod record_and_replay;
