@@ -22,8 +22,6 @@ pub mod page;
 pub mod peers;
 pub mod relay;
 pub mod sandbox;
-#[path = "../../crates/control/tests/protocol/schema.rs"]
-pub mod schema;
 pub mod service;
 pub mod skip;
 pub mod soak;
@@ -35,6 +33,8 @@ pub mod workdir;
 
 mod control_groups;
 mod netlink;
+#[path = "../../crates/control/tests/protocol/schema.rs"]
+mod schema;
 
 pub use cluster::{Cluster, Fault, Options};
 pub use wait::wait_until;

@@ -9,20 +9,20 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 /// The schema of `heartbeat status --json`.
-pub const STATUS: &str = include_str!("../../../../docs/reference/status.schema.json");
+pub(crate) const STATUS: &str = include_str!("../../../../docs/reference/status.schema.json");
 /// The schema of a line of `heartbeat events --json`.
-pub const EVENT: &str = include_str!("../../../../docs/reference/event.schema.json");
+pub(crate) const EVENT: &str = include_str!("../../../../docs/reference/event.schema.json");
 
 static CLOSED_STATUS: LazyLock<Validator> = LazyLock::new(|| closed(STATUS));
 static CLOSED_EVENT: LazyLock<Validator> = LazyLock::new(|| closed(EVENT));
 
 /// Returns all ways in which `status` differs from its schema, as lines; none if it is valid.
-pub fn problems_of_status(status: &Value) -> Vec<String> {
+pub(crate) fn problems_of_status(status: &Value) -> Vec<String> {
     problems(&CLOSED_STATUS, status)
 }
 
 /// Returns all ways in which `event` differs from its schema, as lines; none if it is valid.
-pub fn problems_of_event(event: &Value) -> Vec<String> {
+pub(crate) fn problems_of_event(event: &Value) -> Vec<String> {
     problems(&CLOSED_EVENT, event)
 }
 

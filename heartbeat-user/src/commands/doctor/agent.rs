@@ -184,42 +184,39 @@ pub(in crate::commands::doctor) mod tests {
 
     /// A status without faults; `changes` replace fields by their JSON pointers.
     pub(in crate::commands::doctor) fn status(changes: &[(&str, Value)]) -> Status {
+        let own_link = json!({
+            "link": 0, "interface": "eth0", "address": "10.0.0.1", "xdp_mode": "native",
+        });
+        let link = json!({
+            "link": 0, "interface": "eth0", "address": "10.0.0.2", "state": "up",
+            "peer": {
+                "rtt_ns": 1, "last_reply_age_ns": 1, "probes": 100, "replies": 100,
+                "late_replies": 0, "answered": 100, "deadlines": 0,
+            },
+        });
+        let node = |name: &str, id: u16, link: Value| {
+            json!({
+                "name": name, "id": id, "local": id == 1, "state": "up", "agent": "active",
+                "config": 7, "links": [link],
+            })
+        };
+        let pulse = json!({
+            "scheduling": "deadline", "realtime_priority": 0, "memory_locked": true,
+            "ticks": 0, "missed_ticks": 0, "max_lateness_ns": 0, "send_errors": 0,
+        });
+        let group = json!({
+            "name": "web", "id": 9, "owner": "a", "running": true, "maintenance": false,
+            "stopped": false, "barred": [], "resources": [],
+            "votes": {"granted": 3, "needed": 2, "of": 3},
+        });
+        let nodes = [node("a", 1, own_link), node("b", 2, link)];
         let mut status = json!({
             "version": "1", "cluster": "x", "instance": "default", "node": "a", "pid": 1,
             "at_ns": 0, "uptime_ns": 0, "interval_ns": 1, "timeout_ns": 1, "state": "active",
             "quorum": {"quorate": true, "alive": 2, "needed": 2, "configured": 3},
-            "pulse": {
-                "scheduling": "deadline", "realtime_priority": 0, "memory_locked": true,
-                "ticks": 0, "missed_ticks": 0, "max_lateness_ns": 0, "send_errors": 0,
-            },
-            "config": 7, "vips": [], "counters": {}, "maintenance": false, "failures": [],
-            "socket_guard": {"attached": true}, "confinement": {"seccomp": true, "landlock": 4},
-            "nodes": [
-                {
-                    "name": "a", "id": 1, "local": true, "state": "up", "agent": "active",
-                    "config": 7,
-                    "links": [{
-                        "link": 0, "interface": "eth0", "address": "10.0.0.1",
-                        "xdp_mode": "native",
-                    }],
-                },
-                {
-                    "name": "b", "id": 2, "local": false, "state": "up", "agent": "active",
-                    "config": 7,
-                    "links": [{
-                        "link": 0, "interface": "eth0", "address": "10.0.0.2", "state": "up",
-                        "peer": {
-                            "rtt_ns": 1, "last_reply_age_ns": 1, "probes": 100, "replies": 100,
-                            "late_replies": 0, "answered": 100, "deadlines": 0,
-                        },
-                    }],
-                },
-            ],
-            "groups": [{
-                "name": "web", "id": 9, "owner": "a", "running": true, "maintenance": false,
-                "stopped": false, "barred": [], "resources": [],
-                "votes": {"granted": 3, "needed": 2, "of": 3},
-            }],
+            "pulse": pulse, "config": 7, "vips": [], "counters": {}, "maintenance": false,
+            "failures": [], "socket_guard": {"attached": true},
+            "confinement": {"seccomp": true, "landlock": 4}, "nodes": nodes, "groups": [group],
         });
         for (pointer, value) in changes {
             let (parent, field) = pointer.rsplit_once('/').unwrap();
