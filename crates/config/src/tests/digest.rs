@@ -97,7 +97,8 @@ fn settings_of_one_node_do_not_change_the_digest() {
         text.replace("memory = 7, cpu = 4", "cpu = 4, memory = 7"),
         text.clone() + "[load]\nsource = \"run-queue\"\n[placement]\n",
         text.clone()
-            + "[paths]\nrun = \"/r\"\nstate = \"/s\"\n[realtime]\npriority = 1\n[control]\ngroup = \"adm\"\n[defaults]\n",
+            + "[paths]\nrun = \"/r\"\nstate = \"/s\"\n[realtime]\npriority = 1\n\
+               [control]\ngroup = \"adm\"\n[defaults]\n",
     ] {
         assert_eq!(digest(&other), same, "{other}");
     }
