@@ -50,7 +50,8 @@ fn events_outlive_a_stop_a_kill_and_a_torn_file() -> Result<()> {
         let a = cluster.node_mut("a")?;
         a.agent()?.kill()?;
         a.forget_agent();
-        let path = a.dir().join("state/events.jsonl");
+        let instance = a.pins.path().file_name().context("no instance")?;
+        let path = a.dir().join("state").join(instance).join("events.jsonl");
         let text = fs::read(&path)?;
         fs::write(&path, &text[..text.len() - 3])?;
         cluster.start_agent("a")?;
