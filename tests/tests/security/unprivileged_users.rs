@@ -131,7 +131,7 @@ fn group_of_control_may_read_and_change_nothing() -> Result<()> {
         let program = cluster.dir().join("heartbeat");
         let binary = env::var_os("HEARTBEAT_BIN").context("HEARTBEAT_BIN is not set")?;
         fs::copy(binary, &program)?;
-        for path in [cluster.dir(), a.dir(), &program] {
+        for path in [cluster.dir(), a.dir(), &a.dir().join("run"), &program] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
         }
         fs::set_permissions(a.config(), fs::Permissions::from_mode(0o644))?;
