@@ -24,6 +24,7 @@ mod info;
 pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod location;
+pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod order;
 pub(crate) mod paths;
@@ -93,6 +94,7 @@ pub(crate) enum Reload {
     Hooks,
     Health,
     Load,
+    Metrics,
     Placement,
     Rebalance,
     Capacity,
@@ -300,7 +302,7 @@ impl Reload {
 }
 
 /// All tables, in the order of the documents.
-static TABLES: [&dyn AnyTable; 17] = [
+static TABLES: [&dyn AnyTable; 18] = [
     &cluster::TABLE,
     &paths::TABLE,
     &realtime::TABLE,
@@ -317,17 +319,19 @@ static TABLES: [&dyn AnyTable; 17] = [
     &load::TABLE,
     &placement::TABLE,
     &rebalance::TABLE,
+    &metrics::TABLE,
     &hook::TABLE,
 ];
 
 /// The tables that a file has once.
-pub(crate) static SINGLE: [&Table<()>; 6] = [
+pub(crate) static SINGLE: [&Table<()>; 7] = [
     &cluster::TABLE,
     &paths::TABLE,
     &realtime::TABLE,
     &load::TABLE,
     &placement::TABLE,
     &rebalance::TABLE,
+    &metrics::TABLE,
 ];
 
 /// All tables and settings, for documents.

@@ -16,6 +16,12 @@ use super::{
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     Status,
+    /// Returns the metrics as text.
+    Metrics {
+        /// Whether in the format OpenMetrics, instead of the older text format of Prometheus.
+        #[serde(default, skip_serializing_if = "is_false")]
+        openmetrics: bool,
+    },
     /// Returns the latest events, oldest first, from number `after` + 1 on.
     Events {
         #[serde(default)]
@@ -101,6 +107,7 @@ impl Request {
         matches!(
             self,
             Self::Status
+                | Self::Metrics { .. }
                 | Self::Events { .. }
                 | Self::Ping { .. }
                 | Self::Report
@@ -122,6 +129,7 @@ impl fmt::Display for Request {
         let flag = |is: bool, flag: &'static str| if is { flag } else { "" };
         match self {
             Self::Status => f.write_str("status"),
+            Self::Metrics { .. } => f.write_str("metrics"),
             Self::Events { .. } => f.write_str("events"),
             Self::Ping { node, .. } => write!(f, "ping {node}"),
             Self::Move { group, node } => write!(f, "move {group} {node}"),
@@ -165,6 +173,9 @@ impl fmt::Display for Request {
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Response {
     Status(Box<Status>),
+    Metrics {
+        text: String,
+    },
     Events(Events),
     Ping(Ping),
     Report(Box<Report>),
