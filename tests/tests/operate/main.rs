@@ -3,6 +3,7 @@
 mod commands;
 mod decisions;
 mod documentation;
+mod metrics;
 mod moves;
 mod record_and_replay;
 mod reload;
