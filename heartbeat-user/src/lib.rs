@@ -18,6 +18,7 @@ pub mod load;
 pub mod logging;
 mod membership_store;
 pub mod messages;
+mod metrics;
 pub mod networks;
 pub mod peering;
 pub mod process;

@@ -16,9 +16,9 @@ use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, doctor, events, explain, import, init, keygen, load, man, mode::Mode, names,
-        operate, ping, reload, replay, resource, rotate, simulate, status, status_check, stop,
-        verify, wait, witness,
+        check, doctor, events, explain, import, init, keygen, load, man, metrics, mode::Mode,
+        names, operate, ping, reload, replay, resource, rotate, simulate, status, status_check,
+        stop, verify, wait, witness,
     },
     config::{self, Config},
     control::protocol::Request,
@@ -119,6 +119,14 @@ enum Command {
         /// Show seconds since boot instead of the date and time (UTC)
         #[arg(long, conflicts_with = "json")]
         boottime: bool,
+    },
+    /// Print the agent's metrics once, in the text format of Prometheus
+    ///
+    /// `[metrics] listen` serves them over HTTP.
+    Metrics {
+        /// Replace FILE as a whole instead, for the textfile collector of node_exporter
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Measure round-trip times to a node, from kernel to kernel
     Ping {
@@ -467,6 +475,7 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
             };
             events::run(&config.socket()?, config.node.as_deref(), how, &filter)?;
         }
+        Command::Metrics { output } => metrics::run(&config.socket()?, output.as_deref())?,
         Command::Ping { peer, count, json } => {
             if !ping::run(&config.socket()?, &peer, count, json)? {
                 return Ok(ExitCode::FAILURE);

@@ -90,7 +90,8 @@ impl Control {
     }
 }
 
-/// Fails if a status or an event in an agent's answer is not what its schema in docs/reference says.
+/// Fails if a status or an event in an agent's answer is not what its schema in docs/reference
+/// says.
 fn check(answer: &Value) -> Result<()> {
     let problems = match answer["answer"].as_str() {
         Some("status") => {

@@ -20,6 +20,7 @@ pub mod netns;
 pub mod node;
 pub mod page;
 pub mod peers;
+pub mod promtool;
 pub mod relay;
 pub mod sandbox;
 pub mod service;

@@ -5,7 +5,9 @@ use std::{env, io::Write as _, thread};
 use crate::{
     cluster::{BINARY, OBJECT},
     e2e::{disk::Disk, manager::Manager, python, web::apache},
-    kernel, sandbox,
+    kernel,
+    promtool::PROMTOOL,
+    sandbox,
 };
 
 /// Something that a test needs of the machine and of its caller.
@@ -25,6 +27,8 @@ pub enum Need {
     Disk,
     /// Files and processes of a node's own.
     Sandbox,
+    /// promtool, which checks metrics and rules.
+    Promtool,
     /// The distribution's Apache and its resource agent.
     Apache,
 }
@@ -39,6 +43,7 @@ impl Need {
             Self::Scapy => python::scapy_missing(),
             Self::Systemd => Manager::missing(),
             Self::Disk => Disk::missing(),
+            Self::Promtool => unset(PROMTOOL),
             Self::Sandbox => sandbox::missing(),
             Self::Apache => {
                 apache::missing().map(|what| format!("{what}: `cargo xtask setup --test`"))

@@ -15,6 +15,7 @@ mod mutants;
 mod objects;
 mod peers;
 mod process;
+mod promtool;
 mod root;
 mod setup;
 mod tally;
@@ -54,6 +55,7 @@ fn run(task: Task) -> Result<ExitCode> {
                 setup::rig_tools(Verbosity::Everything)?;
                 setup::resource_tools(Verbosity::Everything)?;
                 haproxy::provide(&workspace, Verbosity::Everything)?;
+                promtool::provide(&workspace, Verbosity::Everything)?;
             }
             if vm {
                 vm::setup(&workspace, Verbosity::Everything)?;

@@ -22,7 +22,7 @@ use crate::{
     haproxy,
     launch::Built,
     modules::{self, Module},
-    objects, root,
+    objects, promtool, root,
     setup::{self, Verbosity},
     tally::Tally,
     vm,
@@ -107,6 +107,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         let built = Built { objects, heartbeat };
         let mut environment = built.environment().to_vec();
         environment.push(haproxy::variable(workspace, Verbosity::Changes)?);
+        environment.push(promtool::variable(workspace, Verbosity::Changes)?);
         let (kernel, namespaces): (Vec<_>, Vec<_>) =
             rig.into_iter().partition(|program| program.name == KERNEL);
         for (subject, programs) in [(Subject::Kernel, kernel), (Subject::Namespaces, namespaces)] {

@@ -29,6 +29,8 @@ pub enum Change {
     Health,
     /// The source of the load, or how it is smoothed.
     Load,
+    /// The listener for metrics.
+    Metrics,
     /// The strategy, or the points that a degraded node loses.
     Placement,
     /// Whether, or when, groups move for load. A group's consent is among its settings.
@@ -123,6 +125,7 @@ fn taken_over(reload: Reload) -> Option<Change> {
         Reload::Hooks => Some(Change::Hooks),
         Reload::Health => Some(Change::Health),
         Reload::Load => Some(Change::Load),
+        Reload::Metrics => Some(Change::Metrics),
         Reload::Placement => Some(Change::Placement),
         Reload::Rebalance => Some(Change::Rebalance),
         Reload::Capacity => Some(Change::Capacity),
@@ -346,6 +349,7 @@ impl fmt::Display for Change {
             Self::Hooks => f.write_str("hooks changed"),
             Self::Health => f.write_str("health checks changed"),
             Self::Load => f.write_str("load changed"),
+            Self::Metrics => f.write_str("metrics changed"),
             Self::Placement => f.write_str("placement changed"),
             Self::Rebalance => f.write_str("rebalancing changed"),
             Self::Capacity => f.write_str("capacities changed"),

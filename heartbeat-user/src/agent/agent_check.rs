@@ -4,105 +4,46 @@
 //! `up 0%` or `down #reason`. The load comes from the node's heartbeats, so the listener sends no
 //! request to that node. Without sufficient data the client gets no line, and HAProxy leaves the
 //! weight as it is (HAProxy Configuration Manual, section 5.2, `agent-check`).
-//!
-//! The listener never blocks the control task: tasks of their own serve the clients, few at a time,
-//! and each for a short time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use heartbeat_common::wire::NodeState;
 use heartbeat_core::peer::PeerState;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::AbortHandle,
-    time::{sleep, timeout},
+    net::TcpStream,
 };
 
-use super::view::{self, Shared};
-use crate::{clock, control::protocol::Node, logging::rate_limit::RateLimit};
+use super::{
+    listener::Service,
+    view::{self, Shared},
+};
+use crate::{clock, control::protocol::Node};
 
-/// The time limit for a client to send its question and to read the answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest question, in bytes. No node name is longer.
 const MAX_QUESTION: u64 = 256;
-/// The number of clients served at the same time; others wait for their turn.
-const MAX_CLIENTS: usize = 32;
-/// The time between two attempts to listen.
-const RETRY: Duration = Duration::from_secs(5);
 /// The smallest weight of a node that may get new work, in percent: HAProxy gives no work to weight
 /// 0.
 const LEAST: u16 = 1;
 
-/// The listener, if the configuration has one. It ends with this value.
-#[derive(Debug, Default)]
-pub(super) struct AgentCheck(Option<(SocketAddr, AbortHandle)>);
+/// The answers to agent checks, from the view of the control task.
+#[derive(Clone, Debug)]
+pub(super) struct AgentCheck(Shared);
 
 impl AgentCheck {
-    /// Listens on `address` from now on, and nowhere else. Must be called inside a tokio runtime.
-    pub(super) fn listen(&mut self, address: Option<SocketAddr>, view: &Shared) {
-        if self.0.as_ref().map(|(now, _)| *now) == address {
-            return;
-        }
-        self.stop();
-        self.0 = address.map(|address| {
-            let task = tokio::spawn(serve(address, Arc::clone(view)));
-            (address, task.abort_handle())
-        });
-    }
-
-    fn stop(&mut self) {
-        if let Some((_, task)) = self.0.take() {
-            task.abort();
-        }
+    pub(super) fn new(view: &Shared) -> Self {
+        Self(Arc::clone(view))
     }
 }
 
-impl Drop for AgentCheck {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
+impl Service for AgentCheck {
+    const SUBJECT: &'static str = "HAProxy's agent checks";
+    /// The time for a client to send its question and to read the answer.
+    const TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// Listens and serves clients. A failed attempt is repeated: the address may appear later.
-async fn serve(address: SocketAddr, view: Shared) {
-    let rate_limit = RateLimit::default();
-    let listener = loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => break listener,
-            Err(error) => rate_limit.warn((), || {
-                format!(
-                    "could not listen on {address} for HAProxy's agent checks: {error}; trying \
-                     again every {RETRY:?}"
-                )
-            }),
-        }
-        sleep(RETRY).await;
-    };
-    log::info!("answering HAProxy's agent checks on {address}");
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let view = Arc::clone(&view);
-                tokio::spawn(async move {
-                    // A client that has disconnected needs no answer.
-                    let _ = timeout(PATIENCE, serve_client(stream, &view)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                rate_limit.warn((), || {
-                    format!("could not accept an agent check on {address}: {error}")
-                });
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
+    async fn serve(self, stream: TcpStream) {
+        // A client that has disconnected needs no answer.
+        let _ = serve_client(stream, &self.0).await;
     }
 }
 

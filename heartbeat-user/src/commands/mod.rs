@@ -10,6 +10,7 @@ pub mod init;
 pub mod keygen;
 pub mod load;
 pub mod man;
+pub mod metrics;
 pub mod mode;
 pub mod names;
 mod offline;

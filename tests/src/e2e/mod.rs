@@ -25,6 +25,7 @@ pub mod program;
 pub mod python;
 pub mod reach;
 pub mod rights;
+pub mod scrape;
 pub mod shortcuts;
 pub mod trial;
 pub mod variant;

@@ -273,15 +273,13 @@ impl Node {
     /// Ends the agent and removes the responder. An agent that is still starting takes no command
     /// yet, so it is asked again.
     pub(super) fn stop(&self) -> Result<()> {
-        self.sh(
-            "for try in $(seq 100); do\n\
+        self.sh("for try in $(seq 100); do\n\
              pidof heartbeat heartbeat-old >/dev/null || break\n\
              heartbeat stop --force || sleep 0.2\n\
              done\n\
              ! pidof heartbeat heartbeat-old || exit 1\n\
-             heartbeat unload; true",
-        )
-        .map(drop)
+             heartbeat unload; true")
+            .map(drop)
     }
 
     /// The agent's status.

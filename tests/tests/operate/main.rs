@@ -4,6 +4,7 @@ mod commands;
 mod decisions;
 mod doctor;
 mod documentation;
+mod metrics;
 mod moves;
 mod record_and_replay;
 mod reload;

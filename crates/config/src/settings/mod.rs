@@ -25,6 +25,7 @@ mod info;
 pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod location;
+pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod order;
 pub(crate) mod paths;
@@ -94,6 +95,7 @@ pub(crate) enum Reload {
     Hooks,
     Health,
     Load,
+    Metrics,
     Placement,
     Rebalance,
     Capacity,
@@ -301,7 +303,7 @@ impl Reload {
 }
 
 /// All tables, in the order of the documents.
-static TABLES: [&dyn AnyTable; 18] = [
+static TABLES: [&dyn AnyTable; 19] = [
     &cluster::TABLE,
     &paths::TABLE,
     &control::TABLE,
@@ -319,11 +321,12 @@ static TABLES: [&dyn AnyTable; 18] = [
     &load::TABLE,
     &placement::TABLE,
     &rebalance::TABLE,
+    &metrics::TABLE,
     &hook::TABLE,
 ];
 
 /// The tables that a file has once.
-pub(crate) static SINGLE: [&Table<()>; 7] = [
+pub(crate) static SINGLE: [&Table<()>; 8] = [
     &cluster::TABLE,
     &paths::TABLE,
     &control::TABLE,
@@ -331,6 +334,7 @@ pub(crate) static SINGLE: [&Table<()>; 7] = [
     &load::TABLE,
     &placement::TABLE,
     &rebalance::TABLE,
+    &metrics::TABLE,
 ];
 
 /// All tables and settings, for documents.

@@ -129,6 +129,10 @@ fn health_load_and_placement_need_no_restart() {
     assert_eq!(more(check), [Change::Health]);
     assert_eq!(more("[load]\nhalf_life = \"1s\""), [Change::Load]);
     assert_eq!(
+        more("[metrics]\nlisten = \"127.0.0.1:9694\""),
+        [Change::Metrics]
+    );
+    assert_eq!(
         more("[placement]\nstrategy = \"spread\""),
         [Change::Placement]
     );

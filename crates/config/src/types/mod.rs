@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -89,6 +89,8 @@ pub struct Config {
     /// At most [`heartbeat_common::wire::Health::MAX_CHECKS`].
     pub health: Vec<HealthCheck>,
     pub load: Load,
+    /// The address on which the agent serves its metrics; `None` if it does not.
+    pub metrics: Option<SocketAddr>,
     pub placement: Policy,
     /// The kinds that capacities and demands are counted in, sorted by name.
     pub utilization: Vec<String>,

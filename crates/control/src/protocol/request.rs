@@ -16,6 +16,12 @@ use super::{
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     Status,
+    /// Returns the metrics as text.
+    Metrics {
+        /// Whether in the format OpenMetrics, instead of the older text format of Prometheus.
+        #[serde(default, skip_serializing_if = "is_false")]
+        openmetrics: bool,
+    },
     /// Returns the latest events of `node`, or of the agent that is asked, oldest first, from
     /// number `after` + 1 on. Another node's events come in several answers: the last one is empty.
     Events {
@@ -104,7 +110,11 @@ impl Request {
     pub const fn is_for_readers(&self) -> bool {
         matches!(
             self,
-            Self::Status | Self::Events { .. } | Self::Ping { .. } | Self::Report
+            Self::Status
+                | Self::Metrics { .. }
+                | Self::Events { .. }
+                | Self::Ping { .. }
+                | Self::Report
         )
     }
 
@@ -113,6 +123,7 @@ impl Request {
         matches!(
             self,
             Self::Status
+                | Self::Metrics { .. }
                 | Self::Events { .. }
                 | Self::Ping { .. }
                 | Self::Report
@@ -134,6 +145,7 @@ impl fmt::Display for Request {
         let flag = |is: bool, flag: &'static str| if is { flag } else { "" };
         match self {
             Self::Status => f.write_str("status"),
+            Self::Metrics { .. } => f.write_str("metrics"),
             Self::Events { node: None, .. } => f.write_str("events"),
             Self::Events {
                 node: Some(node), ..
@@ -180,6 +192,9 @@ impl fmt::Display for Request {
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Response {
     Status(Box<Status>),
+    Metrics {
+        text: String,
+    },
     Events(Events),
     Ping(Ping),
     Report(Box<Report>),

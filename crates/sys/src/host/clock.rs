@@ -13,6 +13,9 @@ use nix::time::{ClockId, clock_gettime};
 /// The offsets of a time namespace's clocks from the kernel's, time_namespaces(7).
 const OFFSETS: &str = "/proc/self/timens_offsets";
 
+/// The file with the name of the kernel's clock source.
+const SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+
 /// `CLOCK_BOOTTIME`, which the kernel programs use for their stamps.
 pub fn now() -> Boottime {
     match clock_gettime(ClockId::CLOCK_BOOTTIME) {
@@ -35,6 +38,12 @@ pub fn now() -> Boottime {
 pub fn wall() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// Returns the name of the kernel's clock source: `tsc`, `kvm-clock`, `hpet`, ...
+pub fn source() -> Result<String> {
+    let text = fs::read_to_string(SOURCE).context(SOURCE)?;
+    Ok(text.trim().to_owned())
 }
 
 /// Fails where [`now`] differs from the clock of the kernel programs: in a time namespace with an

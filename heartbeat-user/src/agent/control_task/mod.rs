@@ -50,11 +50,13 @@ use super::{
     graceful_restart::{self, Departure},
     groups::Groups,
     journal::Journal,
+    listener::Listener,
     operate::Operator,
     outages::Outages,
     outdated::Outdated,
     overdue::Overdue,
     refusals::Refusals,
+    scrapes::Scrapes,
     strangers::Strangers,
     supervisor::Supervisor,
     threads::Threads,
@@ -66,7 +68,7 @@ use crate::{
     config::{Config, key::Keys},
     control::{
         protocol::{Confinement, EventKind},
-        server,
+        server::{self, Asked},
         severity::Severity,
     },
     dataplane::{Dataplane, LocalView},
@@ -77,6 +79,7 @@ use crate::{
     load::{Meter, late},
     logging::{self, rate_limit::RateLimit},
     messages::{Directive, ResourceCommand, ThreadEvent},
+    metrics::Tally,
     net::LinkWatch,
     peering,
     pulse::{
@@ -110,7 +113,12 @@ pub(super) struct ControlTask<'a> {
     /// The notices of the health checks.
     notices: UnboundedReceiver<Notice>,
     meter: Meter,
-    agent_check: AgentCheck,
+    agent_check: Listener,
+    metrics: Listener,
+    tally: Tally,
+    /// The requests of the control socket and of scrapes.
+    asking: mpsc::Sender<Asked>,
+    asked: mpsc::Receiver<Asked>,
     /// The state of each peer for which its last hooks ran.
     hook_states: HashMap<NodeId, PeerState>,
     exchange: Exchange,
@@ -183,6 +191,7 @@ impl<'a> ControlTask<'a> {
         let view = Shared::new(view.into());
         let (fetched_sender, fetched) = mpsc::unbounded_channel();
         let (found_sender, explained) = mpsc::unbounded_channel();
+        let (asking, asked) = mpsc::channel(16);
         let exchange = Exchange::new(
             Arc::clone(&config),
             Arc::clone(&keys),
@@ -245,7 +254,11 @@ impl<'a> ControlTask<'a> {
             checks,
             notices,
             meter,
-            agent_check: AgentCheck::default(),
+            agent_check: Listener::default(),
+            metrics: Listener::default(),
+            tally: Tally::default(),
+            asking,
+            asked,
             hook_states: HashMap::new(),
             exchange,
             refusals,
@@ -293,8 +306,7 @@ impl<'a> ControlTask<'a> {
         };
         let (ended_sender, mut ended) = mpsc::unbounded_channel();
         let mut hooks = Hooks::start(&self.config.hooks, ended_sender.clone());
-        let (asked_sender, mut asked) = mpsc::channel(16);
-        tokio::spawn(server::serve(listener, asked_sender));
+        tokio::spawn(server::serve(listener, self.asking.clone()));
         let (peers_sender, mut peers_asked) = mpsc::channel(16);
         let keys = self.keys.subscribe();
         let serving = tokio::spawn(peering::serve(self.peers.subscribe(), keys, peers_sender));
@@ -314,8 +326,8 @@ impl<'a> ControlTask<'a> {
         self.note(clock::now(), EventKind::Started);
         let decided = Arc::clone(&self.operator.decided);
         let mut host = late::Watch::new();
-        self.agent_check
-            .listen(self.config.load.agent_check, &self.view);
+        self.listen_for_agent_checks();
+        self.listen_for_scrapes();
         self.apply_decisions();
         let mut departure: Option<Departure> = None;
         let result = loop {
@@ -343,7 +355,7 @@ impl<'a> ControlTask<'a> {
                     self.pulse_reports(&mut pulse, &hooks);
                     self.report(report, &hooks);
                 }
-                Some((request, answer)) = asked.recv() => {
+                Some((request, answer)) = self.asked.recv() => {
                     self.take_request(request, answer, &threads, &mut departure);
                 }
                 Some(answer) = self.stops.receiver.recv() => {
@@ -429,6 +441,19 @@ impl<'a> ControlTask<'a> {
         }
     }
 
+    /// Listens for agent checks where the configuration says so, and nowhere else.
+    fn listen_for_agent_checks(&mut self) {
+        let service = AgentCheck::new(&self.view);
+        self.agent_check
+            .listen(self.config.load.agent_check, service);
+    }
+
+    /// Listens for scrapes where the configuration says so, and nowhere else.
+    fn listen_for_scrapes(&mut self) {
+        let service = Scrapes::new(self.asking.clone());
+        self.metrics.listen(self.config.metrics, service);
+    }
+
     fn note(&mut self, at: Boottime, what: EventKind) {
         let severity = match &what {
             // The link of a peer with a single link changes with the peer, whose event is logged
@@ -437,6 +462,7 @@ impl<'a> ControlTask<'a> {
             what => what.severity(),
         };
         logging::event(severity, &what);
+        self.tally.note(&what);
         self.journal.add(at, what);
     }
 }

@@ -407,7 +407,7 @@ impl ControlTask<'_> {
         self.send_outages();
     }
 
-    /// Replaces health checks, load meter and hooks if their configuration has changed.
+    /// Replaces health checks, load meter, listeners and hooks if their configuration has changed.
     fn replace(
         &mut self,
         changes: &[Change],
@@ -420,7 +420,10 @@ impl ControlTask<'_> {
         }
         if changes.contains(&Change::Load) {
             self.meter = Meter::new(config.load.clone());
-            self.agent_check.listen(config.load.agent_check, &self.view);
+            self.listen_for_agent_checks();
+        }
+        if changes.contains(&Change::Metrics) {
+            self.listen_for_scrapes();
         }
         if changes.contains(&Change::Hooks) {
             let old = std::mem::replace(hooks, Hooks::start(&config.hooks, ended.clone()));

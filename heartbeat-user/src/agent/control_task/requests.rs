@@ -19,6 +19,7 @@ use crate::{
     config::Role,
     control::protocol::{ConfigureStep, Ping, Report, Request, Response, Status},
     logging,
+    metrics::{self, Format, Snapshot, Tally},
     peering::{self, PeerAsked},
 };
 
@@ -49,17 +50,21 @@ impl ControlTask<'_> {
 
     fn answer(&self, request: Request, answer: oneshot::Sender<Response>) {
         let response = match request {
-            Request::Status => {
-                let checks = self.checks.snapshot();
-                let mut view = view::lock(&self.view);
-                view.vitals.checked(checks);
-                view.status(self.dataplane).map(|status| {
-                    Response::Status(Box::new(Status {
-                        witness_commands: self.witness_commands,
-                        ..status
-                    }))
-                })
-            }
+            Request::Status => self
+                .status()
+                .map(|status| Response::Status(Box::new(status))),
+            Request::Metrics { openmetrics } => match self.status() {
+                Ok(status) => {
+                    let tally = self.tally.clone();
+                    // The text may be long, and the control task has other work.
+                    tokio::spawn(async move {
+                        // The client may have disconnected.
+                        let _ = answer.send(metrics_of(status, tally, openmetrics));
+                    });
+                    return;
+                }
+                Err(error) => Err(error),
+            },
             Request::Report => Ok(self.report_for_peers()),
             // `take_request` handles these.
             Request::Reload | Request::Configure { .. } | Request::Stop { .. } => {
@@ -109,6 +114,16 @@ impl ControlTask<'_> {
         });
         // The client may have disconnected.
         let _ = answer.send(response);
+    }
+
+    fn status(&self) -> Result<Status> {
+        let checks = self.checks.snapshot();
+        let mut view = view::lock(&self.view);
+        view.vitals.checked(checks);
+        view.status(self.dataplane).map(|status| Status {
+            witness_commands: self.witness_commands,
+            ..status
+        })
     }
 
     /// Carries out a request of another node's operator.
@@ -265,5 +280,18 @@ impl ControlTask<'_> {
             let _ = answer.send(Response::Ping(Ping { node, links }));
         });
         Ok(())
+    }
+}
+
+fn metrics_of(status: Status, tally: Tally, openmetrics: bool) -> Response {
+    let format = match openmetrics {
+        true => Format::OpenMetrics,
+        false => Format::Text,
+    };
+    match metrics::render(Snapshot::new(status, tally), format) {
+        Ok(text) => Response::Metrics { text },
+        Err(error) => Response::Error {
+            message: format!("could not write the metrics: {error}"),
+        },
     }
 }

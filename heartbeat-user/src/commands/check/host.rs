@@ -37,8 +37,22 @@ pub(super) fn warnings(config: &Config, here: bool) -> Vec<String> {
         directories,
         accounts,
         no_socket_guard(config),
+        open_metrics(config),
     ]
     .concat()
+}
+
+/// Warns of a listener for metrics that other hosts can reach.
+fn open_metrics(config: &Config) -> Vec<String> {
+    let open = config.metrics.filter(|address| !address.ip().is_loopback());
+    let warn = |address| {
+        format!(
+            "{}: [metrics]: listen {address} is not a loopback address, and there is no password \
+             and no encryption\n  let a firewall admit only the Prometheus server",
+            config.path.display()
+        )
+    };
+    open.map(warn).into_iter().collect()
 }
 
 /// Warns of users, groups and working directories of resources that this host does not have.

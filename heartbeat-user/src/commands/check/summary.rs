@@ -228,6 +228,9 @@ fn vitals(out: &mut String, config: &Config) -> fmt::Result {
     if let Some(address) = load.agent_check {
         writeln!(out, "  weights  for HAProxy's agent checks on {address}")?;
     }
+    if let Some(address) = config.metrics {
+        writeln!(out, "  metrics  http://{address}/metrics")?;
+    }
     let room = amounts(", this node has ", config.capacities(config.local()));
     let Policy {
         strategy,

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fs, net::IpAddr};
 
 use super::Finding;
 use crate::{
-    commands::init::host::{clock_source, driver, time_daemon},
+    clock,
+    commands::init::host::{driver, time_daemon},
     config::{Config, XdpMode},
 };
 
@@ -12,7 +13,7 @@ use crate::{
 const POOR_CLOCKS: [&str; 4] = ["jiffies", "acpi_pm", "hpet", "refined-jiffies"];
 
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
-    let clock = clock_source().map_err(|error| format!("{error:#}"));
+    let clock = clock::source().map_err(|error| format!("{error:#}"));
     let mut findings = of_clock(clock.as_deref().map_err(String::as_str));
     if time_daemon().is_none() {
         findings.push(Finding::warning(

@@ -184,7 +184,7 @@ fn no_agent(lock: &Path) -> Finding {
         ),
         None => Finding::error(
             "no agent runs here",
-            "start it: `systemctl start heartbeat`, or `heartbeat run`",
+            "start it: `systemctl start heartbeat-xdp`, or `heartbeat run`",
         ),
     }
 }

@@ -1,11 +1,12 @@
 //! This host, as far as it matters for a first configuration: its interfaces, their drivers, its
 //! clock.
 
-use std::{fmt::Write as _, fs, net::IpAddr, path::Path};
+use std::{fmt::Write as _, fs, net::IpAddr};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
+    clock,
     config::Config,
     net::{IpPrefix, Netlink},
 };
@@ -96,9 +97,9 @@ impl Host {
             let driver = driver(name).unwrap_or_else(|| "none (a virtual interface)".to_owned());
             let _ = writeln!(text, "  {name}: {}, driver {driver}", own.join(", "));
         }
-        let clock = clock_source().unwrap_or_else(|error| format!("not known: {error:#}"));
+        let source = clock::source().unwrap_or_else(|error| format!("not known: {error:#}"));
         let daemon = time_daemon().unwrap_or("none seen; a wrong clock makes logs hard to compare");
-        let _ = writeln!(text, "  clock source: {clock}; time daemon: {daemon}");
+        let _ = writeln!(text, "  clock source: {source}; time daemon: {daemon}");
         text
     }
 }
@@ -107,12 +108,6 @@ impl Host {
 pub(in crate::commands) fn driver(interface: &str) -> Option<String> {
     let link = fs::read_link(format!("/sys/class/net/{interface}/device/driver")).ok()?;
     Some(link.file_name()?.to_string_lossy().into_owned())
-}
-
-pub(in crate::commands) fn clock_source() -> Result<String> {
-    let path = Path::new("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Ok(text.trim().to_owned())
 }
 
 pub(in crate::commands) fn time_daemon() -> Option<&'static str> {

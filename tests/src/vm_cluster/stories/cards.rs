@@ -63,14 +63,12 @@ pub(super) fn bond(rig: &mut Rig) -> Result<()> {
     // From here on the bond has one card, whose cable can be pulled. The bond accepts a card as the
     // active one as soon as it has seen its carrier.
     rig.each(|node| {
-        node.sh(
-            "for try in $(seq 50); do\n\
+        node.sh("for try in $(seq 50); do\n\
              echo card0 >/sys/class/net/hb0/bonding/active_slave && break || sleep 0.1\n\
              done 2>/dev/null\n\
              grep -x card0 /sys/class/net/hb0/bonding/active_slave\n\
-             echo -card1 >/sys/class/net/hb0/bonding/slaves",
-        )
-        .map(drop)
+             echo -card1 >/sys/class/net/hb0/bonding/slaves")
+            .map(drop)
     })?;
     serves(rig)
 }
