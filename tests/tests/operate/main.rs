@@ -4,6 +4,7 @@ mod commands;
 mod decisions;
 mod documentation;
 mod moves;
+mod package;
 mod record_and_replay;
 mod reload;
 mod reload_all;
