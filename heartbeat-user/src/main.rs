@@ -17,8 +17,8 @@ use heartbeat_user::{
     agent, clock,
     commands::{
         check, events, explain, import, init, keygen, load, man, mode::Mode, names, operate, ping,
-        reload, replay, resource, rotate, simulate, status, status_check, stop,
-        upgrade_check, verify, wait, witness,
+        reload, replay, resource, rotate, simulate, status, status_check, stop, upgrade_check,
+        verify, wait, witness,
     },
     config::{self, Config},
     control::protocol::Request,

@@ -40,7 +40,11 @@ fn move_or_use(former: &Path, config: &mut Config) {
         return;
     }
     match replace(&old, &new) {
-        Ok(()) => log::info!("moved the state from {} to {}", old.display(), new.display()),
+        Ok(()) => log::info!(
+            "moved the state from {} to {}",
+            old.display(),
+            new.display()
+        ),
         Err(error) => {
             log::warn!(
                 "could not move the state from {} to {}: {error}; it is used where it is: while \

@@ -65,6 +65,9 @@ mod tests {
     #[test]
     fn other_layout_needs_a_hand_over() {
         let said = judge(Continuation::Discards { layout: 6 }, 9 * SECOND).unwrap_err();
-        assert!(said.contains("layout 6") && said.contains("heartbeat stop"), "{said}");
+        assert!(
+            said.contains("layout 6") && said.contains("heartbeat stop"),
+            "{said}"
+        );
     }
 }

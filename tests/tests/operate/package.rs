@@ -25,14 +25,27 @@ fn man_pages_render_without_a_warning() -> Result<()> {
     ensure!(written.status.success(), "{written:?}");
     let check = || -> Result<()> {
         let pages = String::from_utf8(written.stdout)?;
-        ensure!(pages.lines().any(|page| page.ends_with("heartbeat.toml.5")), "{pages}");
+        ensure!(
+            pages.lines().any(|page| page.ends_with("heartbeat.toml.5")),
+            "{pages}"
+        );
         for page in pages.lines() {
             let mut render = Command::new("man");
-            render.args(["--warnings", "--encoding=UTF-8", "--local-file", "-Tutf8", "-Z", page]);
+            render.args([
+                "--warnings",
+                "--encoding=UTF-8",
+                "--local-file",
+                "-Tutf8",
+                "-Z",
+                page,
+            ]);
             // The warnings of troff, and not of the terminal's character set.
             let rendered = output(render.env("LC_ALL", "C.UTF-8"))?;
             let said = String::from_utf8_lossy(&rendered.stderr);
-            ensure!(rendered.status.success() && said.is_empty(), "{page}: {said}");
+            ensure!(
+                rendered.status.success() && said.is_empty(),
+                "{page}: {said}"
+            );
         }
         Ok(())
     };
@@ -44,7 +57,9 @@ fn man_pages_render_without_a_warning() -> Result<()> {
 #[test]
 fn completion_of_the_package_completes_a_command() -> Result<()> {
     needs!(Cluster);
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(COMPLETION);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(COMPLETION);
     let text = fs::read_to_string(file)?;
     let here = text.replace("/usr/sbin/heartbeat", &env::var(BINARY)?);
     ensure!(here != text, "{text}");

@@ -48,8 +48,9 @@ impl Tool {
         let program = root.join("bin").join(name);
         if !process::is_executable(&program) {
             eprintln!("package: building {name} {version} (some minutes)");
-            cargo::install(workspace, name, version, &root, |_| ())
-                .with_context(|| format!("{name} is needed: see whether crates.io can be reached"))?;
+            cargo::install(workspace, name, version, &root, |_| ()).with_context(|| {
+                format!("{name} is needed: see whether crates.io can be reached")
+            })?;
         }
         Ok(program)
     }

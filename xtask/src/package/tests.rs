@@ -85,15 +85,25 @@ fn packages_share_no_path_with_linux_ha() {
     ];
     for (source, to, _) in deb_assets() {
         let name = source.rsplit('/').next().unwrap_or_default();
-        let path = if to.ends_with('/') { format!("{to}{name}") } else { to };
+        let path = if to.ends_with('/') {
+            format!("{to}{name}")
+        } else {
+            to
+        };
         let taken = THEIRS.iter().find(|theirs| path.starts_with(*theirs));
-        assert!(taken.is_none_or(|theirs| path.starts_with(&format!("{theirs}-xdp"))), "{path}");
+        assert!(
+            taken.is_none_or(|theirs| path.starts_with(&format!("{theirs}-xdp"))),
+            "{path}"
+        );
     }
     for kind in ["deb", "generate-rpm"] {
         assert_eq!(text(&manifest()[kind]["name"]), "heartbeat-xdp");
     }
     assert_eq!(text(&manifest()["deb"]["conflicts"]), "heartbeat");
-    assert_eq!(text(&manifest()["generate-rpm"]["conflicts"]["heartbeat"]), "*");
+    assert_eq!(
+        text(&manifest()["generate-rpm"]["conflicts"]["heartbeat"]),
+        "*"
+    );
 }
 
 #[test]
@@ -119,7 +129,9 @@ fn scripts_are_valid_and_start_no_cluster() {
             .collect();
         for command in commands {
             let restart = script.ends_with("after-upgrade") && command.contains(" restart ");
-            let harmless = ["daemon-reload", "is-active"].iter().any(|word| command.contains(word));
+            let harmless = ["daemon-reload", "is-active"]
+                .iter()
+                .any(|word| command.contains(word));
             assert!(harmless || restart, "{name}: {command}");
         }
     }
@@ -130,7 +142,10 @@ fn units_of_the_packages_run_the_binary_of_the_packages() {
     for unit in stage::UNITS {
         let by_hand = fs::read_to_string(root().join("dist").join(unit)).unwrap();
         let packaged = stage::packaged(&by_hand);
-        assert!(packaged.contains("ExecStart=/usr/sbin/heartbeat "), "{packaged}");
+        assert!(
+            packaged.contains("ExecStart=/usr/sbin/heartbeat "),
+            "{packaged}"
+        );
         assert!(!packaged.contains("/usr/local"), "{packaged}");
     }
 }
