@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use toml::Value;
+use serde_json::Value;
 
 use super::*;
 
@@ -12,8 +12,13 @@ fn root() -> &'static Path {
 }
 
 fn manifest() -> Value {
-    let text = fs::read_to_string(root().join(MANIFEST_OF).join("Cargo.toml")).unwrap();
-    text.parse::<toml::Table>().unwrap()["package"]["metadata"].clone()
+    let mut query = Command::new(env!("CARGO"));
+    query.args(["metadata", "--no-deps", "--format-version", "1"]);
+    let metadata = process::output(query.current_dir(root())).unwrap();
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let mut packages = metadata["packages"].as_array().unwrap().iter();
+    let package = packages.find(|package| package["name"] == MANIFEST_OF);
+    package.unwrap()["metadata"].clone()
 }
 
 fn text(value: &Value) -> String {
