@@ -18,7 +18,7 @@ use heartbeat_user::{
     commands::{
         check, doctor, events, explain, import, init, keygen, load, man, metrics, mode::Mode,
         names, operate, ping, reload, replay, resource, rotate, simulate, status, status_check,
-        stop, verify, wait, witness,
+        stop, upgrade_check, verify, wait, witness,
     },
     config::{self, Config},
     control::protocol::Request,
@@ -254,6 +254,9 @@ enum Command {
         /// Directory of the pages
         directory: PathBuf,
     },
+    /// Say whether a restart with this binary leaves no gap, for packages: exit code 0 if so
+    #[command(hide = true)]
+    UpgradeCheck,
     /// Carry out for the agent, which starts this process, what needs rights that the agent dropped
     #[command(hide = true)]
     Helper {
@@ -443,6 +446,7 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
         Command::Helper { instance } => helper::serve(instance.as_deref())?,
         Command::HelperWatcher { groups } => runs::watch(groups),
         Command::Man { directory } => man::write(Cli::command(), &directory)?,
+        Command::UpgradeCheck => return upgrade_check::run(&config.load()?),
         Command::Check => return check::check(config.path(), config.node.as_deref()),
         Command::Doctor(doctor) => return doctor.run(config.path(), config.node.as_deref()),
         Command::Init(init) => init.run(config.path(), config.node.as_deref())?,

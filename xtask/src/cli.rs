@@ -93,6 +93,8 @@ pub(crate) enum Task {
     /// Change the pure crates in small ways, and show the changes that no test notices. Results are
     /// kept in `target/mutants`: a run that is interrupted goes on where it ended
     Mutants(MutantsOptions),
+    /// Build, then make a .deb and an .rpm named heartbeat-xdp below `target/package`
+    Package(PackageOptions),
     /// Show the promises of docs/design/guarantees.md with the number of their tests, and fail if a
     /// test or a figure that it names is gone
     Guarantees,
@@ -112,6 +114,23 @@ pub(crate) struct FuzzOptions {
     /// Targets to run; all by default
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PackageOptions {
+    /// Make only the .deb, unless --rpm is given too
+    #[arg(long)]
+    pub deb: bool,
+    /// Make only the .rpm, unless --deb is given too
+    #[arg(long)]
+    pub rpm: bool,
+    /// Revision of the packages, the number behind the version
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub revision: u32,
+    /// Test the .deb as root in a Debian system of its own below `target/package`: from the
+    /// installation to a served address, an upgrade while a client asks each millisecond, removal
+    #[arg(long, conflicts_with_all = ["deb", "rpm", "revision"])]
+    pub test: bool,
 }
 
 #[derive(Args, Debug)]
@@ -256,6 +275,16 @@ mod tests {
         let (iface, args) = flags("xtask load --witness --cluster web --iface eth0");
         assert_eq!(iface, None);
         assert_eq!(args, ["--cluster", "web", "--iface", "eth0"]);
+    }
+
+    #[test]
+    fn package_takes_kinds_or_a_test() {
+        let Task::Package(options) = parse("xtask package --deb --revision 2") else {
+            panic!("not a package")
+        };
+        assert!(options.deb && !options.rpm && !options.test);
+        assert_eq!(options.revision, 2);
+        assert!(Cli::try_parse_from(["xtask", "package", "--test", "--rpm"]).is_err());
     }
 
     #[test]

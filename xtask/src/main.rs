@@ -13,6 +13,7 @@ mod lint;
 mod modules;
 mod mutants;
 mod objects;
+mod package;
 mod peers;
 mod process;
 mod promtool;
@@ -86,6 +87,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(options) => return test::run(&workspace, &options),
         Task::Fuzz(options) => return fuzz::run(&workspace, &options),
         Task::Mutants(options) => return mutants::run(&workspace, &options),
+        Task::Package(options) => package::run(&workspace, &options)?,
         Task::Guarantees => return lint::guarantees::run(&workspace),
         Task::Lint => return lint::run(&workspace),
     }

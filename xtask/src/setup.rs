@@ -246,12 +246,17 @@ const RIG_TOOLS: [TestTool; 4] = [
     },
 ];
 
-/// Programs that the tests of resources run.
-const RESOURCE_TOOLS: [TestTool; 5] = [
+/// Programs that the tests of resources and of commands run.
+const RESOURCE_TOOLS: [TestTool; 6] = [
     TestTool {
         name: "OCF resource agents",
         is_there: || process::is_executable(Path::new(DUMMY_AGENT)),
         packages: &["resource-agents"],
+    },
+    TestTool {
+        name: "man",
+        is_there: || process::find("man").is_some(),
+        packages: &["man-db"],
     },
     TestTool {
         name: "apache2",

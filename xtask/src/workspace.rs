@@ -60,6 +60,11 @@ impl Workspace {
         self.target.join("vm")
     }
 
+    /// The directory of packages and of the system that tests them.
+    pub(crate) fn package(&self) -> PathBuf {
+        self.target.join("package")
+    }
+
     /// The directory of fuzzing builds and findings.
     pub(crate) fn fuzz(&self) -> PathBuf {
         self.target.join("fuzz")

@@ -58,7 +58,7 @@ pub use own::{Unmixable, with_own_settings};
 pub use report::shown;
 pub use settings::{
     cluster::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE},
-    paths::DEFAULT_RUN,
+    paths::{DEFAULT_RUN, DEFAULT_STATE},
 };
 pub use types::{
     Colocation, Config, ConfigError, Exec, Execution, Group, HealthCheck, HealthKind, Hook,

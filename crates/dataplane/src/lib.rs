@@ -23,4 +23,4 @@ pub use maps::{
 pub use pins::{Pins, directory::Claim, origin::must_be_here};
 pub use running::{Dataplane, Guarding, Hotplug};
 pub use setup::{Attached, Attachment, Setup, SetupGuard, SetupLink, XdpMode};
-pub use start::adopted::guarded;
+pub use start::adopted::{Continuation, guarded};

@@ -7,6 +7,7 @@ mod confine;
 mod control_task;
 mod exchange;
 mod executors;
+mod former_state;
 mod graceful_restart;
 mod groups;
 mod journal;
@@ -80,7 +81,7 @@ enum Ending {
 /// With `replace` XDP programs of others are replaced, and with `record` the run is recorded.
 /// `began` is the start of this process.
 pub fn run(
-    config: Config,
+    mut config: Config,
     replace: bool,
     record: Option<&record::Target>,
     began: Boottime,
@@ -93,6 +94,7 @@ pub fn run(
     let keys = Arc::new(Keys::load(&config.key)?);
     let readers = server::readers(&config)?;
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
+    former_state::settle(&mut config);
     let recording = record.map(record::Target::create).transpose()?;
     // The helper must not inherit anything, and needs the rights that this process gives up later.
     helper::start(&config.instance)?;

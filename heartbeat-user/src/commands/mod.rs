@@ -29,6 +29,7 @@ mod situation;
 pub mod status;
 pub mod status_check;
 pub mod stop;
+pub mod upgrade_check;
 pub mod verify;
 pub mod wait;
 pub mod witness;

@@ -93,13 +93,13 @@ fn scp(root: &Path) -> String {
     )
 }
 
-/// `systemctl start heartbeat` and `systemctl start haproxy`: done when the service is ready.
+/// `systemctl start heartbeat-xdp` and `systemctl start haproxy`: done when the service is ready.
 fn systemctl(node: &Node, haproxy: &Path) -> String {
     let (log, haproxy) = (node.log(), haproxy.display());
     format!(
         "#!/bin/sh\n\
          case \"$*\" in\n\
-         \"start heartbeat\")\n\
+         \"start heartbeat-xdp\")\n\
          \tsetsid heartbeat run >> {} 2>&1 < /dev/null &\n\
          \tfor try in $(seq 200); do\n\
          \t\theartbeat status > /dev/null 2>&1 && exit\n\

@@ -6,6 +6,7 @@ mod doctor;
 mod documentation;
 mod metrics;
 mod moves;
+mod package;
 mod record_and_replay;
 mod reload;
 mod reload_all;

@@ -17,8 +17,8 @@ use nix::{
     unistd::Pid,
 };
 
-const UNIT: &str = "heartbeat.service";
-const SERVICE: &str = include_str!("../../../dist/heartbeat.service");
+const UNIT: &str = "heartbeat-xdp.service";
+const SERVICE: &str = include_str!("../../../dist/heartbeat-xdp.service");
 const TIGHT: &str = include_str!("../../../dist/heartbeat-tight.conf");
 const DOCS: &str = include_str!("../../../docs/operate/systemd.md");
 
@@ -57,7 +57,7 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
         let a = cluster.node("a")?;
         let manager = Manager::start(a)?;
         manager.unit(UNIT, SERVICE)?;
-        manager.unit("heartbeat.service.d/rig.conf", &surroundings(a)?)?;
+        manager.unit("heartbeat-xdp.service.d/rig.conf", &surroundings(a)?)?;
         // The command ends when the agent is ready.
         manager.manage("start", UNIT)?;
         ensure!(manager.property(UNIT, "ActiveState")? == "active");
@@ -83,7 +83,7 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
             "{TIGHT}PrivateTmp=no\nStateDirectory=\nReadWritePaths={}\n",
             a.dir().display()
         );
-        manager.unit("heartbeat.service.d/tight.conf", &tight)?;
+        manager.unit("heartbeat-xdp.service.d/tight.conf", &tight)?;
         manager.systemctl(&["daemon-reload"])?.success()?;
         manager.manage("restart", UNIT)?;
         let third = wait_anew(cluster, &manager, second)?;
@@ -130,19 +130,19 @@ fn exposure(directory: &str, unit: &str) -> Result<f64> {
 fn units_are_no_more_exposed_than_documented() -> Result<()> {
     needs!(Systemd);
     let directory = std::env::temp_dir().join(format!("hbrig-{}-units", std::process::id()));
-    fs::create_dir_all(directory.join("tight/heartbeat.service.d"))?;
+    fs::create_dir_all(directory.join("tight/heartbeat-xdp.service.d"))?;
     let witness = include_str!("../../../dist/heartbeat-witness@.service");
     fs::write(directory.join(UNIT), SERVICE)?;
     fs::write(directory.join("heartbeat-witness@.service"), witness)?;
     fs::write(directory.join("tight").join(UNIT), SERVICE)?;
     fs::write(
-        directory.join("tight/heartbeat.service.d/tight.conf"),
+        directory.join("tight/heartbeat-xdp.service.d/tight.conf"),
         TIGHT,
     )?;
     let root = directory.display().to_string();
     let look = || -> Result<()> {
         for (what, directory, unit) in [
-            ("`heartbeat.service`", root.clone(), UNIT),
+            ("`heartbeat-xdp.service`", root.clone(), UNIT),
             ("with `heartbeat-tight.conf`", format!("{root}/tight"), UNIT),
             (
                 "`heartbeat-witness@.service`",
@@ -172,11 +172,11 @@ fn units_are_no_more_exposed_than_documented() -> Result<()> {
 fn units_have_only_settings_that_systemd_knows() -> Result<()> {
     needs!(Systemd);
     let directory = std::env::temp_dir().join(format!("hbrig-{}-verify", std::process::id()));
-    fs::create_dir_all(directory.join("heartbeat.service.d"))?;
+    fs::create_dir_all(directory.join("heartbeat-xdp.service.d"))?;
     // The test does not need an installed binary.
     let here = |unit: &str| unit.replace("/usr/local/sbin/heartbeat", "/bin/true");
     fs::write(directory.join(UNIT), here(SERVICE))?;
-    fs::write(directory.join("heartbeat.service.d/tight.conf"), TIGHT)?;
+    fs::write(directory.join("heartbeat-xdp.service.d/tight.conf"), TIGHT)?;
     let mut command = Command::new("systemd-analyze");
     command
         .args(["verify", "--man=no"])

@@ -10,6 +10,8 @@ use crate::{
 
 /// The directory of control sockets and locks.
 pub const DEFAULT_RUN: &str = "/run/heartbeat";
+/// The directory of the state. Debian's Linux-HA packages own `/var/lib/heartbeat`.
+pub const DEFAULT_STATE: &str = "/var/lib/heartbeat-xdp";
 
 settings! {
     /// Directories that the agent writes to.
@@ -24,7 +26,7 @@ settings! {
 
     /// The files that must outlive a restart.
     STATE: Text<PathBuf> = text(values::absolute_path, values::PATH) => {
-        name: "state", default: Is(|| PathBuf::from("/var/lib/heartbeat")),
+        name: "state", default: Is(|| PathBuf::from(DEFAULT_STATE)),
         reload: Restart, digest: false, check: IfSet;
         |config, _| config.state.clone()
     }

@@ -197,7 +197,10 @@ fn short_file_gets_the_defaults() {
     assert_eq!(config.key, Path::new("/etc/heartbeat/key"));
     assert_eq!(config.socket(), Path::new("/run/heartbeat/default.sock"));
     assert_eq!(config.lock(), Path::new("/run/heartbeat/default.lock"));
-    assert_eq!(config.state_dir(), Path::new("/var/lib/heartbeat/default"));
+    assert_eq!(
+        config.state_dir(),
+        Path::new("/var/lib/heartbeat-xdp/default")
+    );
     assert_eq!(config.pin_dir(), Path::new("/sys/fs/bpf/heartbeat/default"));
     assert_eq!(config.hooks[0].timeout, Duration::from_secs(10));
     assert_eq!(

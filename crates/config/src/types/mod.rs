@@ -98,7 +98,7 @@ pub struct Config {
     /// Settings that are allowed but unwise.
     pub warnings: Vec<Problem>,
     pub(super) run: PathBuf,
-    pub(super) state: PathBuf,
+    pub state: PathBuf,
     /// Index of the local node in `nodes`.
     pub(super) local: usize,
 }

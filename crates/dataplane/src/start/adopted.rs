@@ -14,10 +14,39 @@ use heartbeat_common::{
 
 use crate::{
     maps::{guard_place::GuardPlace, row_allocator},
-    object::programs,
+    object::{self, programs},
     pins::{Pins, origin},
     setup::{Setup, SetupGuard, SetupLink},
 };
+
+/// How the programs of this binary continue those that an earlier run left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuation {
+    /// There are none.
+    Begins,
+    /// They are the same, and stay.
+    Keeps,
+    /// The kernel must verify those of this binary, which replace them. Votes and guard stay.
+    Replaces,
+    /// The maps have another layout, so nothing stays.
+    Discards { layout: u32 },
+}
+
+impl Continuation {
+    /// Compares the programs at `pins` with those of this binary.
+    pub fn of(pins: &Pins) -> Result<Self> {
+        if !pins.path("config").try_exists()? {
+            return Ok(Self::Begins);
+        }
+        let config: Config = array::<Config>(pins, "config")?.get(&0, 0)?;
+        let object = programs::fingerprint(object::object()?);
+        Ok(match (config.layout_version, config.object == object) {
+            (LAYOUT_VERSION, true) => Self::Keeps,
+            (LAYOUT_VERSION, false) => Self::Replaces,
+            (layout, _) => Self::Discards { layout },
+        })
+    }
+}
 
 /// The rows of the guard that an earlier run left at `pins`. None if there is no guard, or if this
 /// release does not understand it.
@@ -180,7 +209,6 @@ fn array<V: Pod>(pins: &Pins, name: &str) -> Result<Array<MapData, V>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object;
     use std::collections::BTreeSet;
 
     /// A map that is missing in the list would be made anew, and programs that are kept would still

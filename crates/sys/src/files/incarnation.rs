@@ -39,6 +39,11 @@ pub fn exceed(state_dir: &Path, received: u64) -> Result<()> {
     write(&path, received).with_context(|| format!("could not write {}", path.display()))
 }
 
+/// The last incarnation; 0 if no agent ran with this directory, or if the number cannot be read.
+pub fn last(state_dir: &Path) -> u64 {
+    read(&state_dir.join("incarnation")).unwrap_or(0)
+}
+
 /// The last incarnation; 0 if there was none or the file is damaged.
 fn read(path: &Path) -> Result<u64> {
     let text = match fs::read(path) {

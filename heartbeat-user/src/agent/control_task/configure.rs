@@ -22,7 +22,10 @@ use super::{
     reload::{Asker, Examined, Files, Lost, Step},
 };
 use crate::{
-    agent::operate::{Origin, refused_witness},
+    agent::{
+        former_state,
+        operate::{Origin, refused_witness},
+    },
     commands::check,
     config::{Change, Config, ConfigError, Role, key::Keys, with_own_settings},
     control::protocol::{Checked, ConfigureStep, Request, Response},
@@ -116,7 +119,8 @@ impl ControlTask<'_> {
             answer,
         } = examined;
         checked.pending = match lost {
-            Some(Lost::Valid(there)) => {
+            Some(Lost::Valid(mut there)) => {
+                former_state::keep(&self.file, &mut there);
                 let pending = self.file.difference(&there);
                 pending.iter().map(ToString::to_string).collect()
             }
@@ -129,7 +133,8 @@ impl ControlTask<'_> {
                 "a reload is under way\n  try again when `heartbeat status` shows that it is done"
                     .to_owned(),
             );
-        } else if let Some(files) = files {
+        } else if let Some(mut files) = files {
+            former_state::keep(&self.file, &mut files.config);
             let needs_restart = self.file.difference(&files.config);
             let needs_restart = needs_restart
                 .iter()

@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{ControlTask, decisions::Applied, members::Reformed};
 use crate::{
-    agent::{operate::Operator, setup, view},
+    agent::{former_state, operate::Operator, setup, view},
     clock,
     config::{Change, Config, Group, key::Keys},
     control::protocol::{Checked, Response},
@@ -251,7 +251,11 @@ impl ControlTask<'_> {
     /// Returns the changes that these files bring, if any. A change that needs a restart is an
     /// error.
     pub(super) fn plan(&self, files: Files) -> Result<Option<Box<Plan>>> {
-        let Files { config: new, keys } = files;
+        let Files {
+            config: mut new,
+            keys,
+        } = files;
+        former_state::keep(&self.file, &mut new);
         servable::ensure(&new)?;
         let changes = self.file.difference(&new);
         let needs_restart: Vec<String> = changes

@@ -37,8 +37,8 @@ pub(super) fn next(path: &Path, config: &Config) -> String {
     for witness in witnesses {
         text += &witness_steps(witness, config);
     }
-    text +=
-        "then, on each node that serves:\n  heartbeat check\n  systemctl enable --now heartbeat\n";
+    text += "then, on each node that serves:\n  heartbeat check\n  \
+             systemctl enable --now heartbeat-xdp\n";
     let _ = writeln!(
         text,
         "and wait until all of them vote:\n  heartbeat wait --votes {}",
