@@ -279,8 +279,8 @@ fn line(severity: Severity, message: Arguments<'_>, fields: &[Field<'_>]) -> Vec
 /// Returns the line that replaces `lost` lines.
 fn lost_lines(lost: u64, why: Errno) -> Vec<u8> {
     let why = match why {
-        Errno::EAGAIN => "the reader of standard error, or journald, did not take them".to_owned(),
-        other => format!("standard error, or journald, could not be written: {other}"),
+        Errno::EAGAIN => "the reader did not take them".to_owned(),
+        other => format!("the log could not be written: {other}"),
     };
     line(
         Severity::Warning,

@@ -23,7 +23,7 @@ const LOG_TO_STATE: &str = r#"exec "$HEARTBEAT_BIN" "$@" 2>>"${3%/*}/state/agent
 
 /// Fills the disk, so that not even a log line fits.
 const FILL: &str = r#"! cat /dev/zero 2>/dev/null >>"$1/agent.log""#;
-const LOST: &str = "lines of this log were lost here: standard error could not be written: ENOSPC";
+const LOST: &str = "lines of this log were lost here: the log could not be written: ENOSPC";
 
 /// Runs a shell script among the files of `node`.
 fn shell(node: &Node, script: &str) -> Result<String> {
