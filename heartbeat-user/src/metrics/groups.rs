@@ -5,7 +5,8 @@ use std::fmt;
 use prometheus_client::metrics::MetricType::{Counter, Gauge, Histogram};
 
 use super::{
-    Metric, Snapshot,
+    Metric,
+    Source::{All, Groups},
     samples::{Samples, Value, seconds},
     tally::{REASONS, STEPS},
 };
@@ -19,45 +20,45 @@ pub(super) static METRICS: &[Metric] = &[
             "node", "resource", "agent", "group", "managed", "role", "status",
         ],
         help: "1 for the status of the resource on the node that runs it, 0 for the others",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             let status = &snapshot.status;
             status.groups.iter().try_for_each(|group| {
                 let managed = !(group.maintenance || status.maintenance);
                 let mut resources = group.resources.iter();
                 resources.try_for_each(|resource| resource_status(group, managed, resource, out))
             })
-        },
+        }),
     },
     Metric {
         name: "resource_failures",
         kind: Gauge,
         labels: &["node", "resource"],
         help: "Failures of the resource that count on the node (fail_count of ha_cluster_exporter)",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             let groups = snapshot.status.groups.iter();
             let mut resources = groups.flat_map(|group| &group.resources);
             resources.try_for_each(|resource| {
                 let node = resource.node.as_deref().unwrap_or_default();
                 out.add(&[node, &resource.name], u64::from(resource.failures))
             })
-        },
+        }),
     },
     Metric {
         name: "resource_failed_actions",
         kind: Counter,
         labels: &["resource", "action"],
         help: "Failed actions on the resource on this node",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             let mut counts = snapshot.tally.failures.iter();
             counts.try_for_each(|((resource, action), count)| out.add(&[resource, action], *count))
-        },
+        }),
     },
     Metric {
         name: "maintenance",
         kind: Gauge,
         labels: &[],
         help: "1 while the whole cluster is in maintenance",
-        samples: |snapshot, out| out.add(&[], snapshot.status.maintenance),
+        samples: All(|snapshot, out| out.add(&[], snapshot.status.maintenance)),
     },
     Metric {
         name: "group_owner",
@@ -65,7 +66,7 @@ pub(super) static METRICS: &[Metric] = &[
         labels: &["group", "node"],
         help: "1 for the holder of the group's lease, by this node's acceptor; absent while the \
                lease is free",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             snapshot
                 .status
                 .groups
@@ -74,78 +75,61 @@ pub(super) static METRICS: &[Metric] = &[
                     Some(owner) => out.add(&[&group.name, owner], true),
                     None => Ok(()),
                 })
-        },
+        }),
     },
     of_groups(
         "group_owned",
         "1 while a node holds the group's lease",
-        |snapshot, out| each(snapshot, out, |group| group.owner.is_some().into()),
+        |group| Some(group.owner.is_some().into()),
     ),
     of_groups(
         "group_running",
         "1 while all resources run that should run",
-        |snapshot, out| each(snapshot, out, |group| group.running.into()),
+        |group| Some(group.running.into()),
     ),
     of_groups(
         "group_maintenance",
         "1 while the group is in maintenance",
-        |snapshot, out| each(snapshot, out, |group| group.maintenance.into()),
+        |group| Some(group.maintenance.into()),
     ),
     of_groups(
         "group_stopped",
         "1 while an operator has stopped the group on all nodes",
-        |snapshot, out| each(snapshot, out, |group| group.stopped.into()),
+        |group| Some(group.stopped.into()),
     ),
     of_groups(
         "group_blocked",
         "1 while a node could not stop the group, so that no other node starts it",
-        |snapshot, out| each(snapshot, out, |group| group.blocked.is_some().into()),
+        |group| Some(group.blocked.is_some().into()),
     ),
     of_groups(
         "group_barred_nodes",
         "Nodes on which resources of the group failed, so that they do not serve it",
-        |snapshot, out| each(snapshot, out, |group| group.barred.len().into()),
+        |group| Some(group.barred.len().into()),
     ),
-    Metric {
-        name: "lease_remaining_seconds",
-        kind: Gauge,
-        labels: &["group"],
-        help: "Time left of the group's lease in the slot of this node's acceptor; absent while the \
+    of_groups(
+        "lease_remaining_seconds",
+        "Time left of the group's lease in the slot of this node's acceptor; absent while the \
                lease is free",
-        samples: |snapshot, out| {
-            snapshot
-                .status
-                .groups
-                .iter()
-                .try_for_each(|group| match &group.lease {
-                    Some(lease) => out.add(&[&group.name], seconds(lease.remaining_ns)),
-                    None => Ok(()),
-                })
+        |group| {
+            group
+                .lease
+                .as_ref()
+                .map(|lease| seconds(lease.remaining_ns))
         },
-    },
-    Metric {
-        name: "lease_votes",
-        kind: Gauge,
-        labels: &["group"],
-        help: "Acceptors that granted the group's lease to this node; absent on other nodes",
-        samples: |snapshot, out| {
-            snapshot
-                .status
-                .groups
-                .iter()
-                .try_for_each(|group| match &group.votes {
-                    Some(votes) => out.add(&[&group.name], votes.granted),
-                    None => Ok(()),
-                })
-        },
-    },
+    ),
+    of_groups(
+        "lease_votes",
+        "Acceptors that granted the group's lease to this node; absent on other nodes",
+        |group| group.votes.as_ref().map(|votes| votes.granted.into()),
+    ),
     Metric {
         name: "lease_acquisitions",
         kind: Counter,
         labels: &["group", "regained"],
         help: "Leases that this node acquired; regained is true if the lease had run out, and \
                nothing had to stop meanwhile",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             // A series must begin at 0: otherwise its first step is lost on `increase()`.
             let counts = &snapshot.tally.acquisitions;
             snapshot.status.groups.iter().try_for_each(|group| {
@@ -156,14 +140,14 @@ pub(super) static METRICS: &[Metric] = &[
                         out.add(&[&group.name, label], count.copied().unwrap_or(0))
                     })
             })
-        },
+        }),
     },
     Metric {
         name: "lease_losses",
         kind: Counter,
         labels: &["group", "reason"],
         help: "Leases that this node gave up, by reason as in the event lease-given-up",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             let counts = &snapshot.tally.losses;
             snapshot.status.groups.iter().try_for_each(|group| {
                 REASONS.iter().try_for_each(|reason| {
@@ -171,27 +155,27 @@ pub(super) static METRICS: &[Metric] = &[
                     out.add(&[&group.name, reason], count.copied().unwrap_or(0))
                 })
             })
-        },
+        }),
     },
     Metric {
         name: "takeovers",
         kind: Counter,
         labels: &["vip"],
         help: "Takeovers of the address by this node, planned ones included",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             let counts = &snapshot.tally.takeovers;
             snapshot.status.vips.iter().try_for_each(|vip| {
                 let count = counts.get(&vip.name);
                 out.add(&[&vip.name], count.copied().unwrap_or(0))
             })
-        },
+        }),
     },
     Metric {
         name: "takeover_seconds",
         kind: Histogram,
         labels: &[],
         help: "Time of a takeover by this node, from the free lease to the announced address",
-        samples: |snapshot, out| out.histogram(&[], &snapshot.tally.takeover),
+        samples: All(|snapshot, out| out.histogram(&[], &snapshot.tally.takeover)),
     },
     Metric {
         name: "takeover_step_seconds",
@@ -199,43 +183,43 @@ pub(super) static METRICS: &[Metric] = &[
         labels: &["step"],
         help: "Time of each step of a takeover: lease (free until a majority granted it), guard \
                (until it is open), address (until it is added), announcement",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             let mut steps = STEPS.iter().zip(&snapshot.tally.steps);
             steps.try_for_each(|(step, histogram)| out.histogram(&[*step], histogram))
-        },
+        }),
     },
     Metric {
         name: "vip_held",
         kind: Gauge,
         labels: &["vip", "address", "interface"],
         help: "1 while the address is on this node's interface",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             snapshot
                 .status
                 .vips
                 .iter()
                 .try_for_each(|vip| out.add(&address(vip), vip.held))
-        },
+        }),
     },
     Metric {
         name: "vip_failed",
         kind: Gauge,
         labels: &["vip", "address", "interface"],
         help: "1 while the last attempt to add or remove the address has failed",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             let mut vips = snapshot.status.vips.iter();
             vips.try_for_each(|vip| out.add(&address(vip), vip.error.is_some()))
-        },
+        }),
     },
     Metric {
         name: "guard_open",
         kind: Gauge,
         labels: &["vip", "address", "interface"],
         help: "1 while this node's kernel lets traffic of the address pass",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             let mut vips = snapshot.status.vips.iter();
             vips.try_for_each(|vip| out.add(&address(vip), vip.guard.open))
-        },
+        }),
     },
     Metric {
         name: "guard_dropped_packets",
@@ -243,13 +227,13 @@ pub(super) static METRICS: &[Metric] = &[
         labels: &["vip", "address", "interface", "direction"],
         help: "Packets to (in) and from (out) the address that this node's kernel dropped while it \
                did not hold the lease",
-        samples: |snapshot, out| {
+        samples: All(|snapshot, out| {
             snapshot.status.vips.iter().try_for_each(|vip| {
                 let [name, ip, interface] = address(vip);
                 out.add(&[name, ip, interface, "in"], vip.guard.dropped_in)?;
                 out.add(&[name, ip, interface, "out"], vip.guard.dropped_out)
             })
-        },
+        }),
     },
 ];
 
@@ -257,20 +241,15 @@ pub(super) static METRICS: &[Metric] = &[
 const fn of_groups(
     name: &'static str,
     help: &'static str,
-    samples: fn(&Snapshot, &mut Samples<'_, '_>) -> fmt::Result,
+    value: fn(&Group) -> Option<Value>,
 ) -> Metric {
     Metric {
         name,
         kind: Gauge,
         labels: &["group"],
         help,
-        samples,
+        samples: Groups(value),
     }
-}
-
-fn each(snapshot: &Snapshot, out: &mut Samples<'_, '_>, value: fn(&Group) -> Value) -> fmt::Result {
-    let mut groups = snapshot.status.groups.iter();
-    groups.try_for_each(|group| out.add(&[&group.name], value(group)))
 }
 
 /// The values of the labels that name an address.

@@ -22,9 +22,12 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::samples::Samples;
+use self::samples::{Samples, Value};
 pub(crate) use self::tally::Tally;
-use crate::{clock, control::protocol::Status};
+use crate::{
+    clock,
+    control::protocol::{Group, Node, PeerLink, Status},
+};
 
 /// The first part of each name.
 const PREFIX: &str = "heartbeat";
@@ -75,7 +78,42 @@ struct Metric {
     kind: MetricType,
     labels: &'static [&'static str],
     help: &'static str,
-    samples: fn(&Snapshot, &mut Samples<'_, '_>) -> fmt::Result,
+    samples: Source,
+}
+
+/// Where the samples of a metric come from. A function of one thing gives no sample where it gives
+/// no value.
+#[derive(Debug)]
+enum Source {
+    /// The function adds all samples.
+    All(fn(&Snapshot, &mut Samples<'_, '_>) -> fmt::Result),
+    /// One sample for each node, with its name as the label.
+    Nodes(fn(&Node) -> Option<Value>),
+    /// One sample for each group, with its name as the label.
+    Groups(fn(&Group) -> Option<Value>),
+    /// One sample for each link to each peer, with node, link and address as the labels.
+    Links(fn(&PeerLink) -> Option<Value>),
+}
+
+impl Source {
+    fn add_to(&self, out: &mut Samples<'_, '_>, snapshot: &Snapshot) -> fmt::Result {
+        let Status { nodes, groups, .. } = &snapshot.status;
+        match self {
+            Self::All(add) => add(snapshot, out),
+            Self::Nodes(value) => nodes
+                .iter()
+                .try_for_each(|node| out.add_known(&[&node.name], value(node))),
+            Self::Groups(value) => groups
+                .iter()
+                .try_for_each(|group| out.add_known(&[&group.name], value(group))),
+            Self::Links(value) => nodes.iter().try_for_each(|Node { name, links, .. }| {
+                links.iter().try_for_each(|link| {
+                    let labels: &[&str] = &[name, &link.link.to_string(), &link.address];
+                    out.add_known(labels, link.peer.as_ref().and_then(value))
+                })
+            }),
+        }
+    }
 }
 
 impl Metric {
@@ -131,7 +169,7 @@ impl Collector for Scrape {
             };
             let encoder = encoder.encode_descriptor(name, metric.help, None, metric.kind)?;
             let mut samples = Samples::new(encoder, metric, self.format);
-            (metric.samples)(&self.snapshot, &mut samples)?;
+            metric.samples.add_to(&mut samples, &self.snapshot)?;
         }
         Ok(())
     }

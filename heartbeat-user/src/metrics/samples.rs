@@ -41,6 +41,11 @@ impl<'e, 'm> Samples<'e, 'm> {
         encode(&mut self.encoder.encode_family(&labels)?, counts, value)
     }
 
+    /// The same if there is a value.
+    pub(super) fn add_known(&mut self, labels: &[&str], value: Option<Value>) -> fmt::Result {
+        value.map_or(Ok(()), |value| self.add(labels, value))
+    }
+
     /// Adds a sample for each of `states`: 1 for the one that is `current`, and 0 for the others.
     pub(super) fn state(&mut self, labels: &[&str], states: &[&str], current: &str) -> fmt::Result {
         states.iter().try_for_each(|state| {
