@@ -3,23 +3,27 @@
 use heartbeat_sys::host::journal::Journal;
 use nix::{errno::Errno, poll::PollTimeout};
 
-use super::{foreign, lost_lines, queue::Target};
+use super::{
+    foreign,
+    queue::{Lost, Target},
+};
 
 /// The connection to journald, and the entries that it did not take.
 #[derive(Debug)]
 pub(super) struct Entries {
     journal: Journal,
-    /// Number of entries lost since the last one that was sent, and the reason for the latest.
-    lost: Option<(u64, Errno)>,
+    lost: Lost,
 }
 
 impl Entries {
     /// Goes on for a stream that has `lost` lines.
-    pub(super) const fn new(journal: Journal, lost: Option<(u64, Errno)>) -> Self {
+    pub(super) const fn new(journal: Journal, lost: Lost) -> Self {
         Self { journal, lost }
     }
+}
 
-    fn put(&self, entry: &[u8]) -> nix::Result<()> {
+impl Target for Entries {
+    fn put(&mut self, entry: &[u8]) -> nix::Result<()> {
         loop {
             match self.journal.send(entry) {
                 Err(Errno::EAGAIN) => self.journal.wait_for_room(PollTimeout::NONE)?,
@@ -27,22 +31,9 @@ impl Entries {
             }
         }
     }
-}
 
-impl Target for Entries {
-    fn write(&mut self, entry: &[u8]) {
-        let written = match self.lost {
-            Some((lost, why)) => self.put(&lost_lines(lost, why)),
-            None => Ok(()),
-        };
-        let written = written.and_then(|()| {
-            self.lost = None;
-            self.put(entry)
-        });
-        if let Err(why) = written {
-            let lost = self.lost.map_or(0, |(lost, _)| lost);
-            self.lost = Some((lost + 1, why));
-        }
+    fn lost(&mut self) -> &mut Lost {
+        &mut self.lost
     }
 }
 

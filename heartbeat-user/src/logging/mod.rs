@@ -30,7 +30,7 @@ use nix::{errno::Errno, sys::stat::fstat};
 use crate::{clock, wall_clock};
 use entries::Entries;
 pub use foreign::{clean, one_line, one_line_of, page};
-use queue::Queue;
+use queue::{Queue, Target as _};
 use stream::Stream;
 use throttle::{Summary, Throttle};
 
@@ -141,7 +141,7 @@ pub fn limit_wait() {
 /// Starts a thread that writes the lines, so that no later line causes a wait. The thread has the
 /// rights of its creator.
 pub fn start_thread() {
-    let so_far = std::mem::replace(&mut *direct(), Stream::new(stderr()));
+    let mut so_far = std::mem::replace(&mut *direct(), Stream::new(stderr()));
     let socket = Path::new(journal::SOCKET);
     let journal = is_journal().then(|| Journal::connect(socket));
     let journal = journal.and_then(|journal| {
@@ -152,7 +152,7 @@ pub fn start_thread() {
     });
     let has_fields = journal.is_some();
     let queue = match journal {
-        Some(journal) => Queue::start(Entries::new(journal, so_far.lost())),
+        Some(journal) => Queue::start(Entries::new(journal, *so_far.lost())),
         None => Queue::start(so_far.without_limit()),
     };
     match queue {

@@ -15,10 +15,31 @@ use super::lost_lines;
 /// Limit for waiting lines: several times the burst of a cluster of the largest size.
 const CAPACITY: usize = 4096;
 
+/// Number of lines lost since the last written one, and the reason for the latest.
+pub(super) type Lost = Option<(u64, Errno)>;
+
 /// The end of the lines' way.
 pub(super) trait Target {
-    /// Writes a line, or counts it as lost.
-    fn write(&mut self, line: &[u8]);
+    /// Writes a line.
+    fn put(&mut self, line: &[u8]) -> nix::Result<()>;
+
+    fn lost(&mut self) -> &mut Lost;
+
+    /// Writes a line after a line about lost ones, or counts it as lost.
+    fn write(&mut self, line: impl AsRef<[u8]>) {
+        let written = match *self.lost() {
+            Some((lost, why)) => self.put(&lost_lines(lost, why)),
+            None => Ok(()),
+        };
+        let written = written.and_then(|()| {
+            *self.lost() = None;
+            self.put(line.as_ref())
+        });
+        if let Err(why) = written {
+            let lost = self.lost().map_or(0, |(lost, _)| lost);
+            *self.lost() = Some((lost + 1, why));
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use nix::{
     unistd::write,
 };
 
-use super::{lost_lines, queue::Target};
+use super::queue::{Lost, Target};
 
 /// Time to wait for room after `limit_wait`.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -19,8 +19,7 @@ const PART: usize = 4096;
 pub(super) struct Stream<F> {
     to: F,
     limit_wait: bool,
-    /// Number of lines lost since the last written one, and the reason for the latest.
-    lost: Option<(u64, Errno)>,
+    lost: Lost,
     /// Whether the last line was written in part.
     torn: bool,
 }
@@ -46,40 +45,6 @@ impl<F: AsFd> Stream<F> {
             limit_wait: false,
             ..self
         }
-    }
-
-    /// The lines lost since the last written one.
-    pub(super) const fn lost(&self) -> Option<(u64, Errno)> {
-        self.lost
-    }
-
-    /// Writes `line`, which includes its newline, after a line about lost ones.
-    pub(super) fn write(&mut self, line: impl AsRef<[u8]>) {
-        let before = self.lost;
-        let written = match before {
-            Some((lost, why)) => self.put(&lost_lines(lost, why)),
-            None => Ok(()),
-        };
-        let written = written.and_then(|()| {
-            self.lost = None;
-            self.put(line.as_ref())
-        });
-        if let Err(why) = written {
-            let lost = self.lost.map_or(0, |(lost, _)| lost);
-            self.lost = Some((lost + 1, why));
-        }
-    }
-
-    fn put(&mut self, line: &[u8]) -> nix::Result<()> {
-        if self.torn {
-            self.put_part(b"\n")?;
-            self.torn = false;
-        }
-        for part in line.chunks(PART) {
-            self.put_part(part)?;
-        }
-        self.torn = false;
-        Ok(())
     }
 
     fn put_part(&mut self, mut part: &[u8]) -> nix::Result<()> {
@@ -122,8 +87,20 @@ impl<F: AsFd> Stream<F> {
 }
 
 impl<F: AsFd> Target for Stream<F> {
-    fn write(&mut self, line: &[u8]) {
-        Self::write(self, line);
+    fn put(&mut self, line: &[u8]) -> nix::Result<()> {
+        if self.torn {
+            self.put_part(b"\n")?;
+            self.torn = false;
+        }
+        for part in line.chunks(PART) {
+            self.put_part(part)?;
+        }
+        self.torn = false;
+        Ok(())
+    }
+
+    fn lost(&mut self) -> &mut Lost {
+        &mut self.lost
     }
 }
 
