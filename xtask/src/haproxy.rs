@@ -12,7 +12,6 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    process,
     setup::Verbosity,
     unpacked::{self, Store},
     workspace::Workspace,
@@ -22,14 +21,7 @@ const NAME: &str = "haproxy";
 
 /// Returns the program, and downloads it first if necessary.
 pub(crate) fn provide(workspace: &Workspace, verbosity: Verbosity) -> Result<PathBuf> {
-    let program = match process::find(NAME) {
-        Some(installed) => installed,
-        None => unpack(workspace)?,
-    };
-    if verbosity == Verbosity::Everything {
-        println!("{NAME}: {}", program.display());
-    }
-    Ok(program)
+    unpacked::program(NAME, verbosity, || unpack(workspace))
 }
 
 /// The variable that names the HAProxy for the programs of package `heartbeat-tests`.

@@ -6,7 +6,11 @@ use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::Result;
 
-use crate::{process, setup::Verbosity, unpacked::Store, workspace::Workspace};
+use crate::{
+    setup::Verbosity,
+    unpacked::{self, Store},
+    workspace::Workspace,
+};
 
 const NAME: &str = "promtool";
 /// The package with the program, which needs no library of another package.
@@ -14,18 +18,11 @@ const PACKAGE: &str = "prometheus";
 
 /// Returns the program, and downloads it first if necessary.
 pub(crate) fn provide(workspace: &Workspace, verbosity: Verbosity) -> Result<PathBuf> {
-    let program = match process::find(NAME) {
-        Some(installed) => installed,
-        None => {
-            let mut store = Store::new(workspace.tools());
-            let root = store.ensure(PACKAGE, |_| Ok(vec![PACKAGE.to_owned()]))?;
-            root.join("usr/bin").join(NAME)
-        }
-    };
-    if verbosity == Verbosity::Everything {
-        println!("{NAME}: {}", program.display());
-    }
-    Ok(program)
+    unpacked::program(NAME, verbosity, || {
+        let mut store = Store::new(workspace.tools());
+        let root = store.ensure(PACKAGE, |_| Ok(vec![PACKAGE.to_owned()]))?;
+        Ok(root.join("usr/bin").join(NAME))
+    })
 }
 
 /// The variable that names the promtool for the programs of package `heartbeat-tests`.

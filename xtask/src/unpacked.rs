@@ -9,12 +9,25 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{apt::Apt, process};
+use crate::{apt::Apt, process, setup::Verbosity};
 
 /// The directories of shared libraries in packages that are unpacked to `root`.
 pub(crate) fn libraries(root: &Path) -> [PathBuf; 2] {
     let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
     ["usr/lib", "lib"].map(|lib| root.join(lib).join(&triple))
+}
+
+/// Returns the program `name`: the installed one, or the one that `unpack` gives.
+pub(crate) fn program(
+    name: &str,
+    verbosity: Verbosity,
+    unpack: impl FnOnce() -> Result<PathBuf>,
+) -> Result<PathBuf> {
+    let program = process::find(name).map_or_else(unpack, Ok)?;
+    if verbosity == Verbosity::Everything {
+        println!("{name}: {}", program.display());
+    }
+    Ok(program)
 }
 
 /// Unpacked packages, a directory for each purpose.
