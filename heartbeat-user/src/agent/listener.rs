@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The answers to the clients of a listener.
 pub(super) trait Service: Clone + Send + Sync + 'static {
-    /// What the listener answers, for the log: `HAProxy's agent checks`.
+    /// The questions that the listener answers, for the log: `HAProxy's agent checks`.
     const SUBJECT: &'static str;
     /// The longest time that one client is served.
     const TIME_LIMIT: Duration;

@@ -173,7 +173,7 @@ impl Kept {
     }
 
     fn take_line(&mut self, line: &[u8]) -> Result<()> {
-        /// What the events of all releases have.
+        /// The fields that the events of all releases have.
         #[derive(Deserialize)]
         struct Numbered {
             number: u64,

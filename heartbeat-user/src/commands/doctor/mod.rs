@@ -52,12 +52,12 @@ enum Gravity {
     Warning,
 }
 
-/// One thing that is wrong or risky.
+/// A fault or a risk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
     gravity: Gravity,
     what: String,
-    /// What to do; empty if `what` says so.
+    /// The remedy; empty if `what` says it.
     remedy: String,
 }
 
@@ -78,7 +78,7 @@ impl Finding {
     }
 }
 
-/// What the agent here said.
+/// The answers of the agent here.
 #[derive(Debug)]
 struct Answers {
     before: Status,
